@@ -1,0 +1,173 @@
+//! Attention as a sum of terms over rows, without building a map larger than a block.
+//! Owns the plain-candle form; it never knows why one row's map carries another row's values.
+
+use candle_core::{D, Tensor};
+
+use super::{Carry, SitePlan, Term};
+use crate::error::Result;
+
+/// Floats of one block of scores: 4 MiB, hot in cache, far below one map at 4,096 queries.
+const BLOCK: usize = 1 << 20;
+
+/// A row's map averaged over heads, `[n, t]`.
+#[derive(Debug, Clone)]
+pub struct HeadMean {
+    pub row: usize,
+    pub map: Tensor,
+}
+
+/// Multi-head attention, tokens-major.
+///
+/// `q` `[read, n, heads*d]` and `k` `[read, t, heads*d]` hold the rows of `plan.rows_read(rows)`, in
+/// that order; `v` `[rows, t, heads*d]` holds all rows. Scores are scaled by `1/sqrt(d)`.
+/// `taps` receives the head-mean map of every row read. Returns `[rows, n, heads*d]`.
+///
+/// For each row that somebody reads there is one softmax; its readers' carried values go through it
+/// one after another, so an output's bits do not depend on how many readers there are.
+pub fn attend(
+    q: &Tensor,
+    k: &Tensor,
+    v: &Tensor,
+    heads: usize,
+    plan: &SitePlan,
+    mut taps: Option<&mut Vec<HeadMean>>,
+) -> Result<Tensor> {
+    let rows = v.dim(0)?;
+    let own: Vec<Vec<Term>>;
+    let mix: &[Vec<Term>] = match plan {
+        SitePlan::Mix(mix) => mix,
+        _ => {
+            own = (0..rows).map(|r| vec![Term::own(r)]).collect();
+            &own
+        }
+    };
+    let v = by_head(v, heads)?; // [rows, heads, t, d]
+    let mut out: Vec<Option<Tensor>> = vec![None; rows];
+    for (slot, &row) in plan.rows_read(rows).iter().enumerate() {
+        let (readers, carried) = carried_values(mix, row, &v)?;
+        let (parts, mean) = through_one_map(
+            &by_head(&q.get(slot)?, heads)?,
+            &by_head(&k.get(slot)?, heads)?,
+            &carried,
+            taps.is_some(),
+        )?;
+        for (reader, part) in readers.into_iter().zip(parts) {
+            out[reader] = Some(match out[reader].take() {
+                None => part,
+                Some(sum) => (sum + part)?,
+            });
+        }
+        if let (Some(taps), Some(map)) = (taps.as_deref_mut(), mean) {
+            taps.push(HeadMean { row, map });
+        }
+    }
+    let (n, width) = (q.dim(1)?, heads * v.dim(D::Minus1)?);
+    let out = out
+        .into_iter()
+        .map(|o| {
+            o.map_or_else(
+                || Ok(Tensor::zeros((n, width), v.dtype(), v.device())?),
+                join_heads,
+            )
+        })
+        .collect::<Result<Vec<_>>>()?;
+    Ok(Tensor::stack(&out, 0)?)
+}
+
+/// Full softmax maps `[rows, heads, n, t]`: for hooks that rewrite, and for specifications.
+pub fn probabilities(q: &Tensor, k: &Tensor, heads: usize) -> Result<Tensor> {
+    let (q, k) = (by_head(q, heads)?, by_head(k, heads)?);
+    let scale = 1.0 / (q.dim(D::Minus1)? as f64).sqrt();
+    Ok(candle_nn::ops::softmax_last_dim(
+        &(q * scale)?.matmul(&k.t()?)?,
+    )?)
+}
+
+/// `[.., tokens, heads*d]` to contiguous `[.., heads, tokens, d]`.
+fn by_head(x: &Tensor, heads: usize) -> Result<Tensor> {
+    let mut shape = x.dims().to_vec();
+    let width = shape.pop().unwrap_or(0);
+    shape.extend([heads, width / heads]);
+    Ok(x.reshape(shape)?
+        .transpose(D::Minus2, D::Minus(3))?
+        .contiguous()?)
+}
+
+/// `[heads, n, d]` to `[n, heads*d]`.
+fn join_heads(x: Tensor) -> Result<Tensor> {
+    Ok(x.transpose(0, 1)?.contiguous()?.flatten_from(1)?)
+}
+
+/// Who reads `row`'s map, and the values each sends through it, `[heads, t_map, d]`.
+fn carried_values(mix: &[Vec<Term>], row: usize, v: &Tensor) -> Result<(Vec<usize>, Vec<Tensor>)> {
+    let mut readers = vec![];
+    let mut carried = vec![];
+    for (reader, terms) in mix.iter().enumerate() {
+        for term in terms.iter().filter(|t| t.map_of == row) {
+            let v = v.get(reader)?; // [heads, t, d]
+            readers.push(reader);
+            carried.push(match &term.carry {
+                Carry::Same => v,
+                Carry::Scale(w) => v.broadcast_mul(&w.reshape((1, w.dim(0)?, 1))?)?,
+                Carry::Remap(s) => s
+                    .unsqueeze(0)?
+                    .broadcast_as((v.dim(0)?, s.dim(0)?, s.dim(1)?))?
+                    .matmul(&v)?,
+            });
+        }
+    }
+    Ok((readers, carried))
+}
+
+/// One softmax over `q [heads, n, d]` and `k [heads, t, d]`, carrying each of `vs [heads, t, d]`.
+/// Works on blocks of heads and queries whose size depends on the shape alone.
+fn through_one_map(
+    q: &Tensor,
+    k: &Tensor,
+    vs: &[Tensor],
+    tap: bool,
+) -> Result<(Vec<Tensor>, Option<Tensor>)> {
+    let (heads, n, d) = q.dims3()?;
+    let t = k.dim(1)?;
+    let scale = 1.0 / (d as f64).sqrt();
+    let group = (BLOCK / (n * t)).clamp(1, heads);
+    let chunk = (BLOCK / (group * t)).clamp(1, n);
+    let mut outs: Vec<Vec<Tensor>> = vec![vec![]; vs.len()]; // per reader, per head group
+    let mut mean: Option<Tensor> = None;
+    for h in (0..heads).step_by(group) {
+        let group = group.min(heads - h);
+        let q = (q.narrow(0, h, group)? * scale)?;
+        let kt = k.narrow(0, h, group)?.t()?;
+        let values = vs
+            .iter()
+            .map(|v| v.narrow(0, h, group))
+            .collect::<candle_core::Result<Vec<_>>>()?;
+        let mut blocks: Vec<Vec<Tensor>> = vec![vec![]; vs.len()];
+        let mut maps = vec![];
+        for j in (0..n).step_by(chunk) {
+            let scores = q.narrow(1, j, chunk.min(n - j))?.matmul(&kt)?; // [group, chunk, t]
+            let probs = candle_nn::ops::softmax_last_dim(&scores)?;
+            for (blocks, v) in blocks.iter_mut().zip(&values) {
+                blocks.push(probs.matmul(v)?);
+            }
+            if tap {
+                maps.push((probs.sum(0)? / heads as f64)?);
+            }
+        }
+        for (out, blocks) in outs.iter_mut().zip(blocks) {
+            out.push(Tensor::cat(&blocks, 1)?);
+        }
+        if tap {
+            let map = Tensor::cat(&maps, 0)?;
+            mean = Some(match mean {
+                None => map,
+                Some(sum) => (sum + map)?,
+            });
+        }
+    }
+    let parts = outs
+        .iter()
+        .map(|o| Tensor::cat(o, 0))
+        .collect::<candle_core::Result<Vec<_>>>()?;
+    Ok((parts, mean))
+}

@@ -1,0 +1,86 @@
+//! The hook trait and the one function a model layer calls: [`hooked`].
+
+use candle_core::Tensor;
+
+use super::{HeadMean, Site, SitePlan, attend, probabilities};
+use crate::error::Result;
+
+/// Looks at, mixes or rewrites attention. All methods have defaults; the empty impl is the fast path.
+pub trait AttentionHook {
+    /// What to do at this site. Asked once per site and forward pass, before any projection.
+    fn plan(&self, _site: &Site) -> SitePlan<'_> {
+        SitePlan::Plain
+    }
+
+    /// Whether to [`observe`](Self::observe) this site's maps.
+    fn taps(&self, _site: &Site) -> bool {
+        false
+    }
+
+    /// A row's softmax map averaged over heads, `[n, t]`, before any mixing. Only rows whose map is
+    /// read by the plan have one (under [`SitePlan::Rewrite`]: all, as rewritten).
+    fn observe(&mut self, _site: &Site, _row: usize, _head_mean: &Tensor) -> Result<()> {
+        Ok(())
+    }
+
+    /// Full maps `[rows, heads, n, t]` in, maps of the same shape out.
+    fn rewrite(&mut self, _site: &Site, probs: Tensor) -> Result<Tensor> {
+        Ok(probs)
+    }
+}
+
+/// Does nothing, costs nothing.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct NoHook;
+
+impl AttentionHook for NoHook {}
+
+/// Attention at one site under a hook. The model hands in how to project rather than projections,
+/// so that rows nobody reads are never projected to queries and keys.
+///
+/// `project(rows)` gives `(q, k)` of those rows, `[rows.len(), n, heads*d]` and `[.., t, heads*d]`;
+/// `v` holds all rows, `[rows, t, heads*d]`. Returns `[rows, n, heads*d]`.
+pub fn hooked(
+    site: &Site,
+    hook: &mut dyn AttentionHook,
+    v: &Tensor,
+    project: impl FnOnce(&[usize]) -> Result<(Tensor, Tensor)>,
+) -> Result<Tensor> {
+    let rows = v.dim(0)?;
+    let tap = hook.taps(site);
+    let plan = hook.plan(site);
+    let read = plan.rows_read(rows);
+    let (q, k) = project(&read)?;
+    if let SitePlan::Rewrite = plan {
+        return rewritten(site, hook, &q, &k, v, tap);
+    }
+    let mut means: Vec<HeadMean> = vec![];
+    let out = attend(&q, &k, v, site.heads, &plan, tap.then_some(&mut means))?;
+    for mean in &means {
+        hook.observe(site, mean.row, &mean.map)?;
+    }
+    Ok(out)
+}
+
+fn rewritten(
+    site: &Site,
+    hook: &mut dyn AttentionHook,
+    q: &Tensor,
+    k: &Tensor,
+    v: &Tensor,
+    tap: bool,
+) -> Result<Tensor> {
+    let probs = hook.rewrite(site, probabilities(q, k, site.heads)?)?;
+    if tap {
+        for row in 0..probs.dim(0)? {
+            hook.observe(site, row, &probs.get(row)?.mean(0)?)?;
+        }
+    }
+    let (rows, t, width) = v.dims3()?;
+    let v = v
+        .reshape((rows, t, site.heads, width / site.heads))?
+        .transpose(1, 2)?
+        .contiguous()?;
+    let out = probs.contiguous()?.matmul(&v)?; // [rows, heads, n, d]
+    Ok(out.transpose(1, 2)?.contiguous()?.flatten_from(2)?)
+}

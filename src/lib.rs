@@ -1,0 +1,7 @@
+//! Prompt-to-Prompt (Hertz et al., ICLR 2023): edit generated images by changing words.
+
+pub mod attention;
+pub mod error;
+pub mod kernels;
+pub mod model;
+pub mod prompt;
