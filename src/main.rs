@@ -1,1 +1,2 @@
+//! todo
 fn main() {}

@@ -1,7 +1,10 @@
 //! A prompt as the model sees it: token ids, where each token stands in the text, and its words.
-//! Owns `Tokens` and the lookup of words; never knows tensors or models.
+//! Owns `Tokens` and the lookup of words by a user's spelling (case-insensitive, punctuation-free,
+//! phrases, `word#2`). Never knows tensors, models or what an edit is.
 
 use std::ops::Range;
+
+use crate::error::{Error, Result};
 
 /// A tokenised prompt, padded to the model's length.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -16,4 +19,206 @@ pub struct Tokens {
     pub spans: Vec<Range<usize>>,
     /// The text of each of these tokens, as the tokenizer decodes it.
     pub pieces: Vec<String>,
+}
+
+impl Tokens {
+    /// Index of the end-of-text token; pads begin after it.
+    pub fn eos(&self) -> usize {
+        self.len - 1
+    }
+
+    /// Token indices (into `ids`) that touch a byte range of the text.
+    pub fn touching(&self, bytes: &Range<usize>) -> Vec<usize> {
+        let touches = |span: &Range<usize>| span.start < bytes.end && bytes.start < span.end;
+        (0..self.spans.len())
+            .filter(|&i| touches(&self.spans[i]))
+            .map(|i| i + 1)
+            .collect()
+    }
+
+    /// The whitespace-separated words, each with the tokens it became.
+    pub fn words(&self) -> Vec<Word<'_>> {
+        runs(&self.text, |c| !c.is_whitespace())
+            .into_iter()
+            .map(|bytes| Word {
+                text: &self.text[bytes.clone()],
+                tokens: self.touching(&bytes),
+            })
+            .collect()
+    }
+
+    /// Token indices of a word or phrase; empty where the prompt doesn't contain it.
+    pub fn find(&self, wanted: &WordRef) -> Vec<usize> {
+        let found = self.occurrences(&wanted.phrase);
+        let mut tokens: Vec<usize> = match wanted.occurrence {
+            Some(nth) => found.into_iter().nth(nth - 1).unwrap_or_default(),
+            None => found.into_iter().flatten().collect(),
+        };
+        tokens.sort_unstable();
+        tokens.dedup();
+        tokens
+    }
+
+    /// Tokens of each place where the phrase stands.
+    fn occurrences(&self, phrase: &str) -> Vec<Vec<usize>> {
+        let wanted: Vec<String> = atoms(phrase)
+            .iter()
+            .map(|r| fold(&phrase[r.clone()]))
+            .collect();
+        if wanted.is_empty() {
+            return self.literal_occurrences(phrase);
+        }
+        let here = atoms(&self.text);
+        here.windows(wanted.len())
+            .filter(|run| {
+                run.iter()
+                    .zip(&wanted)
+                    .all(|(r, w)| fold(&self.text[r.clone()]) == *w)
+            })
+            .map(|run| run.iter().flat_map(|bytes| self.touching(bytes)).collect())
+            .collect()
+    }
+
+    /// A key of punctuation alone (`"!"`) is looked up as it stands.
+    fn literal_occurrences(&self, phrase: &str) -> Vec<Vec<usize>> {
+        let phrase = phrase.trim();
+        if phrase.is_empty() {
+            return vec![];
+        }
+        let places = self.text.match_indices(phrase);
+        places
+            .map(|(at, found)| self.touching(&(at..at + found.len())))
+            .collect()
+    }
+}
+
+/// A whitespace-separated word of a prompt.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Word<'a> {
+    /// With its punctuation, as typed.
+    pub text: &'a str,
+    /// Indices into [`Tokens::ids`].
+    pub tokens: Vec<usize>,
+}
+
+/// How a user names words of a prompt: `cat`, `teddy bear`, `cat#2` (the second one).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WordRef {
+    pub phrase: String,
+    /// 1-based; all occurrences where absent.
+    pub occurrence: Option<usize>,
+}
+
+impl WordRef {
+    pub fn new(name: &str) -> Self {
+        if let Some((phrase, nth)) = name.rsplit_once('#')
+            && let Ok(nth) = nth.parse::<usize>()
+            && nth > 0
+            && !phrase.trim().is_empty()
+        {
+            return Self {
+                phrase: phrase.to_owned(),
+                occurrence: Some(nth),
+            };
+        }
+        Self {
+            phrase: name.to_owned(),
+            occurrence: None,
+        }
+    }
+}
+
+/// The error for a word that none of `prompts` contains: lists their words and the nearest one.
+pub fn unknown_word(name: &str, prompts: &[&Tokens]) -> Error {
+    let wanted = WordRef::new(name);
+    let most = prompts
+        .iter()
+        .map(|p| p.occurrences(&wanted.phrase).len())
+        .max()
+        .unwrap_or(0);
+    if most > 0 {
+        let phrase = &wanted.phrase;
+        let times = if most == 1 {
+            "once".to_owned()
+        } else {
+            format!("{most} times")
+        };
+        return Error::usage(
+            format!("\"{name}\": \"{phrase}\" stands only {times} in the edited prompt"),
+            format!("use `{phrase}#1` to `{phrase}#{most}`, or `{phrase}` for all"),
+        );
+    }
+    let mut words: Vec<&str> = vec![];
+    for prompt in prompts {
+        for word in atoms(&prompt.text).into_iter().map(|r| &prompt.text[r]) {
+            if !words.contains(&word) {
+                words.push(word);
+            }
+        }
+    }
+    let cause = format!("\"{name}\" is not a word of the edited prompt");
+    let list = words.join(", ");
+    match nearest(name, &words) {
+        Some(near) => Error::usage(cause, format!("did you mean \"{near}\"? its words: {list}")),
+        None => Error::usage(cause, format!("use one of its words: {list}")),
+    }
+}
+
+/// Tokens of `name` in each prompt; an error where none of them has it.
+pub fn find_in_any(name: &str, prompts: &[&Tokens]) -> Result<Vec<Vec<usize>>> {
+    let wanted = WordRef::new(name);
+    let found: Vec<Vec<usize>> = prompts.iter().map(|p| p.find(&wanted)).collect();
+    if found.iter().all(|tokens| tokens.is_empty()) {
+        return Err(unknown_word(name, prompts));
+    }
+    Ok(found)
+}
+
+/// The candidate most like `name`, where one is like it at all.
+pub fn nearest<'a>(name: &str, candidates: &[&'a str]) -> Option<&'a str> {
+    let score = |c: &str| strsim::jaro_winkler(&fold(name), &fold(c));
+    candidates
+        .iter()
+        .copied()
+        .map(|c| (score(c), c))
+        .filter(|(s, _)| *s > 0.75)
+        .max_by(|a, b| a.0.total_cmp(&b.0))
+        .map(|(_, c)| c)
+}
+
+fn fold(text: &str) -> String {
+    text.to_lowercase()
+}
+
+/// Byte ranges of the runs of word characters: what is left of a text without punctuation.
+fn atoms(text: &str) -> Vec<Range<usize>> {
+    runs(text, is_word_char)
+}
+
+/// Letters, digits, and every other sign outside ASCII that is not punctuation: emoji are words.
+fn is_word_char(c: char) -> bool {
+    let punctuation = matches!(c,
+        '\u{a1}' | '\u{ab}' | '\u{b7}' | '\u{bb}' | '\u{bf}'   // Latin-1 marks and quotes
+        | '\u{2010}'..='\u{2027}' | '\u{2030}'..='\u{205e}'     // dashes, quotes, ellipsis
+        | '\u{3000}'..='\u{3003}' | '\u{3008}'..='\u{301f}'     // CJK marks and brackets
+        | '\u{ff01}'..='\u{ff0f}' | '\u{ff1a}'..='\u{ff20}'); // full-width marks
+    c.is_alphanumeric() || (!c.is_ascii() && !c.is_whitespace() && !punctuation)
+}
+
+/// Byte ranges of the maximal runs of characters for which `inside` holds.
+fn runs(text: &str, inside: impl Fn(char) -> bool) -> Vec<Range<usize>> {
+    let mut out: Vec<Range<usize>> = vec![];
+    let mut open = None;
+    for (at, c) in text.char_indices() {
+        match (inside(c), open) {
+            (true, None) => open = Some(at),
+            (false, Some(start)) => {
+                out.push(start..at);
+                open = None;
+            }
+            _ => {}
+        }
+    }
+    out.extend(open.map(|start| start..text.len()));
+    out
 }

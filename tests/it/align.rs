@@ -1,0 +1,189 @@
+//! Which token of the source each token of the edit reads: ours on toy prompts, the reference's
+//! against mappers recorded from its own code.
+
+use prompt_to_prompt::edit::{Alignment, EditKind, Rules, align};
+use prompt_to_prompt::prompt::Tokens;
+use proptest::prelude::*;
+
+use crate::common::{json, toy_tokens};
+
+const N: usize = 20;
+
+fn ours(kind: EditKind, source: &str, edited: &str) -> (Tokens, Tokens, Alignment) {
+    let (s, e) = (toy_tokens(source, N), toy_tokens(edited, N));
+    let alignment = align(kind, &s, &e, Rules::Ours).unwrap();
+    (s, e, alignment)
+}
+
+/// What an edited token reads, in words.
+fn reads(a: &(Tokens, Tokens, Alignment), edited: usize) -> Vec<(String, f32)> {
+    let name = |i: usize| match i {
+        0 => "<begin>".to_owned(),
+        i if i < a.0.eos() => a.0.pieces[i - 1].clone(),
+        i if i == a.0.eos() => "<end>".to_owned(),
+        i => format!("<pad {}>", i - a.0.len),
+    };
+    a.2.map
+        .column(edited)
+        .into_iter()
+        .map(|(i, w)| (name(i), w))
+        .collect()
+}
+
+fn one(name: &str) -> Vec<(String, f32)> {
+    vec![(name.to_owned(), 1.0)]
+}
+
+#[test]
+fn a_one_token_swap_is_the_identity() {
+    let a = ours(EditKind::Replace, "a big red boat", "a big red car");
+    assert_eq!(a.2.map.as_diagonal(), Some(vec![1.0; N]));
+}
+
+#[test]
+fn a_longer_word_shares_the_attention_and_the_tail_shifts() {
+    let a = ours(
+        EditKind::Replace,
+        "a car on a plate",
+        "a hippopotamus on a plate",
+    );
+    for token in 2..5 {
+        assert_eq!(reads(&a, token), [("car".to_owned(), 1.0 / 3.0)]);
+    }
+    assert_eq!(
+        reads(&a, 5),
+        one("on"),
+        "the reference's tail reads its neighbour here"
+    );
+    assert_eq!(reads(&a, 7), one("plate"));
+    assert_eq!(reads(&a, a.1.eos()), one("<end>"));
+    assert_eq!(reads(&a, a.1.len), one("<pad 0>"));
+    // Two source pads are left over: what they attend to goes into the last edited pad.
+    let last: Vec<String> = reads(&a, N - 1).into_iter().map(|(name, _)| name).collect();
+    assert_eq!(last, ["<pad 10>", "<pad 11>", "<pad 12>"]);
+}
+
+#[test]
+fn a_shorter_word_gathers_the_attention() {
+    let a = ours(
+        EditKind::Replace,
+        "a hippopotamus on a plate",
+        "a car on a plate",
+    );
+    let gathered: Vec<String> = reads(&a, 2).into_iter().map(|(name, _)| name).collect();
+    assert_eq!(gathered, ["hippo", "potam", "us"]);
+    assert_eq!(
+        reads(&a, N - 1),
+        one("<pad 10>"),
+        "surplus edited pads read the last source pad"
+    );
+    assert_eq!(reads(&a, N - 3), one("<pad 10>"));
+}
+
+#[test]
+fn punctuation_that_both_words_share_keeps_its_column() {
+    let a = ours(
+        EditKind::Replace,
+        "a car, on a plate",
+        "a hippopotamus, on a plate",
+    );
+    assert_eq!(reads(&a, 2), [("car".to_owned(), 1.0 / 3.0)]);
+    assert_eq!(reads(&a, 5), one(","));
+    let dropped = ours(EditKind::Replace, "a car, on", "a car on");
+    let gathered: Vec<String> = reads(&dropped, 2)
+        .into_iter()
+        .map(|(name, _)| name)
+        .collect();
+    assert_eq!(
+        gathered,
+        ["car", ","],
+        "a lost comma's attention is not lost"
+    );
+}
+
+#[test]
+fn refine_keeps_new_words_to_themselves() {
+    let a = ours(EditKind::Refine, "a castle", "a big castle at night");
+    assert_eq!((reads(&a, 2), a.2.aligned[2]), (vec![], 0.0));
+    assert_eq!((reads(&a, 3), a.2.aligned[3]), (one("castl"), 1.0));
+    assert_eq!(a.2.aligned[5], 0.0);
+    assert_eq!(reads(&a, a.1.eos()), one("<end>"));
+    assert_eq!(reads(&a, a.1.len), one("<pad 0>"));
+}
+
+#[test]
+fn refine_after_a_deletion_reads_no_word_into_a_pad() {
+    let a = ours(EditKind::Refine, "a big red cat on a mat", "a cat on a mat");
+    assert_eq!(reads(&a, a.1.eos()), one("<end>"));
+    assert_eq!(
+        reads(&a, a.1.len),
+        one("<pad 0>"),
+        "the reference reads \"mat\" here"
+    );
+}
+
+#[test]
+fn a_prompt_without_pads_uses_its_last_token() {
+    let full = "a b c d e f g h i j k l m n o p q r";
+    let a = ours(EditKind::Refine, full, "a b c");
+    assert_eq!((a.0.len, a.1.len), (N, 5));
+    assert_eq!(reads(&a, N - 1), one("<end>"));
+    let back = ours(EditKind::Refine, "a b c", full);
+    assert!(
+        reads(&back, N - 1).len() > 1,
+        "all source pads go into the edit's last token"
+    );
+}
+
+#[test]
+fn auto_goes_by_the_word_counts() {
+    let kind = |a: &str, b: &str| EditKind::choose(&toy_tokens(a, N), &toy_tokens(b, N));
+    assert_eq!(
+        kind("a red car", "a blue hippopotamus").0,
+        EditKind::Replace
+    );
+    let (kind, reason) = kind("a castle", "a drawing of a castle");
+    assert_eq!(
+        (kind, reason.as_str()),
+        (EditKind::Refine, "the source has 2 words, the edit 5")
+    );
+}
+
+#[test]
+fn replace_with_unequal_words_is_an_error_with_a_cure() {
+    let (s, e) = (toy_tokens("a cat", N), toy_tokens("a big cat", N));
+    let error = align(EditKind::Replace, &s, &e, Rules::Ours).unwrap_err();
+    let said = error.to_string();
+    assert!(
+        said.contains("source 2, edited 3") && said.contains("--edit refine"),
+        "{said}"
+    );
+}
+
+proptest! {
+    /// Replace loses no attention: every source token's mass arrives in full (or more, where
+    /// surplus pads read the last source pad).
+    #[test]
+    fn replace_preserves_mass(words in prop::collection::vec(("[a-z]{1,12},?", "[a-z]{1,12},?"), 1..5)) {
+        let join = |pick: fn(&(String, String)) -> &str| {
+            words.iter().map(pick).collect::<Vec<_>>().join(" ")
+        };
+        let (s, e) = (toy_tokens(&join(|w| &w.0), N), toy_tokens(&join(|w| &w.1), N));
+        let map = align(EditKind::Replace, &s, &e, Rules::Ours).unwrap().map;
+        for i in 0..N - 1 {
+            let mass: f32 = (0..N).map(|j| map.get(i, j)).sum();
+            prop_assert!((mass - 1.0).abs() < 1e-5, "token {i}: {mass}");
+        }
+        prop_assert!((0..N).all(|j| !map.column(j).is_empty()), "every edited token reads something");
+    }
+
+    #[test]
+    fn identical_prompts_align_to_the_identity(text in "[a-zA-Z, ]{1,30}[a-z]") {
+        let tokens = toy_tokens(&text, 40);
+        for kind in [EditKind::Replace, EditKind::Refine] {
+            let a = align(kind, &tokens, &tokens, Rules::Ours).unwrap();
+            prop_assert_eq!(a.map.as_diagonal(), Some(vec![1.0; 40]));
+            prop_assert!(a.aligned.iter().all(|x| *x == 1.0));
+        }
+    }
+}
