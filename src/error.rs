@@ -32,10 +32,16 @@ pub enum Error {
     /// The work itself failed: a disk, a number that is not finite.
     #[error("{0}")]
     Run(Report),
+    /// The user asked to stop.
+    #[error("interrupted")]
+    Interrupted,
     /// A tensor operation failed: a bug of ours, or memory.
     #[error("{0}")]
     Tensor(#[from] candle_core::Error),
 }
+
+const REPORT: &str =
+    "if memory was not short, this is a bug of ours: please report it with the command";
 
 impl Error {
     pub fn usage(cause: impl Into<String>, cure: impl Into<String>) -> Self {
@@ -63,7 +69,11 @@ impl Error {
     pub fn parts(&self) -> (String, Option<&str>) {
         match self {
             Self::Usage(r) | Self::Model(r) | Self::Run(r) => (r.cause.clone(), Some(&r.cure)),
-            Self::Tensor(e) => (e.to_string(), None),
+            Self::Interrupted => ("interrupted".to_owned(), Some("nothing was written")),
+            Self::Tensor(e) => {
+                let line = e.to_string().lines().next().unwrap_or_default().to_owned();
+                (format!("a tensor operation failed: {line}"), Some(REPORT))
+            }
         }
     }
 }

@@ -27,6 +27,16 @@ impl Tokens {
         self.len - 1
     }
 
+    /// A token's text, with `<begin>`, `<end>` and `<pad>` for what the prompt doesn't hold.
+    pub fn label(&self, token: usize) -> String {
+        match token {
+            0 => "<begin>".to_owned(),
+            i if i < self.eos() => self.pieces[i - 1].clone(),
+            i if i == self.eos() => "<end>".to_owned(),
+            _ => "<pad>".to_owned(),
+        }
+    }
+
     /// Token indices (into `ids`) that touch a byte range of the text.
     pub fn touching(&self, bytes: &Range<usize>) -> Vec<usize> {
         let touches = |span: &Range<usize>| span.start < bytes.end && bytes.start < span.end;
@@ -138,14 +148,16 @@ pub fn unknown_word(name: &str, prompts: &[&Tokens]) -> Error {
         .unwrap_or(0);
     if most > 0 {
         let phrase = &wanted.phrase;
-        let times = if most == 1 {
-            "once".to_owned()
-        } else {
-            format!("{most} times")
+        let (times, cure) = match most {
+            1 => ("once".to_owned(), format!("use `{phrase}`")),
+            _ => (
+                format!("{most} times"),
+                format!("use `{phrase}#1` to `{phrase}#{most}`, or `{phrase}` for all"),
+            ),
         };
         return Error::usage(
             format!("\"{name}\": \"{phrase}\" stands only {times} in the edited prompt"),
-            format!("use `{phrase}#1` to `{phrase}#{most}`, or `{phrase}` for all"),
+            cure,
         );
     }
     let mut words: Vec<&str> = vec![];
@@ -158,7 +170,7 @@ pub fn unknown_word(name: &str, prompts: &[&Tokens]) -> Error {
     }
     let cause = format!("\"{name}\" is not a word of the edited prompt");
     let list = words.join(", ");
-    match nearest(name, &words) {
+    match nearest(&wanted.phrase, &words) {
         Some(near) => Error::usage(cause, format!("did you mean \"{near}\"? its words: {list}")),
         None => Error::usage(cause, format!("use one of its words: {list}")),
     }
@@ -176,7 +188,7 @@ pub fn find_in_any(name: &str, prompts: &[&Tokens]) -> Result<Vec<Vec<usize>>> {
 
 /// The candidate most like `name`, where one is like it at all.
 pub fn nearest<'a>(name: &str, candidates: &[&'a str]) -> Option<&'a str> {
-    let score = |c: &str| strsim::jaro_winkler(&fold(name), &fold(c));
+    let score = |c: &str| likeness(&fold(name), &fold(c));
     candidates
         .iter()
         .copied()
@@ -184,6 +196,13 @@ pub fn nearest<'a>(name: &str, candidates: &[&'a str]) -> Option<&'a str> {
         .filter(|(s, _)| *s > 0.75)
         .max_by(|a, b| a.0.total_cmp(&b.0))
         .map(|(_, c)| c)
+}
+
+/// Jaro-Winkler, which favours a common beginning. It is blind to two swapped letters in a word of
+/// three, so a single slip counts as well.
+fn likeness(a: &str, b: &str) -> f64 {
+    let slip = a.chars().count() > 2 && strsim::osa_distance(a, b) == 1;
+    strsim::jaro_winkler(a, b).max(if slip { 0.8 } else { 0.0 })
 }
 
 fn fold(text: &str) -> String {

@@ -1,10 +1,12 @@
 //! Attention as a sum of terms over rows, without building a map larger than a block.
-//! Owns the plain-candle form; it never knows why one row's map carries another row's values.
+//! Owns which values go through which map, and the plain candle form; the blocked CPU form is a
+//! kernel. It never knows why one row's map carries another row's values.
 
 use candle_core::{D, Tensor};
 
 use super::{Carry, SitePlan, Term};
 use crate::error::Result;
+use crate::kernels::{self, Carried};
 
 /// Floats of one block of scores: 4 MiB, hot in cache, far below one map at 4,096 queries.
 const BLOCK: usize = 1 << 20;
@@ -41,37 +43,35 @@ pub fn attend(
             &own
         }
     };
-    let v = by_head(v, heads)?; // [rows, heads, t, d]
-    let mut out: Vec<Option<Tensor>> = vec![None; rows];
-    for (slot, &row) in plan.rows_read(rows).iter().enumerate() {
-        let (readers, carried) = carried_values(mix, row, &v)?;
-        let (parts, mean) = through_one_map(
-            &by_head(&q.get(slot)?, heads)?,
-            &by_head(&k.get(slot)?, heads)?,
-            &carried,
-            taps.is_some(),
-        )?;
-        for (reader, part) in readers.into_iter().zip(parts) {
-            out[reader] = Some(match out[reader].take() {
-                None => part,
-                Some(sum) => (sum + part)?,
+    let known = mix.len() == rows && mix.iter().flatten().all(|term| term.map_of < rows);
+    if !known {
+        let message = format!(
+            "a plan of {} rows for {rows}, or a map of a missing row",
+            mix.len()
+        );
+        return Err(candle_core::Error::Msg(message).into());
+    }
+    let read = plan.rows_read(rows);
+    let carried = read
+        .iter()
+        .map(|&row| carried_values(mix, row, v))
+        .collect::<Result<Vec<_>>>()?;
+    let tap = taps.is_some();
+    let operands = carried.iter().flatten().map(|c| &c.values).chain([q, k]);
+    let (out, means) = if kernels::fast(&operands.collect::<Vec<_>>()) {
+        kernels::attention(q, k, &carried, rows, heads, tap)?
+    } else {
+        plain(q, k, &carried, rows, heads, tap)?
+    };
+    if let (Some(taps), Some(means)) = (&mut taps, means) {
+        for (slot, &row) in read.iter().enumerate() {
+            taps.push(HeadMean {
+                row,
+                map: means.get(slot)?,
             });
         }
-        if let (Some(taps), Some(map)) = (taps.as_deref_mut(), mean) {
-            taps.push(HeadMean { row, map });
-        }
     }
-    let (n, width) = (q.dim(1)?, heads * v.dim(D::Minus1)?);
-    let out = out
-        .into_iter()
-        .map(|o| {
-            o.map_or_else(
-                || Ok(Tensor::zeros((n, width), v.dtype(), v.device())?),
-                join_heads,
-            )
-        })
-        .collect::<Result<Vec<_>>>()?;
-    Ok(Tensor::stack(&out, 0)?)
+    Ok(out)
 }
 
 /// Full softmax maps `[rows, heads, n, t]`: for hooks that rewrite, and for specifications.
@@ -84,7 +84,7 @@ pub fn probabilities(q: &Tensor, k: &Tensor, heads: usize) -> Result<Tensor> {
 }
 
 /// `[.., tokens, heads*d]` to contiguous `[.., heads, tokens, d]`.
-fn by_head(x: &Tensor, heads: usize) -> Result<Tensor> {
+pub(super) fn by_head(x: &Tensor, heads: usize) -> Result<Tensor> {
     let mut shape = x.dims().to_vec();
     let width = shape.pop().unwrap_or(0);
     shape.extend([heads, width / heads]);
@@ -93,30 +93,67 @@ fn by_head(x: &Tensor, heads: usize) -> Result<Tensor> {
         .contiguous()?)
 }
 
-/// `[heads, n, d]` to `[n, heads*d]`.
-fn join_heads(x: Tensor) -> Result<Tensor> {
-    Ok(x.transpose(0, 1)?.contiguous()?.flatten_from(1)?)
-}
-
-/// Who reads `row`'s map, and the values each sends through it, `[heads, t_map, d]`.
-fn carried_values(mix: &[Vec<Term>], row: usize, v: &Tensor) -> Result<(Vec<usize>, Vec<Tensor>)> {
-    let mut readers = vec![];
+/// What each reader of `row`'s map sends through it.
+fn carried_values(mix: &[Vec<Term>], row: usize, v: &Tensor) -> Result<Vec<Carried>> {
     let mut carried = vec![];
     for (reader, terms) in mix.iter().enumerate() {
         for term in terms.iter().filter(|t| t.map_of == row) {
-            let v = v.get(reader)?; // [heads, t, d]
-            readers.push(reader);
-            carried.push(match &term.carry {
+            let v = v.get(reader)?; // [t, heads*d]
+            let values = match &term.carry {
                 Carry::Same => v,
-                Carry::Scale(w) => v.broadcast_mul(&w.reshape((1, w.dim(0)?, 1))?)?,
-                Carry::Remap(s) => s
-                    .unsqueeze(0)?
-                    .broadcast_as((v.dim(0)?, s.dim(0)?, s.dim(1)?))?
-                    .matmul(&v)?,
-            });
+                Carry::Scale(w) => v.broadcast_mul(&w.unsqueeze(1)?)?,
+                Carry::Remap(s) => s.matmul(&v)?,
+            };
+            carried.push(Carried { reader, values });
         }
     }
-    Ok((readers, carried))
+    Ok(carried)
+}
+
+/// The plain form of [`kernels::attention`].
+pub(crate) fn plain(
+    q: &Tensor,
+    k: &Tensor,
+    carried: &[Vec<Carried>],
+    rows: usize,
+    heads: usize,
+    tap: bool,
+) -> Result<(Tensor, Option<Tensor>)> {
+    let (_, n, width) = q.dims3()?;
+    let mut out: Vec<Option<Tensor>> = vec![None; rows];
+    let mut means = vec![];
+    for (slot, carried) in carried.iter().enumerate() {
+        let vs = carried
+            .iter()
+            .map(|c| by_head(&c.values, heads))
+            .collect::<Result<Vec<_>>>()?;
+        let (q, k) = (
+            by_head(&q.get(slot)?, heads)?,
+            by_head(&k.get(slot)?, heads)?,
+        );
+        let (parts, mean) = through_one_map(&q, &k, &vs, tap)?;
+        for (carry, part) in carried.iter().zip(parts) {
+            let sum = &mut out[carry.reader];
+            *sum = Some(match sum.take() {
+                None => part,
+                Some(sum) => (sum + part)?,
+            });
+        }
+        means.extend(mean);
+    }
+    let join = |heads: Option<Tensor>| -> Result<Tensor> {
+        Ok(match heads {
+            Some(x) => x.transpose(0, 1)?.contiguous()?.flatten_from(1)?, // [n, heads*d]
+            None => Tensor::zeros((n, width), q.dtype(), q.device())?,
+        })
+    };
+    let out = out.into_iter().map(join).collect::<Result<Vec<_>>>()?;
+    let means = if tap {
+        Some(Tensor::stack(&means, 0)?)
+    } else {
+        None
+    };
+    Ok((Tensor::stack(&out, 0)?, means))
 }
 
 /// One softmax over `q [heads, n, d]` and `k [heads, t, d]`, carrying each of `vs [heads, t, d]`.

@@ -2,6 +2,7 @@
 
 use candle_core::Tensor;
 
+use super::attend::by_head;
 use super::{HeadMean, Site, SitePlan, attend, probabilities};
 use crate::error::Result;
 
@@ -76,11 +77,7 @@ fn rewritten(
             hook.observe(site, row, &probs.get(row)?.mean(0)?)?;
         }
     }
-    let (rows, t, width) = v.dims3()?;
-    let v = v
-        .reshape((rows, t, site.heads, width / site.heads))?
-        .transpose(1, 2)?
-        .contiguous()?;
+    let v = by_head(v, site.heads)?;
     let out = probs.contiguous()?.matmul(&v)?; // [rows, heads, n, d]
     Ok(out.transpose(1, 2)?.contiguous()?.flatten_from(2)?)
 }

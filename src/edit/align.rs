@@ -1,6 +1,6 @@
 //! Which token of the source prompt each token of the edited prompt reads (paper 3.2, `A(j)`).
 //! Owns the choice between replace and refine, and our rules of alignment; the reference's own, quirks
-//! included, are in [`reference`].
+//! included, are in [`mod@reference`].
 //!
 //! What both kinds share: begin to begin, end to end, the k-th pad to the k-th pad. Surplus edited
 //! pads read the last source pad; what surplus source pads attend to goes into the last edited pad.
@@ -8,7 +8,7 @@
 use std::ops::Range;
 
 use crate::error::{Error, Result};
-use crate::prompt::{Tokens, WordRef, find_in_any};
+use crate::prompt::{Tokens, WordRef};
 
 use super::{MapEdit, TokenMap, reference};
 
@@ -247,9 +247,4 @@ pub fn equalizer(weights: &[(String, f32)], edited: &Tokens, rules: Rules) -> Ve
         }
     }
     factors
-}
-
-/// A word must stand in at least one edited prompt.
-pub fn check_word(word: &str, edited: &[&Tokens]) -> Result<()> {
-    find_in_any(word, edited).map(|_| ())
 }

@@ -2,9 +2,9 @@
 //! Uses floor 0 only: no tensor library, no model, no file.
 //!
 //! **Where do I change what an edit means?** [`MapEdit`] holds the whole family (paper section 3.2):
-//! every edit of the method is `P' = P_src . B + P_own . diag(o)`, and [`align`] makes the `B` and
-//! the `o` from two prompts. When it acts is [`windows`]. The reference implementation's quirks are
-//! in [`reference`] and nowhere else.
+//! every edit of the method is `P' = P_src . B + P_own . diag(o)`, and [`align()`] makes the `B` and
+//! the `o` from two prompts. When it acts is [`windows`]. The reference implementation's rules,
+//! quirks included, are in [`mod@reference`].
 
 pub mod align;
 mod map_edit;

@@ -113,3 +113,14 @@ pub fn refine_map(source: &Tokens, edited: &Tokens) -> (TokenMap, Vec<f32>) {
     (edited.len..map.n()).for_each(|j| map.set(j, j, 1.0));
     (map, aligned)
 }
+
+/// The finest downscale at which self-attention is injected. Odd: a limit of 16 x 16 queries, whatever
+/// the picture's size.
+pub fn self_res((h, w): (usize, usize)) -> usize {
+    let queries = |scale: usize| h.div_ceil(scale) * w.div_ceil(scale);
+    let mut scale = 1;
+    while queries(scale) > 16 * 16 {
+        scale *= 2;
+    }
+    scale
+}

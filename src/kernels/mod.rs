@@ -1,1 +1,40 @@
-//! todo
+//! Fast CPU operations, each beside its plain candle form. Never knows what a model is.
+//!
+//! Activations are tokens-major, `[rows, tokens, channels]` or `[rows, h, w, channels]`, f32. The
+//! plain forms (`plain.rs`) serve other devices, gradients, and the tests as oracle; [`fast`] decides.
+//!
+//! One law holds in every file here: an output element is computed by the same operations in the
+//! same order whatever the number of rows and threads. Work is cut into tiles whose size follows
+//! from the layer's shape and the picture's size alone, and each tile runs on one thread.
+
+mod activation;
+mod attention;
+mod conv;
+mod math;
+mod norm;
+pub mod plain;
+mod tile;
+mod view;
+
+pub use activation::{geglu, quick_gelu, silu};
+pub use attention::{Carried, attention};
+pub use conv::{ConvWeight, conv2d, linear, upsample_nearest};
+pub use norm::{group_norm, layer_norm};
+
+use candle_core::{DType, Tensor};
+
+use crate::error::Result;
+
+/// Whether our own kernels may take these tensors: CPU, f32, and no gradient asked for.
+pub fn fast(tensors: &[&Tensor]) -> bool {
+    let ours = |x: &&Tensor| x.device().is_cpu() && x.dtype() == DType::F32 && !x.track_op();
+    tensors.iter().all(ours)
+}
+
+/// Kernels go through raw pointers: what their safety stands on is checked, not assumed.
+fn require(holds: bool, what: &str) -> Result<()> {
+    match holds {
+        true => Ok(()),
+        false => Err(candle_core::Error::Msg(format!("kernel: {what}")).into()),
+    }
+}

@@ -1,1 +1,33 @@
-//! todo
+//! Models: a diffusers folder, or the embedded one, as a UNet with an attention seam, a VAE decoder,
+//! a CLIP text encoder and a tokenizer. Never knows edits, jobs or what a hook is for.
+//!
+//! Every size comes from the folder's `config.json`s. Activations are tokens-major; a layer owns its
+//! weights in the form its product wants.
+
+mod config;
+mod embedded;
+mod files;
+mod folder;
+mod layers;
+mod resnet;
+mod scheduler_config;
+mod text;
+mod tokenizer;
+mod transformer;
+mod unet;
+mod unet_blocks;
+mod unet_config;
+mod vae;
+mod weights;
+
+pub use config::Config;
+pub use embedded::STORYBOOK;
+pub use files::Files;
+pub use folder::{Model, ModelFolder, Recommended};
+pub use scheduler_config::SchedulerConfig;
+pub use text::TextEncoder;
+pub use tokenizer::Tokenizer;
+pub use unet::UNet;
+pub use unet_config::UNetConfig;
+pub use vae::Vae;
+pub use weights::Weights;

@@ -5,7 +5,7 @@ use prompt_to_prompt::edit::{Alignment, EditKind, Rules, align};
 use prompt_to_prompt::prompt::Tokens;
 use proptest::prelude::*;
 
-use crate::common::{json, toy_tokens};
+use crate::common::toy_tokens;
 
 const N: usize = 20;
 

@@ -13,6 +13,9 @@ const FLOORS: [&[&str]; 7] = [
     &["job", "report"],
 ];
 
+/// Who may use whom on one floor.
+const NEIGHBOURS: [(&str, &str); 2] = [("prompt", "error"), ("job", "report")];
+
 fn floor(module: &str) -> usize {
     let found = FLOORS.iter().position(|floor| floor.contains(&module));
     found.unwrap_or_else(|| {
@@ -70,10 +73,12 @@ fn a_file_imports_only_from_floors_below_it() {
             continue;
         }
         // Floor 4 stays readable on paper: it may use floor 0 only, and no tensor library.
-        let highest = if module == "edit" { 0 } else { floor(module) };
+        let highest = if module == "edit" { 1 } else { floor(module) };
         for line in text.lines() {
             for import in imports(line) {
-                let below = import == module || floor(&import) <= highest;
+                let below = import == module
+                    || floor(&import) < highest
+                    || NEIGHBOURS.contains(&(module, &import));
                 assert!(
                     below,
                     "{file} (floor {}) must not use {import}: {line}",
@@ -110,7 +115,10 @@ fn unsafe_stays_where_it_is_argued() {
             file.starts_with("kernels/") || file == "model/weights.rs" || file == "main.rs";
         let code = text.lines().filter_map(|l| l.split("//").next());
         assert!(
-            allowed || !code.into_iter().any(|l| l.contains("unsafe ")),
+            allowed
+                || !code
+                    .into_iter()
+                    .any(|l| l.contains("unsafe ") || l.contains("unsafe{")),
             "{file} has unsafe code"
         );
     }

@@ -1,0 +1,83 @@
+//! Elementwise activations. diffusers' GEGLU uses the exact error function, not the tanh form.
+
+use candle_core::{D, Device, Tensor};
+use rayon::prelude::*;
+
+use super::math::{erf, swish, wide};
+use super::view::View;
+use super::{fast, plain};
+use crate::error::Result;
+
+/// Floats a task works on.
+const BLOCK: usize = 1 << 14;
+
+/// `x * sigmoid(x)`
+pub fn silu(x: &Tensor) -> Result<Tensor> {
+    if fast(&[x]) {
+        swish_all(x, 1.0)
+    } else {
+        plain::swish(x, 1.0)
+    }
+}
+
+/// CLIP's `x * sigmoid(1.702 x)`
+pub fn quick_gelu(x: &Tensor) -> Result<Tensor> {
+    if fast(&[x]) {
+        swish_all(x, 1.702)
+    } else {
+        plain::swish(x, 1.702)
+    }
+}
+
+fn swish_all(x: &Tensor, scale: f32) -> Result<Tensor> {
+    let view = View::new(x)?;
+    let out = View::with(&[&view], |s| {
+        let mut out = s[0].to_vec();
+        out.par_chunks_mut(BLOCK)
+            .for_each(|block| swish_slice(block, scale));
+        out
+    })?;
+    Ok(Tensor::from_vec(out, x.shape(), &Device::Cpu)?)
+}
+
+wide! {
+    /// In place.
+    pub fn swish_slice(block: &mut [f32], scale: f32) {
+        for x in block {
+            *x = swish(*x, scale);
+        }
+    }
+}
+
+/// `[.., 2f]` to `[.., f]`: the first half times the exact GELU of the second.
+pub fn geglu(x: &Tensor) -> Result<Tensor> {
+    if !fast(&[x]) {
+        return plain::geglu(x);
+    }
+    let f = x.dim(D::Minus1)? / 2;
+    let view = View::new(x)?;
+    let out = View::with(&[&view], |s| {
+        let mut out = vec![0f32; s[0].len() / 2];
+        let tokens = (BLOCK / f).max(1);
+        out.par_chunks_mut(tokens * f)
+            .zip(s[0].par_chunks(tokens * 2 * f))
+            .for_each(|(to, from)| geglu_tokens(to, from, f));
+        out
+    })?;
+    let mut shape = x.dims().to_vec();
+    shape.pop();
+    shape.push(f);
+    Ok(Tensor::from_vec(out, shape, &Device::Cpu)?)
+}
+
+wide! {
+    /// Tokens of `2f` channels to tokens of `f`.
+    pub fn geglu_tokens(to: &mut [f32], from: &[f32], f: usize) {
+        for (to, from) in to.chunks_exact_mut(f).zip(from.chunks_exact(2 * f)) {
+            let (hidden, gate) = from.split_at(f);
+            for ((y, &h), &g) in to.iter_mut().zip(hidden).zip(gate) {
+                *y = h * (0.5 * g * (1.0 + erf(g * std::f32::consts::FRAC_1_SQRT_2)));
+            }
+        }
+    }
+}

@@ -1,0 +1,166 @@
+//! Group and layer normalisation, tokens-major, with SiLU fused where it follows.
+
+use candle_core::{Device, Tensor};
+use rayon::prelude::*;
+
+use super::math::{swish, wide};
+use super::view::View;
+use super::{fast, plain, require};
+use crate::error::Result;
+
+/// Tokens whose sums are taken together.
+const BLOCK: usize = 64;
+
+/// Group norm of `[rows, h, w, c]` (or `[rows, n, c]`) over each group's channels and all pixels,
+/// times `weight [c]` plus `bias [c]`, then SiLU if asked.
+pub fn group_norm(
+    x: &Tensor,
+    groups: usize,
+    weight: &Tensor,
+    bias: &Tensor,
+    eps: f64,
+    silu: bool,
+) -> Result<Tensor> {
+    if !fast(&[x, weight, bias]) {
+        return plain::group_norm(x, groups, weight, bias, eps, silu);
+    }
+    let c = weight.dim(0)?;
+    require(
+        x.dims().last() == Some(&c) && bias.dims() == [c],
+        "channels differ",
+    )?;
+    require(
+        groups > 0 && c.is_multiple_of(groups),
+        "channels don't divide into groups",
+    )?;
+    let rows = x.dim(0)?;
+    let (x_view, w, b) = (View::new(x)?, View::new(weight)?, View::new(bias)?);
+    let out = View::with(&[&x_view, &w, &b], |s| {
+        let per_row = s[0].len() / rows.max(1);
+        let mut out = vec![0f32; s[0].len()];
+        for (from, to) in s[0]
+            .chunks(per_row.max(1))
+            .zip(out.chunks_mut(per_row.max(1)))
+        {
+            let (scale, shift) = affine(from, c, groups, s[1], s[2], eps);
+            to.par_chunks_mut(BLOCK * c)
+                .zip(from.par_chunks(BLOCK * c))
+                .for_each(|(to, from)| scale_shift(to, from, &scale, &shift, silu));
+        }
+        out
+    })?;
+    Ok(Tensor::from_vec(out, x.shape(), &Device::Cpu)?)
+}
+
+/// A row's normalisation as one factor and one summand per channel.
+fn affine(
+    row: &[f32],
+    c: usize,
+    groups: usize,
+    weight: &[f32],
+    bias: &[f32],
+    eps: f64,
+) -> (Vec<f32>, Vec<f32>) {
+    // Sums in f64, so that mean and variance need only one pass and no cancellation shows.
+    let blocks: Vec<Vec<f64>> = row
+        .par_chunks(BLOCK * c)
+        .map(|block| moments(block, c))
+        .collect();
+    let mut total = vec![0f64; 2 * c];
+    for block in &blocks {
+        total.iter_mut().zip(block).for_each(|(t, b)| *t += b);
+    }
+    let per_group = c / groups;
+    let count = (row.len() / c * per_group) as f64;
+    let (mut scale, mut shift) = (vec![0f32; c], vec![0f32; c]);
+    for group in 0..groups {
+        let channels = group * per_group..(group + 1) * per_group;
+        let sum: f64 = channels.clone().map(|i| total[i]).sum();
+        let squares: f64 = channels.clone().map(|i| total[c + i]).sum();
+        let mean = sum / count;
+        let inverse = 1.0 / ((squares / count - mean * mean).max(0.0) + eps).sqrt();
+        for i in channels {
+            scale[i] = (inverse * f64::from(weight[i])) as f32;
+            shift[i] = (f64::from(bias[i]) - mean * inverse * f64::from(weight[i])) as f32;
+        }
+    }
+    (scale, shift)
+}
+
+wide! {
+    /// Per channel the sum and the sum of squares of a block of tokens.
+    pub fn moments(block: &[f32], c: usize) -> Vec<f64> {
+        let mut out = vec![0f64; 2 * c];
+        let (sums, squares) = out.split_at_mut(c);
+        for token in block.chunks_exact(c) {
+            for ((s, q), &x) in sums.iter_mut().zip(squares.iter_mut()).zip(token) {
+                let x = f64::from(x);
+                *s += x;
+                *q += x * x;
+            }
+        }
+        out
+    }
+}
+
+wide! {
+    /// `x * scale + shift` per channel, then SiLU if asked.
+    pub fn scale_shift(to: &mut [f32], from: &[f32], scale: &[f32], shift: &[f32], silu: bool) {
+        let c = scale.len();
+        for (to, from) in to.chunks_exact_mut(c).zip(from.chunks_exact(c)) {
+            for (((y, &x), &a), &b) in to.iter_mut().zip(from).zip(scale).zip(shift) {
+                *y = x * a + b;
+            }
+            if silu {
+                for y in to {
+                    *y = swish(*y, 1.0);
+                }
+            }
+        }
+    }
+}
+
+/// Layer norm of `[.., c]` over its last dimension.
+pub fn layer_norm(x: &Tensor, weight: &Tensor, bias: &Tensor, eps: f64) -> Result<Tensor> {
+    if !fast(&[x, weight, bias]) {
+        return plain::layer_norm(x, weight, bias, eps);
+    }
+    let c = weight.dim(0)?;
+    require(
+        x.dims().last() == Some(&c) && bias.dims() == [c],
+        "channels differ",
+    )?;
+    let (x_view, w, b) = (View::new(x)?, View::new(weight)?, View::new(bias)?);
+    let out = View::with(&[&x_view, &w, &b], |s| {
+        let mut out = vec![0f32; s[0].len()];
+        out.par_chunks_mut(BLOCK * c)
+            .zip(s[0].par_chunks(BLOCK * c))
+            .for_each(|(to, from)| layer_norm_tokens(to, from, s[1], s[2], eps));
+        out
+    })?;
+    Ok(Tensor::from_vec(out, x.shape(), &Device::Cpu)?)
+}
+
+wide! {
+    /// Each token's mean and variance through sixteen lanes, whatever the machine.
+    pub fn layer_norm_tokens(to: &mut [f32], from: &[f32], weight: &[f32], bias: &[f32], eps: f64) {
+        let c = weight.len();
+        for (to, from) in to.chunks_exact_mut(c).zip(from.chunks_exact(c)) {
+            let (mut sums, mut squares) = ([0f64; 16], [0f64; 16]);
+            for chunk in from.chunks(16) {
+                for ((s, q), &x) in sums.iter_mut().zip(squares.iter_mut()).zip(chunk) {
+                    let x = f64::from(x);
+                    *s += x;
+                    *q += x * x;
+                }
+            }
+            let mean = sums.iter().sum::<f64>() / c as f64;
+            let variance = (squares.iter().sum::<f64>() / c as f64 - mean * mean).max(0.0);
+            let inverse = (1.0 / (variance + eps).sqrt()) as f32;
+            let mean = mean as f32;
+            for (((y, &x), &w), &b) in to.iter_mut().zip(from).zip(weight).zip(bias) {
+                *y = (x - mean) * inverse * w + b;
+            }
+        }
+    }
+}

@@ -1,0 +1,31 @@
+//! The model compiled into the binary, so that the first edit needs no network and no download.
+//! Only its files: they are read like any folder's.
+
+use super::files::Files;
+
+/// The name of the embedded model.
+pub const STORYBOOK: &str = "storybook";
+
+macro_rules! embed {
+    ($($path:literal),* $(,)?) => {
+        &[$(($path, include_bytes!(concat!("../../assets/storybook/", $path)).as_slice())),*]
+    };
+}
+
+const FILES: &[(&str, &[u8])] = embed![
+    "model_index.json",
+    "p2p.json",
+    "unet/config.json",
+    "unet/diffusion_pytorch_model.safetensors",
+    "vae/config.json",
+    "vae/diffusion_pytorch_model.safetensors",
+    "text_encoder/config.json",
+    "text_encoder/model.safetensors",
+    "tokenizer/tokenizer.json",
+    "tokenizer/tokenizer_config.json",
+    "scheduler/scheduler_config.json",
+];
+
+pub(super) fn files() -> Files {
+    Files::Embedded(FILES)
+}

@@ -1,0 +1,114 @@
+//! Where a model's files come from: a folder on disk, or bytes compiled into the binary. One way to
+//! read them, so that both kinds go through the same code.
+
+use std::path::{Path, PathBuf};
+
+use crate::error::{Error, Result};
+
+/// Files by their path relative to the model's folder, with forward slashes.
+#[derive(Debug, Clone)]
+pub enum Files {
+    Folder(PathBuf),
+    Embedded(&'static [(&'static str, &'static [u8])]),
+}
+
+/// A file's bytes, or where to map them from.
+pub enum Source {
+    File(PathBuf),
+    Bytes(&'static [u8]),
+}
+
+impl Files {
+    /// Whether a file is there.
+    pub fn has(&self, path: &str) -> bool {
+        match self {
+            Files::Folder(root) => root.join(path).is_file(),
+            Files::Embedded(all) => all.iter().any(|(name, _)| *name == path),
+        }
+    }
+
+    /// A file's name for people.
+    pub fn name(&self, path: &str) -> String {
+        match self {
+            Files::Folder(root) => root.join(path).display().to_string(),
+            Files::Embedded(_) => format!("storybook/{path}"),
+        }
+    }
+
+    /// A small file's content. Errors name it.
+    pub fn read(&self, path: &str) -> Result<Vec<u8>> {
+        match self {
+            Files::Folder(root) => {
+                std::fs::read(root.join(path)).map_err(|e| self.unreadable(path, &e.to_string()))
+            }
+            Files::Embedded(_) => match self.source(path)? {
+                Source::Bytes(bytes) => Ok(bytes.to_vec()),
+                Source::File(_) => unreachable!("embedded files are bytes"),
+            },
+        }
+    }
+
+    /// The first of several names that is there; errors name the first, and pickles where there are
+    /// only those.
+    pub fn first_of(&self, paths: &[String]) -> Result<String> {
+        if let Some(path) = paths.iter().find(|path| self.has(path)) {
+            return Ok(path.clone());
+        }
+        let pickle = paths.iter().flat_map(|p| {
+            let stem = p.trim_end_matches(".safetensors");
+            let name = stem.replace("/model", "/pytorch_model");
+            [".bin", ".ckpt", ".pt"].map(|ending| format!("{name}{ending}"))
+        });
+        match pickle.into_iter().find(|path| self.has(path)) {
+            Some(found) => Err(Error::model(
+                format!(
+                    "{} is a pickle, which can run code when it is loaded",
+                    self.name(&found)
+                ),
+                "convert it: in Python, load the pipeline and save_pretrained(.., safe_serialization=True)",
+            )),
+            None => Err(self.unreadable(&paths[0], "it does not exist")),
+        }
+    }
+
+    pub fn source(&self, path: &str) -> Result<Source> {
+        match self {
+            Files::Folder(root) => Ok(Source::File(root.join(path))),
+            Files::Embedded(all) => all
+                .iter()
+                .find(|(name, _)| *name == path)
+                .map(|(_, bytes)| Source::Bytes(bytes))
+                .ok_or_else(|| self.unreadable(path, "it is not embedded")),
+        }
+    }
+
+    fn unreadable(&self, path: &str, why: &str) -> Error {
+        Error::model(
+            format!("cannot read {}: {why}", self.name(path)),
+            "a diffusers folder holds unet/, vae/, text_encoder/, tokenizer/ and scheduler/ with their files",
+        )
+    }
+
+    /// The folder itself, checked to be one in diffusers layout.
+    pub fn folder(root: &Path) -> Result<Self> {
+        let shown = root.display();
+        if !root.is_dir() {
+            let what = if root.exists() {
+                "is not a folder"
+            } else {
+                "does not exist"
+            };
+            return Err(Error::usage(
+                format!("--model {shown} {what}"),
+                "give a folder in diffusers layout, or leave --model out for the embedded model",
+            ));
+        }
+        if !root.join("model_index.json").is_file() {
+            return Err(Error::usage(
+                format!("--model {shown} is not a diffusers folder: it has no model_index.json"),
+                "give the folder that holds model_index.json, unet/, vae/, text_encoder/, tokenizer/, scheduler/",
+            ));
+        }
+        Ok(Files::Folder(root.to_owned()))
+    }
+}

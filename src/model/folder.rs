@@ -1,0 +1,169 @@
+//! A model as a whole. Opening one reads its configs and tokenizer, which is quick and finds most
+//! mistakes; loading it reads the weights.
+
+use std::path::Path;
+
+use super::config::Config;
+use super::embedded::{self, STORYBOOK};
+use super::files::Files;
+use super::scheduler_config::SchedulerConfig;
+use super::text::{TextConfig, TextEncoder};
+use super::tokenizer::Tokenizer;
+use super::unet::UNet;
+use super::unet_config::UNetConfig;
+use super::vae::{Vae, VaeConfig};
+use super::weights::{Weights, sha256};
+use crate::error::Result;
+
+/// What a model's makers recommend, from an optional `p2p.json` beside `model_index.json`.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Recommended {
+    pub steps: Option<usize>,
+    pub guidance: Option<f64>,
+    /// Part of the run, from its beginning.
+    pub cross_steps: Option<f64>,
+    pub self_steps: Option<f64>,
+}
+
+/// A model that is opened, not yet loaded: what is needed to check a job against it.
+#[derive(Debug, Clone)]
+pub struct ModelFolder {
+    /// `storybook`, or the folder's own name.
+    pub id: String,
+    pub tokenizer: Tokenizer,
+    pub recommended: Recommended,
+    pub unet: UNetConfig,
+    pub vae: VaeConfig,
+    pub scheduler: SchedulerConfig,
+    text: TextConfig,
+    files: Files,
+}
+
+/// A model ready to draw.
+#[derive(Debug, Clone)]
+pub struct Model {
+    pub id: String,
+    pub unet: UNet,
+    pub vae: Vae,
+    pub text_encoder: TextEncoder,
+    pub scheduler: SchedulerConfig,
+    /// Over the weight files of UNet, VAE and text encoder, in this order.
+    pub weights_sha256: String,
+    /// Over the configs and the tokenizer's files, as far as they are there.
+    pub configs_sha256: String,
+}
+
+/// The small files that decide what a model computes.
+const CONFIGS: [&str; 9] = [
+    "unet/config.json",
+    "vae/config.json",
+    "text_encoder/config.json",
+    "scheduler/scheduler_config.json",
+    "tokenizer/tokenizer.json",
+    "tokenizer/vocab.json",
+    "tokenizer/merges.txt",
+    "tokenizer/tokenizer_config.json",
+    "tokenizer/special_tokens_map.json",
+];
+
+impl ModelFolder {
+    /// `storybook` for the embedded model, else a folder in diffusers layout. A folder named
+    /// `storybook` is reached as `./storybook`.
+    ///
+    /// Errors: usage, where `model` is no such folder; model, where its content is broken or of a
+    /// kind that is not implemented.
+    pub fn open(model: &str) -> Result<Self> {
+        if model == STORYBOOK {
+            return Self::from_files(STORYBOOK.to_owned(), embedded::files());
+        }
+        let path = Path::new(model);
+        let files = Files::folder(path)?;
+        // The name alone: where a folder stands does not determine a picture.
+        let name = path
+            .canonicalize()
+            .ok()
+            .and_then(|p| p.file_name().map(|n| n.to_owned()));
+        let id = name.map_or_else(|| model.to_owned(), |n| n.to_string_lossy().into_owned());
+        Self::from_files(id, files)
+    }
+
+    fn from_files(id: String, files: Files) -> Result<Self> {
+        let config = |path: &str| Config::parse(&files.name(path), &files.read(path)?);
+        config("model_index.json")?; // read only to find it torn
+        let text = TextConfig::parse(&config("text_encoder/config.json")?)?;
+        Ok(Self {
+            id,
+            tokenizer: Tokenizer::load(&files, text.max_tokens)?,
+            recommended: recommended(&files)?,
+            unet: UNetConfig::parse(&config("unet/config.json")?)?,
+            vae: VaeConfig::parse(&config("vae/config.json")?)?,
+            scheduler: SchedulerConfig::parse(&config("scheduler/scheduler_config.json")?)?,
+            text,
+            files,
+        })
+    }
+
+    /// Pixels of a side at which the model was trained.
+    pub fn native_size(&self) -> usize {
+        self.unet.sample_size * self.vae.factor()
+    }
+
+    /// Reads the weights.
+    pub fn load(&self) -> Result<Model> {
+        let files = &self.files;
+        let part = |folder: &str, stem: &str| {
+            files.first_of(&["", ".fp16"].map(|v| format!("{folder}/{stem}{v}.safetensors")))
+        };
+        // Of a tokenizer that comes in both forms only the one that is read counts.
+        let json = files.has("tokenizer/tokenizer.json");
+        let read =
+            |path: &&str| !(json && (path.ends_with("vocab.json") || path.ends_with(".txt")));
+        let configs = CONFIGS
+            .into_iter()
+            .filter(|path| files.has(path))
+            .filter(read);
+        let configs: Vec<String> = configs.map(str::to_owned).collect();
+        let unet = part("unet", "diffusion_pytorch_model")?;
+        let vae = part("vae", "diffusion_pytorch_model")?;
+        let text = part("text_encoder", "model")?;
+        Ok(Model {
+            id: self.id.clone(),
+            unet: UNet::load(&self.unet, &Weights::open(files, &unet)?)?,
+            vae: Vae::load(&self.vae, &Weights::open(files, &vae)?)?,
+            text_encoder: TextEncoder::load(&self.text, &Weights::open(files, &text)?)?,
+            scheduler: self.scheduler.clone(),
+            weights_sha256: sha256(files, &[unet, vae, text])?,
+            configs_sha256: sha256(files, &configs)?,
+        })
+    }
+}
+
+fn recommended(files: &Files) -> Result<Recommended> {
+    const PATH: &str = "p2p.json";
+    if !files.has(PATH) {
+        return Ok(Recommended::default());
+    }
+    let config = Config::parse(&files.name(PATH), &files.read(PATH)?)?
+        .or_else("mend the file, or remove it: it only recommends");
+    let recommended = Recommended {
+        steps: config.usize("steps")?,
+        guidance: config.f64("guidance")?,
+        cross_steps: config.f64("cross_steps")?,
+        self_steps: config.f64("self_steps")?,
+    };
+    config.finish()?;
+    let fraction = |x: Option<f64>| x.is_none_or(|x| (0.0..=1.0).contains(&x));
+    if !fraction(recommended.cross_steps) || !fraction(recommended.self_steps) {
+        return Err(config.error("cross_steps and self_steps are fractions from 0 to 1"));
+    }
+    if recommended.steps.is_some_and(|n| !(1..=1000).contains(&n)) {
+        return Err(config.error("steps must be a whole number from 1 to 1000"));
+    }
+    if recommended
+        .guidance
+        .is_some_and(|g| !(0.0..=100.0).contains(&g))
+    {
+        return Err(config.error("guidance must be a number from 0 to 100"));
+    }
+    Ok(recommended)
+}

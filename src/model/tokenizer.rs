@@ -1,0 +1,235 @@
+//! CLIP's tokenizer, from `tokenizer.json` or built from `vocab.json` and `merges.txt` as Stable
+//! Diffusion repositories ship it. Owns begin, end, pads and the length limit.
+
+use serde_json::Value;
+use tokenizers::models::bpe::BPE;
+use tokenizers::normalizers::{Lowercase, NFC, Replace, Sequence as Normalizers};
+use tokenizers::pre_tokenizers::PreTokenizerWrapper;
+use tokenizers::pre_tokenizers::byte_level::ByteLevel;
+use tokenizers::pre_tokenizers::sequence::Sequence as PreTokenizers;
+use tokenizers::pre_tokenizers::split::{Split, SplitPattern};
+use tokenizers::{AddedToken, Decoder, NormalizerWrapper, SplitDelimiterBehavior};
+
+use super::config::Config;
+use super::files::Files;
+use crate::error::{Error, Result};
+use crate::prompt::Tokens;
+
+/// How CLIP cuts text before BPE.
+const PIECES: &str = r"'s|'t|'re|'ve|'m|'ll|'d|[\p{L}]+|[\p{N}]|[^\s\p{L}\p{N}]+";
+
+#[derive(Debug, Clone)]
+pub struct Tokenizer {
+    inner: tokenizers::Tokenizer,
+    begin: u32,
+    end: u32,
+    pad: u32,
+    max_tokens: usize,
+}
+
+impl Tokenizer {
+    /// `max_tokens`: positions of the text encoder; the tokenizer's own limit may be lower.
+    pub fn load(files: &Files, max_tokens: usize) -> Result<Self> {
+        let mut inner = match files.has("tokenizer/tokenizer.json") {
+            true => from_json(files)?,
+            false => from_vocab(files)?,
+        };
+        inner.with_padding(None);
+        let unlimited = inner.with_truncation(None).map(|_| ());
+        unlimited.map_err(|e| broken(files, "tokenizer/tokenizer.json", &e.to_string()))?;
+        let special = Special::load(files)?;
+        let id = |token: &str| {
+            inner.token_to_id(token).ok_or_else(|| {
+                broken(
+                    files,
+                    "tokenizer/",
+                    &format!("the vocabulary lacks {token}"),
+                )
+            })
+        };
+        let (begin, end, pad) = (id(&special.begin)?, id(&special.end)?, id(&special.pad)?);
+        let max_tokens = special.max_tokens.unwrap_or(max_tokens).min(max_tokens);
+        if max_tokens < 3 {
+            let why = format!("with {max_tokens} tokens there is no room for a prompt");
+            return Err(broken(files, "tokenizer/", &why));
+        }
+        Ok(Self {
+            inner,
+            begin,
+            end,
+            pad,
+            max_tokens,
+        })
+    }
+
+    /// Tokens of a padded prompt.
+    pub fn max_tokens(&self) -> usize {
+        self.max_tokens
+    }
+
+    /// Errors: a prompt over the limit, with the text that would be cut.
+    pub fn encode(&self, text: &str) -> Result<Tokens> {
+        let encoding = self.inner.encode(text, false).map_err(|e| {
+            Error::usage(
+                format!("the prompt \"{text}\" cannot be tokenised: {e}"),
+                "rephrase it",
+            )
+        })?;
+        let spans: Vec<_> = encoding.get_offsets().iter().map(|(a, b)| *a..*b).collect();
+        let room = self.max_tokens - 2; // begin and end
+        if spans.len() > room {
+            return Err(Error::usage(
+                format!(
+                    "the prompt \"{} ...\" has {} tokens, the model reads {room}",
+                    one_line(text, 4),
+                    spans.len()
+                ),
+                format!(
+                    "shorten it; this would be cut: \"{}\"",
+                    one_line(&text[spans[room].start..], usize::MAX)
+                ),
+            ));
+        }
+        let mut ids = vec![self.begin];
+        ids.extend(encoding.get_ids());
+        ids.push(self.end);
+        let len = ids.len();
+        ids.resize(self.max_tokens, self.pad);
+        let pieces = encoding.get_tokens().iter().map(|t| decode(t)).collect();
+        Ok(Tokens {
+            text: text.to_owned(),
+            ids,
+            len,
+            spans,
+            pieces,
+        })
+    }
+}
+
+/// The first words of a text, for a message.
+fn one_line(text: &str, words: usize) -> String {
+    let words: Vec<&str> = text.split_whitespace().take(words).collect();
+    words.join(" ")
+}
+
+/// A token's text: `burger</w>` is "burger". Bytes that are no whole sign show as the replacement sign.
+fn decode(token: &str) -> String {
+    let bytes = vec![token.trim_end_matches("</w>").to_owned()];
+    let decoded = ByteLevel::default()
+        .decode_chain(bytes)
+        .map(|parts| parts.concat());
+    decoded.unwrap_or_else(|_| token.to_owned())
+}
+
+fn from_json(files: &Files) -> Result<tokenizers::Tokenizer> {
+    let path = "tokenizer/tokenizer.json";
+    let bytes = files.read(path)?;
+    tokenizers::Tokenizer::from_bytes(bytes).map_err(|e| broken(files, path, &e.to_string()))
+}
+
+fn from_vocab(files: &Files) -> Result<tokenizers::Tokenizer> {
+    let path = "tokenizer/vocab.json";
+    let vocab: std::collections::HashMap<String, u32> = serde_json::from_slice(&files.read(path)?)
+        .map_err(|e| broken(files, path, &e.to_string()))?;
+    let path = "tokenizer/merges.txt";
+    let text =
+        String::from_utf8(files.read(path)?).map_err(|e| broken(files, path, &e.to_string()))?;
+    let lines = text
+        .lines()
+        .filter(|l| !l.starts_with("#version") && !l.is_empty());
+    let merges = lines
+        .map(|line| {
+            line.split_once(' ')
+                .map(|(a, b)| (a.to_owned(), b.to_owned()))
+        })
+        .collect::<Option<Vec<_>>>()
+        .ok_or_else(|| broken(files, path, "a line is not two pieces"))?;
+    let bpe = BPE::builder()
+        .vocab_and_merges(
+            vocab
+                .into_iter()
+                .collect::<tokenizers::models::bpe::Vocab>(),
+            merges,
+        )
+        .end_of_word_suffix("</w>".to_owned())
+        .unk_token("<|endoftext|>".to_owned())
+        .build()
+        .map_err(|e| broken(files, path, &e.to_string()))?;
+    let mut tokenizer = tokenizers::Tokenizer::new(bpe);
+    let rules = clip_rules().map_err(|e| broken(files, path, &e.to_string()))?;
+    let ruled = tokenizer.with_normalizer(Some(rules.0)).map(|_| ());
+    ruled.map_err(|e| broken(files, path, &e.to_string()))?;
+    tokenizer.with_pre_tokenizer(Some(rules.1));
+    // Typed in a prompt, they are the tokens themselves, as in transformers.
+    let special = ["<|startoftext|>", "<|endoftext|>"].map(|t| AddedToken::from(t, true));
+    let added = tokenizer.add_special_tokens(special).map(|_| ());
+    added.map_err(|e| broken(files, path, &e.to_string()))?;
+    Ok(tokenizer)
+}
+
+fn clip_rules() -> tokenizers::Result<(Normalizers, PreTokenizers)> {
+    let spaces = tokenizers::normalizers::replace::ReplacePattern::Regex(r"\s+".to_owned());
+    let normalizers = Normalizers::new(vec![
+        NormalizerWrapper::NFC(NFC),
+        NormalizerWrapper::Replace(Replace::new(spaces, " ")?),
+        NormalizerWrapper::Lowercase(Lowercase),
+    ]);
+    let pattern = SplitPattern::Regex(PIECES.to_owned());
+    let split = Split::new(pattern, SplitDelimiterBehavior::Removed, true)?;
+    let pieces = PreTokenizers::new(vec![
+        PreTokenizerWrapper::Split(split),
+        PreTokenizerWrapper::ByteLevel(ByteLevel::new(false, true, true)),
+    ]);
+    Ok((normalizers, pieces))
+}
+
+/// The special tokens and the limit, from `tokenizer_config.json` and `special_tokens_map.json`.
+struct Special {
+    begin: String,
+    end: String,
+    pad: String,
+    max_tokens: Option<usize>,
+}
+
+impl Special {
+    fn load(files: &Files) -> Result<Self> {
+        let mut configs = vec![];
+        for path in [
+            "tokenizer/special_tokens_map.json",
+            "tokenizer/tokenizer_config.json",
+        ] {
+            if files.has(path) {
+                configs.push(Config::parse(&files.name(path), &files.read(path)?)?);
+            }
+        }
+        let token = |key: &str, default: &str| {
+            let found = configs
+                .iter()
+                .find_map(|c| c.value(key).and_then(token_text));
+            found.unwrap_or_else(|| default.to_owned())
+        };
+        let end = token("eos_token", "<|endoftext|>");
+        let limits = configs
+            .iter()
+            .filter_map(|c| c.value("model_max_length")?.as_u64());
+        Ok(Self {
+            begin: token("bos_token", "<|startoftext|>"),
+            pad: token("pad_token", &end),
+            end,
+            max_tokens: limits.map(|n| n as usize).next(),
+        })
+    }
+}
+
+/// A token is a string, or an object with its `content`.
+fn token_text(value: &Value) -> Option<String> {
+    let text = value.as_str().or_else(|| value.get("content")?.as_str());
+    text.map(str::to_owned)
+}
+
+fn broken(files: &Files, path: &str, why: &str) -> Error {
+    Error::model(
+        format!("{} is not a usable tokenizer: {why}", files.name(path)),
+        "fetch tokenizer/ again from where the model came from",
+    )
+}

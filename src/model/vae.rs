@@ -1,0 +1,241 @@
+//! The VAE's decoder (diffusers' `AutoencoderKL`): latents to pixels.
+
+use candle_core::Tensor;
+
+use super::config::Config;
+use super::layers::{Conv3x3, GroupNorm, Linear};
+use super::resnet::{Resnet, ResnetShape};
+use super::weights::Weights;
+use crate::attention::{SitePlan, attend};
+use crate::error::Result;
+use crate::kernels::upsample_nearest;
+
+/// diffusers hard-codes it for autoencoders.
+const EPS: f64 = 1e-6;
+
+/// `vae/config.json`, as far as decoding needs it.
+#[derive(Debug, Clone)]
+pub struct VaeConfig {
+    pub block_out_channels: Vec<usize>,
+    pub layers_per_block: usize,
+    pub latent_channels: usize,
+    pub norm_num_groups: usize,
+    pub scaling_factor: f64,
+    pub mid_block_add_attention: bool,
+    pub use_post_quant_conv: bool,
+}
+
+impl VaeConfig {
+    pub fn parse(config: &Config) -> Result<Self> {
+        config.only("act_fn", "silu")?;
+        config.only("out_channels", 3)?;
+        config.only("latent_channels", 4)?;
+        config.only("up_block_types", "UpDecoderBlock2D")?;
+        config.off(&["shift_factor", "latents_mean", "latents_std"])?;
+        // About the encoder, precision, or the size of training.
+        config.ignore(&[
+            "in_channels",
+            "down_block_types",
+            "use_quant_conv",
+            "sample_size",
+        ]);
+        config.ignore(&["force_upcast"]);
+        let parsed = Self {
+            block_out_channels: config.usizes("block_out_channels")?,
+            layers_per_block: config.usize("layers_per_block")?.unwrap_or(1),
+            latent_channels: 4,
+            norm_num_groups: config.usize("norm_num_groups")?.unwrap_or(32),
+            scaling_factor: config.f64("scaling_factor")?.unwrap_or(0.18215),
+            mid_block_add_attention: config.bool("mid_block_add_attention", true)?,
+            use_post_quant_conv: config.bool("use_post_quant_conv", true)?,
+        };
+        config.finish()?;
+        let (channels, groups) = (&parsed.block_out_channels, parsed.norm_num_groups);
+        if channels.is_empty() {
+            return Err(config.error("block_out_channels is empty"));
+        }
+        if groups == 0
+            || channels
+                .iter()
+                .any(|c| *c == 0 || !c.is_multiple_of(groups))
+        {
+            let problem = format!("norm_num_groups {groups} does not divide {channels:?} channels");
+            return Err(config.error(&problem));
+        }
+        Ok(parsed)
+    }
+
+    /// Pixels per latent: each level but the last doubles the size.
+    pub fn factor(&self) -> usize {
+        1 << (self.block_out_channels.len() - 1)
+    }
+}
+
+#[derive(Debug, Clone)]
+pub struct Vae {
+    scaling_factor: f64,
+    post_quant: Option<Linear>,
+    conv_in: Conv3x3,
+    mid: (Resnet, Option<MidAttention>, Resnet),
+    up: Vec<(Vec<Resnet>, Option<Conv3x3>)>,
+    norm_out: GroupNorm,
+    conv_out: Conv3x3,
+}
+
+impl Vae {
+    pub fn load(config: &VaeConfig, w: &Weights) -> Result<Self> {
+        let (latent, groups) = (config.latent_channels, config.norm_num_groups);
+        let channels: Vec<usize> = config.block_out_channels.iter().rev().copied().collect();
+        let (top, last) = (channels[0], channels[channels.len() - 1]);
+        let post_quant = match config.use_post_quant_conv {
+            true => Some(Linear::load_conv1x1(
+                &w.pp("post_quant_conv"),
+                latent,
+                latent,
+            )?),
+            false => None,
+        };
+        let w = w.pp("decoder");
+        let mid = w.pp("mid_block");
+        let attention = match config.mid_block_add_attention {
+            true => Some(MidAttention::load(&mid.pp("attentions.0"), top, groups)?),
+            false => None,
+        };
+        Ok(Self {
+            scaling_factor: config.scaling_factor,
+            post_quant,
+            conv_in: Conv3x3::load(&w.pp("conv_in"), latent, top, 1)?,
+            mid: (
+                resnet(&mid.pp("resnets.0"), top, top, groups)?,
+                attention,
+                resnet(&mid.pp("resnets.1"), top, top, groups)?,
+            ),
+            up: up_blocks(&w.pp("up_blocks"), &channels, config)?,
+            norm_out: GroupNorm::load(&w.pp("conv_norm_out"), last, groups, EPS)?,
+            conv_out: Conv3x3::load(&w.pp("conv_out"), last, 3, 1)?,
+        })
+    }
+
+    /// `[rows, 4, h, w]` as the sampler leaves them, to pictures `[rows, 3, f h, f w]`, about -1 to 1.
+    /// One row at a time: decoding is where memory peaks.
+    pub fn decode(&self, latents: &Tensor) -> Result<Tensor> {
+        let rows = latents.dim(0)?;
+        let decoded = (0..rows).map(|row| self.decode_row(&latents.narrow(0, row, 1)?));
+        Ok(Tensor::cat(&decoded.collect::<Result<Vec<_>>>()?, 0)?)
+    }
+
+    fn decode_row(&self, latents: &Tensor) -> Result<Tensor> {
+        let mut x = (latents / self.scaling_factor)?
+            .permute((0, 2, 3, 1))?
+            .contiguous()?;
+        if let Some(post_quant) = &self.post_quant {
+            x = post_quant.forward(&x)?;
+        }
+        x = self.mid.0.forward(&self.conv_in.forward(&x)?, None)?;
+        if let Some(attention) = &self.mid.1 {
+            x = attention.forward(&x)?;
+        }
+        x = self.mid.2.forward(&x, None)?;
+        for (resnets, upsample) in &self.up {
+            for resnet in resnets {
+                x = resnet.forward(&x, None)?;
+            }
+            if let Some(conv) = upsample {
+                let (_, h, w, _) = x.dims4()?;
+                x = conv.forward(&upsample_nearest(&x, (2 * h, 2 * w))?)?;
+            }
+        }
+        let x = self.conv_out.forward(&self.norm_out.forward_silu(&x)?)?;
+        Ok(x.permute((0, 3, 1, 2))?.contiguous()?)
+    }
+}
+
+fn resnet(w: &Weights, input: usize, output: usize, groups: usize) -> Result<Resnet> {
+    Resnet::load(
+        w,
+        ResnetShape {
+            input,
+            output,
+            time: None,
+            groups,
+            eps: EPS,
+        },
+    )
+}
+
+/// `channels` from coarse to fine.
+fn up_blocks(
+    w: &Weights,
+    channels: &[usize],
+    config: &VaeConfig,
+) -> Result<Vec<(Vec<Resnet>, Option<Conv3x3>)>> {
+    let mut blocks = vec![];
+    for (level, &output) in channels.iter().enumerate() {
+        let w = w.pp(level);
+        let mut resnets = vec![];
+        for layer in 0..=config.layers_per_block {
+            let input = if layer == 0 {
+                channels[level.saturating_sub(1)]
+            } else {
+                output
+            };
+            resnets.push(resnet(
+                &w.pp(format!("resnets.{layer}")),
+                input,
+                output,
+                config.norm_num_groups,
+            )?);
+        }
+        let upsample = match level + 1 < channels.len() {
+            true => Some(Conv3x3::load(
+                &w.pp("upsamplers.0.conv"),
+                output,
+                output,
+                1,
+            )?),
+            false => None,
+        };
+        blocks.push((resnets, upsample));
+    }
+    Ok(blocks)
+}
+
+/// Single-head self-attention over the coarsest grid.
+#[derive(Debug, Clone)]
+struct MidAttention {
+    norm: GroupNorm,
+    q: Linear,
+    k: Linear,
+    v: Linear,
+    out: Linear,
+}
+
+impl MidAttention {
+    /// Newer files say `to_q`, older ones `query`.
+    fn load(w: &Weights, c: usize, groups: usize) -> Result<Self> {
+        let names = match w.has("query.weight") {
+            true => ["query", "key", "value", "proj_attn"],
+            false => ["to_q", "to_k", "to_v", "to_out.0"],
+        };
+        let linear = |name: &str| Linear::load_either(&w.pp(name), c, c);
+        Ok(Self {
+            norm: GroupNorm::load(&w.pp("group_norm"), c, groups, EPS)?,
+            q: linear(names[0])?,
+            k: linear(names[1])?,
+            v: linear(names[2])?,
+            out: linear(names[3])?,
+        })
+    }
+
+    fn forward(&self, x: &Tensor) -> Result<Tensor> {
+        let (rows, h, w, c) = x.dims4()?;
+        let n = self.norm.forward(x)?.reshape((rows, h * w, c))?;
+        let (q, k, v) = (
+            self.q.forward(&n)?,
+            self.k.forward(&n)?,
+            self.v.forward(&n)?,
+        );
+        let attended = attend(&q, &k, &v, 1, &SitePlan::Plain, None)?;
+        Ok((self.out.forward(&attended)?.reshape((rows, h, w, c))? + x)?)
+    }
+}

@@ -1,0 +1,166 @@
+//! Each fast kernel against its plain candle form over odd shapes, and the law of rows and threads.
+
+use candle_core::{DType, Device, Tensor, Var};
+use prompt_to_prompt::kernels::*;
+use proptest::prelude::*;
+
+/// Seeded numbers of about -2 to 2.
+pub fn numbers(shape: &[usize], seed: u64) -> Tensor {
+    let mut state = seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1;
+    let next = |_| {
+        state = state
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1);
+        ((state >> 40) as f32 / (1u32 << 22) as f32) - 2.0
+    };
+    let data: Vec<f32> = (0..shape.iter().product::<usize>()).map(next).collect();
+    Tensor::from_vec(data, shape, &Device::Cpu).unwrap()
+}
+
+pub fn bits(x: &Tensor) -> Vec<u32> {
+    let floats: Vec<f32> = x.flatten_all().unwrap().to_vec1().unwrap();
+    floats.into_iter().map(f32::to_bits).collect()
+}
+
+/// Norm of the difference over the norm.
+pub fn distance(a: &Tensor, b: &Tensor) -> f32 {
+    assert_eq!(a.dims(), b.dims());
+    let norm = |x: &Tensor| {
+        let squares = x.to_dtype(DType::F64).unwrap().sqr().unwrap();
+        squares
+            .sum_all()
+            .unwrap()
+            .to_scalar::<f64>()
+            .unwrap()
+            .sqrt()
+    };
+    (norm(&(a - b).unwrap()) / norm(b).max(1e-12)) as f32
+}
+
+/// The same tensor, tracked: what sends an operation to its plain form.
+fn tracked(x: &Tensor) -> Tensor {
+    Var::from_tensor(x).unwrap().as_tensor().clone()
+}
+
+fn in_pool<R: Send>(threads: usize, f: impl FnOnce() -> R + Send) -> R {
+    let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build();
+    pool.unwrap().install(f)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(24))]
+
+    #[test]
+    fn linear_is_a_matrix_product(rows in 1usize..4, n in 1usize..90, k in 1usize..70, out in 1usize..140, seed: u64) {
+        let bias = numbers(&[out], seed ^ 1);
+        let layer = ConvWeight::from_linear(&numbers(&[out, k], seed), Some(bias)).unwrap();
+        let x = numbers(&[rows, n, k], seed ^ 2);
+        let y = linear(&x, &layer).unwrap();
+        prop_assert!(distance(&y, &plain::linear(&x, &layer).unwrap()) < 1e-6);
+    }
+
+    #[test]
+    fn conv_is_candles(rows in 1usize..3, h in 1usize..20, w in 1usize..20, cin in 1usize..20, cout in 1usize..40,
+        three: bool, two: bool, seed: u64) {
+        let size = if three { 3 } else { 1 };
+        let stride = if two { 2 } else { 1 };
+        let kernel = numbers(&[cout, cin, size, size], seed);
+        let layer = ConvWeight::from_conv(&kernel, Some(numbers(&[cout], seed ^ 1))).unwrap();
+        let x = numbers(&[rows, h, w, cin], seed ^ 2);
+        let y = conv2d(&x, &layer, stride).unwrap();
+        prop_assert_eq!(y.dims(), &[rows, h.div_ceil(stride), w.div_ceil(stride), cout]);
+        prop_assert!(distance(&y, &plain::conv2d(&x, &layer, stride).unwrap()) < 1e-6);
+    }
+
+    #[test]
+    fn norms_are_candles(rows in 1usize..4, n in 1usize..2000, groups in 1usize..6, width in 1usize..7, seed: u64) {
+        let c = groups * width;
+        // A mean far from zero, where a sum of squares would cancel.
+        let x = (numbers(&[rows, n, c], seed) + 30.0).unwrap();
+        let (weight, bias) = (numbers(&[c], seed ^ 1), numbers(&[c], seed ^ 2));
+        for silu in [false, true] {
+            let fast = group_norm(&x, groups, &weight, &bias, 1e-5, silu).unwrap();
+            let plain = group_norm(&tracked(&x), groups, &weight, &bias, 1e-5, silu).unwrap();
+            prop_assert!(distance(&fast, &plain) < 1e-4, "{}", distance(&fast, &plain));
+        }
+        let fast = layer_norm(&x, &weight, &bias, 1e-5).unwrap();
+        let plain = layer_norm(&tracked(&x), &weight, &bias, 1e-5).unwrap();
+        prop_assert!(distance(&fast, &plain) < 1e-4, "{}", distance(&fast, &plain));
+    }
+
+    #[test]
+    fn activations_are_candles(n in 1usize..3000, f in 1usize..40, seed: u64) {
+        let x = (numbers(&[n], seed) * 4.0).unwrap();
+        for f in [silu, quick_gelu] {
+            prop_assert!(distance(&f(&x).unwrap(), &f(&tracked(&x)).unwrap()) < 1e-6);
+        }
+        let x = numbers(&[n.div_ceil(30), 2 * f], seed);
+        prop_assert!(distance(&geglu(&x).unwrap(), &geglu(&tracked(&x)).unwrap()) < 1e-6);
+    }
+
+    #[test]
+    fn upsampling_picks_the_same_pixels(h in 1usize..9, w in 1usize..9, dh in 0usize..9, dw in 0usize..9, seed: u64) {
+        let x = numbers(&[2, h, w, 3], seed);
+        let to = (h + dh, w + dw);
+        let plain = upsample_nearest(&tracked(&x), to).unwrap();
+        prop_assert_eq!(bits(&upsample_nearest(&x, to).unwrap()), bits(&plain));
+    }
+}
+
+/// A row of the batch, bit for bit as alone, on one thread or two.
+fn obeys_the_law(x: &Tensor, f: impl Fn(&Tensor) -> Tensor + Sync) {
+    let together = in_pool(1, || f(x));
+    assert_eq!(bits(&together), bits(&in_pool(2, || f(x))), "threads");
+    for row in 0..x.dim(0).unwrap() {
+        let alone = in_pool(2, || f(&x.narrow(0, row, 1).unwrap()));
+        assert_eq!(
+            bits(&alone),
+            bits(&together.narrow(0, row, 1).unwrap()),
+            "row {row}"
+        );
+    }
+}
+
+#[test]
+fn an_output_row_depends_neither_on_other_rows_nor_on_threads() {
+    for (n, k, out) in [
+        (1, 77, 60),
+        (9, 300, 500),
+        (100, 64, 256),
+        (600, 320, 33),
+        (64, 640, 640),
+    ] {
+        let weight = numbers(&[out, k], 1);
+        let layer = ConvWeight::from_linear(&weight, Some(numbers(&[out], 2))).unwrap();
+        obeys_the_law(&numbers(&[3, n, k], 3), |x| linear(x, &layer).unwrap());
+    }
+    for (side, cin, cout, stride) in [
+        (5, 7, 9, 1),
+        (8, 200, 160, 1),
+        (33, 24, 40, 2),
+        (16, 48, 96, 1),
+    ] {
+        let kernel = numbers(&[cout, cin, 3, 3], 4);
+        let layer = ConvWeight::from_conv(&kernel, Some(numbers(&[cout], 5))).unwrap();
+        obeys_the_law(&numbers(&[3, side, side, cin], 6), |x| {
+            conv2d(x, &layer, stride).unwrap()
+        });
+    }
+    let (weight, bias) = (numbers(&[24], 7), numbers(&[24], 8));
+    obeys_the_law(&numbers(&[3, 700, 24], 9), |x| {
+        group_norm(x, 4, &weight, &bias, 1e-5, true).unwrap()
+    });
+}
+
+#[test]
+fn a_tracked_tensor_keeps_its_gradient() {
+    let var = Var::from_tensor(&numbers(&[1, 4, 4, 6], 1)).unwrap();
+    let conv = ConvWeight::from_conv(&numbers(&[6, 6, 3, 3], 2), None).unwrap();
+    let wide = ConvWeight::from_linear(&numbers(&[8, 6], 3), None).unwrap();
+    let (weight, bias) = (numbers(&[6], 4), numbers(&[6], 5));
+    let h = group_norm(&var, 2, &weight, &bias, 1e-5, true).unwrap();
+    let y = geglu(&linear(&conv2d(&h, &conv, 1).unwrap(), &wide).unwrap()).unwrap();
+    let grads = y.sqr().unwrap().sum_all().unwrap().backward().unwrap();
+    let grad = grads.get(&var).expect("the gradient was dropped");
+    assert!(bits(grad).iter().any(|&b| b != 0));
+}
