@@ -1,8 +1,75 @@
 //! Prompt-to-Prompt (Hertz et al., ICLR 2023): edit generated images by changing words.
+//!
+//! A Stable Diffusion UNet with an attention seam, a controller that runs the source prompt and its
+//! edits in lockstep from one noise, and the edits themselves as plain data. The binary `p2p` is a thin
+//! layer over this crate.
+//!
+//! # The one idea: edit the values, never the map
+//!
+//! The method overwrites or mixes softmax maps. Every edit of it is linear in the maps: for one edited
+//! row there are a matrix `B` (tokens x tokens) and a vector `o` such that
+//!
+//! ```text
+//! P' = P_src . B + P_own . diag(o)     and so     P' V' = P_src . (B V') + P_own . (o * V')
+//! ```
+//!
+//! So no map is ever built for an edit, rows whose own map nobody reads skip their queries, keys and
+//! softmax, and N edits of one source cost N + 1 rows.
+//!
+//! # The house
+//!
+//! A file imports only from floors below its own; `tests/it/layers.rs` sees to it.
+//!
+//! | floor | module | owns |
+//! |---|---|---|
+//! | 0 | [`error`], [`prompt`] | errors by whose fault; tokens of a prompt and the lookup of words |
+//! | 1 | [`kernels`] | fast CPU operations, each beside its plain candle form |
+//! | 2 | [`attention`] | the seam: `Site`, `Term`, `SitePlan`, `AttentionHook`, `attend` |
+//! | 3 | [`model`] | UNet, VAE, text encoder, tokenizer; diffusers folders; the embedded model |
+//! | 4 | [`edit`] | what an edit is: `MapEdit`, alignment, windows. Uses floor 0 only |
+//! | 5 | [`sample`] | noise, schedulers, the controller, the recorder, the lockstep loop |
+//! | 6 | [`job`], [`report`], the binary | what a user asks for, and what a run leaves behind |
+//!
+//! # Where do I ...
+//!
+//! | to ... | look at |
+//! |---|---|
+//! | change what an edit means | [`edit::MapEdit`] |
+//! | change which token reads which | [`edit::align()`] |
+//! | change when an edit acts | [`edit::windows`] |
+//! | see what happens at a step | [`sample::Controller::plan`] |
+//! | watch or rewrite attention | [`attention::AttentionHook`], `examples/custom_hook.rs` |
+//! | add a scheduler | [`sample::Scheduler`] |
+//! | add a flag | `src/cli.rs`, then [`job::Job`] and [`job::Prepared`] |
+//! | support another model config | `src/model/*_config.rs`; unknown keys are errors on purpose |
+//! | make something faster | [`kernels`], held to [`kernels::plain`] |
+//!
+//! # Where we differ from the reference, on purpose
+//!
+//! The reference is google/prompt-to-prompt (9c472e4). `--compat reference` ([`edit::Rules::Reference`])
+//! restores each of these; it changes plain data in the plan, never the engine.
+//!
+//! | what | reference | ours |
+//! |---|---|---|
+//! | replace, after the last changed word | column `j` reads source token `j`, a neighbour once lengths differ | the word it belongs to |
+//! | end of text | shifted with the tail | reads end of text |
+//! | pads | by absolute index: after a deletion a pad reads a real word | the k-th pad reads the k-th; surplus edited pads read the last source pad; surplus source pads flow into the last edited one |
+//! | changed words | exact string comparison, punctuation included | by tokens; punctuation that both words share keeps its column |
+//! | word lookup | exact pieces of `split(" ")`, found by walking token lengths; unknown words are passed over in silence | any case, without punctuation, phrases, `word#2`; an unknown word is an error |
+//! | factors with several edits | looked up in the first edit, applied to all | looked up in each edit |
+//! | windows | `int(f * (steps + 1))` for cross, `int(f * steps)` for self | step `i` of `n` is inside `[a, b)` when `a <= i/n < b` |
+//! | self-attention | at most 16 x 16 queries | the model's layout grid and coarser, the same at 512 px |
+//! | pictures | brightness truncated to a byte | rounded |
+//!
+//! Maps that [`sample::Recorder`] keeps are those *after* the edit, on purpose; in the reference they
+//! are so only because a stored tensor is overwritten through a view.
 
 pub mod attention;
 pub mod edit;
 pub mod error;
+pub mod job;
 pub mod kernels;
 pub mod model;
 pub mod prompt;
+pub mod report;
+pub mod sample;

@@ -6,16 +6,28 @@ mod common;
 mod algebra;
 /// Which token reads which, ours and the reference's, against golden mappers.
 mod align;
+/// The largest request to the allocator.
+mod allocations;
 /// Folders that are no usable model, and what is said of them.
 mod broken_models;
 /// Fast kernels against plain candle, and the law of rows and threads.
 mod kernels;
+/// The laws of the house: what any change must leave true.
+mod laws;
 /// A file imports only from floors below it, and opens with what it owns.
 mod layers;
+/// The method written out with full maps: the executable specification.
+mod literal;
 /// UNet, VAE and text encoder against diffusers; names and types of weights.
 mod model;
+/// The start noise equals torch's.
+mod noise;
+/// The golden trajectories of the reference implementation.
+mod parity;
 /// Word lookup: case, punctuation, phrases, occurrences, unknown words.
 mod prompt;
+/// What a run leaves behind: pictures, strip, folder, console.
+mod report;
 /// Ids and places of tokens against transformers.
 mod tokenizer;
 /// Fractions to steps, ours and the reference's, against golden windows.

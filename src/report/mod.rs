@@ -1,0 +1,9 @@
+//! What a run leaves behind and says: pictures, the strip, the output folder, lines on stderr.
+//! Owns files and the terminal; it must never know attention, edits or how a picture came about.
+
+pub mod atomic;
+pub mod console;
+pub mod output;
+pub mod picture;
+pub mod slug;
+pub mod strip;

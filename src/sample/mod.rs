@@ -1,0 +1,17 @@
+//! From noise to latents: schedulers, the controller's plan for each step, and the lockstep loop.
+//! Knows rows and steps; never files, prompts as text, or the command line.
+
+mod denoiser;
+mod lockstep;
+pub mod noise;
+mod plan;
+mod recorder;
+mod sampler;
+mod scheduler;
+
+pub use denoiser::{Conditioning, Denoiser, Eps};
+pub use lockstep::{Lockstep, StepPlan};
+pub use plan::{Controller, EditPlan, RowEdit};
+pub use recorder::Recorder;
+pub use sampler::{Sampler, lockstep};
+pub use scheduler::{Ddim, Scheduler};

@@ -1,0 +1,107 @@
+//! Seeded Gaussian noise, the same numbers as `torch.randn` on the CPU, so that a seed means the
+//! same picture here and in a Python notebook.
+//! Owns the order in which draws are taken from the generator and their transform to normals; it
+//! must never know devices or shapes: who needs a tensor reshapes the list.
+//!
+//! The integers are exact. The transform runs in f64 and rounds to f32 once: the platform's `ln`
+//! and `cos` may differ in the last bit of an f64, which survives the rounding about once in 2^28
+//! values, so machines agree; torch's own vectorised f32 forms lie within 1e-6 of it.
+
+use std::f64::consts::TAU;
+
+use rand_mt::Mt;
+
+/// From this many values on, torch fills in blocks of this width.
+const BLOCK: usize = 16;
+const HALF: usize = BLOCK / 2;
+
+/// `len` standard normals from a fresh generator:
+/// `torch.randn(len, generator=torch.Generator("cpu").manual_seed(seed))`.
+///
+/// Torch seeds with the low 32 bits of `seed`, hence so does this.
+pub fn randn(seed: u64, len: usize) -> Vec<f32> {
+    TorchRng::new(seed).randn(len)
+}
+
+/// A generator that keeps its place: drawing twice equals calling `torch.randn` twice.
+#[derive(Debug, Clone)]
+pub struct TorchRng {
+    engine: Mt,
+    /// The scalar path makes normals in pairs; the second waits here for the next scalar draw,
+    /// across calls. Block fills neither use nor drop it.
+    spare: Option<f64>,
+}
+
+impl TorchRng {
+    /// A generator as `torch.Generator("cpu").manual_seed(seed)` leaves it.
+    pub fn new(seed: u64) -> Self {
+        Self {
+            // The truncation is torch's own.
+            engine: Mt::new(seed as u32),
+            spare: None,
+        }
+    }
+
+    /// The next raw 32-bit integer.
+    pub fn next_u32(&mut self) -> u32 {
+        self.engine.next_u32()
+    }
+
+    /// The next `len` standard normals.
+    pub fn randn(&mut self, len: usize) -> Vec<f32> {
+        if len >= BLOCK {
+            self.fill_blocks(len)
+        } else {
+            (0..len).map(|_| self.scalar_normal() as f32).collect()
+        }
+    }
+
+    /// All uniforms first, then whole blocks in place. A ragged end is covered by one more block
+    /// over the *last* 16 places, from fresh uniforms: some values are made twice, as in torch.
+    fn fill_blocks(&mut self, len: usize) -> Vec<f32> {
+        let mut values: Vec<f32> = (0..len).map(|_| self.uniform24()).collect();
+        values.chunks_exact_mut(BLOCK).for_each(box_muller);
+        if !len.is_multiple_of(BLOCK) {
+            let tail = &mut values[len - BLOCK..];
+            tail.fill_with(|| self.uniform24());
+            box_muller(tail);
+        }
+        values
+    }
+
+    fn scalar_normal(&mut self) -> f64 {
+        if let Some(value) = self.spare.take() {
+            return value;
+        }
+        let (u1, u2) = (self.uniform53(), self.uniform53());
+        let radius = (-2.0 * (-u2).ln_1p()).sqrt();
+        let (sin, cos) = (TAU * u1).sin_cos();
+        self.spare = Some(radius * sin);
+        radius * cos
+    }
+
+    /// Uniform in [0, 1) with the 24 bits an f32 can hold.
+    fn uniform24(&mut self) -> f32 {
+        (self.next_u32() & 0xff_ffff) as f32 / (1u32 << 24) as f32
+    }
+
+    /// Uniform in [0, 1) with the 53 bits an f64 can hold; the high word is drawn first.
+    fn uniform53(&mut self) -> f64 {
+        let (high, low) = (u64::from(self.next_u32()), u64::from(self.next_u32()));
+        ((high << 32 | low) & ((1 << 53) - 1)) as f64 / (1u64 << 53) as f64
+    }
+}
+
+/// Turns 16 uniforms into 16 normals in place: value `j` of the first half is paired with value
+/// `j` of the second.
+fn box_muller(block: &mut [f32]) {
+    let (first, second) = block.split_at_mut(HALF);
+    for (a, b) in first.iter_mut().zip(second) {
+        // In (0, 1], so the logarithm is finite; exact in f32, so also in f64.
+        let u1 = 1.0 - f64::from(*a);
+        let radius = (-2.0 * u1.ln()).sqrt();
+        let (sin, cos) = (TAU * f64::from(*b)).sin_cos();
+        *a = (radius * cos) as f32;
+        *b = (radius * sin) as f32;
+    }
+}

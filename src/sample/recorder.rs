@@ -1,0 +1,90 @@
+//! Sums of cross-attention maps over steps and sites, for heatmaps and masks (paper fig. 4).
+//!
+//! Taking the mean over heads commutes with every edit, so the recorder keeps the rows' *own* means
+//! per schedule segment and folds the edited maps from them afterwards. It never holds a map per
+//! head or per step.
+
+use candle_core::Tensor;
+
+use super::plan::EditPlan;
+use crate::attention::{Kind, Site};
+use crate::edit::TokenMap;
+use crate::error::Result;
+
+/// Records the cross-attention sites at one downscale.
+#[derive(Debug)]
+pub struct Recorder {
+    downscale: usize,
+    grid: Option<(usize, usize)>,
+    /// Per row, since the segment began: sum of head means, `[n, t]`.
+    segment: Vec<Option<Tensor>>,
+    /// Per row, of finished segments: sum of the maps as used (after the edit), `[n, t]`.
+    used: Vec<Option<Tensor>>,
+    /// Sites times steps seen.
+    count: usize,
+}
+
+impl Recorder {
+    pub fn new(rows: usize, downscale: usize) -> Self {
+        Self {
+            downscale,
+            grid: None,
+            segment: vec![None; rows],
+            used: vec![None; rows],
+            count: 0,
+        }
+    }
+
+    pub(super) fn wants(&self, site: &Site) -> bool {
+        site.kind == Kind::Cross && site.downscale == self.downscale
+    }
+
+    pub(super) fn observe(&mut self, site: &Site, row: usize, head_mean: &Tensor) -> Result<()> {
+        self.grid = Some(site.grid);
+        // The source's map is read at every site, if only by the source itself.
+        self.count += usize::from(row == 0);
+        add(&mut self.segment[row], head_mean.clone())
+    }
+
+    /// The plan changes or the run ends: turn what was seen under `plan` into maps as used.
+    pub(super) fn fold(&mut self, plan: &EditPlan) -> Result<()> {
+        let seen: Vec<Option<Tensor>> = self.segment.iter_mut().map(Option::take).collect();
+        for (row, terms) in plan.cross.iter().enumerate() {
+            for (map_of, map) in terms {
+                if let Some(sum) = &seen[*map_of] {
+                    add(&mut self.used[row], through(sum, map)?)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Mean over steps, heads and sites of each row's maps as they were used (for an edited row:
+    /// after the edit), `[h, w, t]`. `None` for a row that used no map at all.
+    pub fn mean_maps(&self) -> Result<Vec<Option<Tensor>>> {
+        let Some((h, w)) = self.grid else {
+            return Ok(vec![None; self.used.len()]);
+        };
+        let mean = |sum: &Tensor| -> Result<Tensor> {
+            Ok((sum / self.count as f64)?.reshape((h, w, sum.dim(1)?))?)
+        };
+        self.used
+            .iter()
+            .map(|sum| sum.as_ref().map(mean).transpose())
+            .collect()
+    }
+}
+
+fn add(sum: &mut Option<Tensor>, map: Tensor) -> Result<()> {
+    *sum = Some(match sum.take() {
+        None => map,
+        Some(sum) => (sum + map)?,
+    });
+    Ok(())
+}
+
+/// `P . S`
+fn through(sum: &Tensor, map: &TokenMap) -> Result<Tensor> {
+    let s = Tensor::from_slice(map.weights(), (map.n(), map.n()), sum.device())?;
+    Ok(sum.matmul(&s)?)
+}

@@ -1,0 +1,513 @@
+//! Laws 1-6, 8 and 9 of the house, on a small seeded model: mini-sd at 128x96 pixels. Each first sees
+//! to it that its edit moves the latents by more than 1 %, so that none holds because nothing happens.
+
+use candle_core::{DType, Device, Tensor};
+use prompt_to_prompt::attention::{AttentionHook, Carry, NoHook, Site, SitePlan, Term, attend};
+use prompt_to_prompt::edit::{EditKind, MapEdit, Rules, TokenMap, Window, windows};
+use prompt_to_prompt::error::Result;
+use prompt_to_prompt::job::{
+    EditSpec, Job, Outcome, Prepared, SchedulerName, conditioning, run, starting_noise,
+};
+use prompt_to_prompt::model::{Model, ModelFolder};
+use prompt_to_prompt::sample::noise::randn;
+use prompt_to_prompt::sample::{
+    Conditioning, Controller, Ddim, Denoiser, EditPlan, Recorder, Sampler, lockstep,
+};
+
+use crate::common::{numbers, relative};
+use crate::literal::Literal;
+use crate::parity::{calm_mini_sd, flat};
+
+const STEPS: usize = 4;
+const SRC: &str = "a photo of a cat on a chair";
+const SWAP: &str = "a photo of a hippopotamus on a chair";
+const REFINED: &str = "a photo of a fluffy cat on a red chair";
+
+struct Lab {
+    folder: ModelFolder,
+    model: Model,
+    _keep: tempfile::TempDir,
+}
+
+impl Lab {
+    fn new() -> Self {
+        let (folder, _keep) = calm_mini_sd();
+        let model = folder.load().unwrap();
+        Self {
+            folder,
+            model,
+            _keep,
+        }
+    }
+
+    fn job(&self, edits: Vec<EditSpec>) -> Job {
+        Job {
+            src: SRC.to_owned(),
+            edits,
+            negative_prompt: String::new(),
+            seed: 5,
+            steps: Some(STEPS),
+            guidance: Some(5.0),
+            width: Some(128),
+            height: Some(96),
+            scheduler: SchedulerName::Ddim,
+            self_res: None,
+            rules: Rules::Ours,
+            control: true,
+            baseline: false,
+        }
+    }
+
+    /// Final latents of source and edits, by the way that users' runs go.
+    fn run(&self, job: &Job) -> Vec<Vec<f32>> {
+        rows(&self.outcome(job).latents)
+    }
+
+    fn outcome(&self, job: &Job) -> Outcome {
+        let prepared = Prepared::new(job, &self.folder).unwrap();
+        run(job, &prepared, &self.model, &mut |_| Ok(())).unwrap()
+    }
+
+    fn sample(
+        &self,
+        job: &Job,
+        prepared: &Prepared,
+        recorder: Option<&mut Recorder>,
+    ) -> Vec<Vec<f32>> {
+        let conditioning = conditioning(prepared, &self.model).unwrap();
+        let mut ddim = Ddim::new(&self.model.scheduler, prepared.steps);
+        let noise = starting_noise(job, prepared).unwrap();
+        let sampler = Sampler::new(
+            &self.model.unet,
+            &mut ddim,
+            &conditioning,
+            prepared.guidance,
+            &noise,
+        );
+        let latents = lockstep(
+            sampler.unwrap(),
+            &prepared.controller,
+            recorder,
+            &mut |_, _| Ok(()),
+        )
+        .unwrap();
+        rows(&latents)
+    }
+}
+
+fn rows(latents: &Tensor) -> Vec<Vec<f32>> {
+    let row = |r| flat(&latents.get(r).unwrap());
+    (0..latents.dim(0).unwrap()).map(row).collect()
+}
+
+fn edit(dst: &str) -> EditSpec {
+    EditSpec {
+        dst: Some(dst.to_owned()),
+        ..EditSpec::default()
+    }
+}
+
+fn everywhere(spec: EditSpec) -> EditSpec {
+    let all = Some(Window::until(1.0));
+    EditSpec {
+        cross_steps: all,
+        self_steps: all,
+        ..spec
+    }
+}
+
+fn weighted(spec: EditSpec, word: &str, factor: f32) -> EditSpec {
+    EditSpec {
+        weights: vec![(word.to_owned(), factor)],
+        ..spec
+    }
+}
+
+/// The edit does something: more than 1 % of the latents.
+fn moves(edited: &[f32], unedited: &[f32]) {
+    let far = relative(edited, unedited);
+    assert!(
+        far > 0.01,
+        "the edit moves the latents by {far:.1e} only: the law would hold of itself"
+    );
+}
+
+#[test]
+fn law_1_the_source_row_is_a_solo_run_of_the_source() {
+    let lab = Lab::new();
+    let together = lab.run(&lab.job(vec![edit(SWAP), edit(REFINED)]));
+    let solo = lab.run(&lab.job(vec![]));
+    moves(&together[1], &together[0]);
+    moves(&together[2], &together[0]);
+    assert_eq!(together[0], solo[0]);
+}
+
+#[test]
+fn law_2_without_an_edit_a_row_is_a_plain_run_of_its_prompt() {
+    let lab = Lab::new();
+    let closed = Some(Window::until(0.0));
+    let none = EditSpec {
+        cross_steps: closed,
+        self_steps: closed,
+        ..edit(SWAP)
+    };
+    let uncontrolled = Job {
+        control: false,
+        ..lab.job(vec![edit(SWAP)])
+    };
+    let baseline = Job {
+        baseline: true,
+        ..lab.job(vec![edit(SWAP)])
+    };
+    let alone = Job {
+        src: SWAP.to_owned(),
+        ..lab.job(vec![])
+    };
+    let (alone, baseline) = (lab.outcome(&alone), lab.outcome(&baseline));
+    let expected = &rows(&alone.latents)[0];
+    moves(&rows(&baseline.latents)[1], expected);
+    assert_eq!(lab.run(&lab.job(vec![none]))[1], *expected);
+    assert_eq!(lab.run(&uncontrolled)[1], *expected);
+    let picture = |outcome: &Outcome, i: usize| outcome.pictures[i].image.clone();
+    assert_eq!(baseline.pictures[2].name, "baseline-1");
+    assert_eq!(picture(&baseline, 2), picture(&alone, 0));
+    assert_ne!(picture(&baseline, 1), picture(&alone, 0));
+}
+
+#[test]
+fn law_3_the_same_prompt_replaced_by_itself_is_the_same_picture() {
+    let lab = Lab::new();
+    let rows = lab.run(&lab.job(vec![everywhere(edit(SRC)), edit(SWAP)]));
+    moves(&rows[2], &rows[0]);
+    assert_eq!(rows[0], rows[1]);
+}
+
+#[test]
+fn law_4_weights_and_gates() {
+    let lab = Lab::new();
+    let weights = [1.0, 2.0].map(|factor| weighted(edit(SWAP), "hippopotamus", factor));
+    let rows = lab.run(&lab.job([vec![edit(SWAP)], weights.to_vec()].concat()));
+    moves(&rows[3], &rows[1]);
+    assert_eq!(rows[1], rows[2], "a weight of 1 is no weight");
+}
+
+#[test]
+fn law_5_edits_together_are_each_alone() {
+    let lab = Lab::new();
+    let edits = vec![
+        edit(SWAP),
+        weighted(edit(REFINED), "fluffy", 2.0),
+        everywhere(edit(REFINED)),
+    ];
+    let together = lab.run(&lab.job(edits.clone()));
+    for (i, spec) in edits.into_iter().enumerate() {
+        moves(&together[i + 1], &together[0]);
+        assert_eq!(
+            lab.run(&lab.job(vec![spec]))[1],
+            together[i + 1],
+            "edit {i}"
+        );
+    }
+}
+
+#[test]
+fn law_6_threads_change_no_bit() {
+    let lab = Lab::new();
+    let job = lab.job(vec![edit(SWAP), edit(REFINED)]);
+    let on = |threads| {
+        let pool = rayon::ThreadPoolBuilder::new()
+            .num_threads(threads)
+            .build()
+            .unwrap();
+        pool.install(|| lab.run(&job))
+    };
+    let one = on(1);
+    moves(&one[1], &one[0]);
+    assert_eq!(one, on(2));
+    assert_eq!(one, on(5));
+}
+
+/// Law 7 from end to end: the engine's run against a run on literal maps.
+#[test]
+fn law_7_the_run_equals_the_method_written_out() {
+    let lab = Lab::new();
+    let specs = vec![
+        weighted(edit(SWAP), "hippopotamus", 1.5),
+        EditSpec {
+            cross_steps_of: vec![("fluffy".into(), Window::until(0.5))],
+            ..edit(REFINED)
+        },
+    ];
+    let job = lab.job(specs);
+    let prepared = Prepared::new(&job, &lab.folder).unwrap();
+    let mut recorder = Recorder::new(3, 4);
+    let got = lab.sample(&job, &prepared, Some(&mut recorder));
+    let (expected, maps) = literal_run(&lab, &job, &prepared);
+    moves(&expected[1], &expected[0]);
+    assert_eq!((got.len(), expected.len(), maps.len()), (3, 3, 3));
+    for (got, expected) in got.iter().zip(&expected) {
+        assert!(
+            relative(got, expected) < 1e-5,
+            "{}",
+            relative(got, expected)
+        );
+    }
+    // Law 9: the recorder's maps are the means of the literal edited maps.
+    for (got, expected) in recorder.mean_maps().unwrap().iter().zip(&maps) {
+        assert!(relative(&flat(got.as_ref().unwrap()), expected) < 1e-5);
+    }
+}
+
+/// Final latents of every row and the mean edited maps at downscale 4.
+fn literal_run(lab: &Lab, job: &Job, prepared: &Prepared) -> (Vec<Vec<f32>>, Vec<Vec<f32>>) {
+    let conditioning = conditioning(prepared, &lab.model).unwrap();
+    let mut ddim = Ddim::new(&lab.model.scheduler, prepared.steps);
+    let noise = starting_noise(job, prepared).unwrap();
+    let mut sampler = Sampler::new(
+        &lab.model.unet,
+        &mut ddim,
+        &conditioning,
+        prepared.guidance,
+        &noise,
+    )
+    .unwrap();
+    let mut hook = Literal {
+        edits: vec![],
+        inject_self: vec![],
+        self_res: prepared.controller.self_res,
+        record_at: 4,
+        recorded: vec![None; 3],
+    };
+    for step in 0..prepared.steps {
+        let rows = &prepared.controller.rows;
+        hook.edits = rows
+            .iter()
+            .map(|r| {
+                let r = r.as_ref()?;
+                Some(
+                    r.edit
+                        .clone()
+                        .gate(&windows::gate(&r.cross, step, STEPS, Rules::Ours)),
+                )
+            })
+            .collect();
+        let open = |w: &Window| w.self_open(step, STEPS, Rules::Ours);
+        hook.inject_self = rows
+            .iter()
+            .map(|r| r.as_ref().is_some_and(|r| open(&r.self_window)))
+            .collect();
+        sampler.step(&mut hook).unwrap();
+    }
+    let count = (5 * STEPS) as f64; // two down sites, three up sites
+    let mean = |sum: &Option<Tensor>| flat(&(sum.as_ref().unwrap() / count).unwrap());
+    let maps = hook.recorded.iter().map(mean).collect();
+    let latents = sampler.latents();
+    (
+        (0..3).map(|r| flat(&latents.get(r).unwrap())).collect(),
+        maps,
+    )
+}
+
+/// Panics if it is ever handed a map.
+struct Bomb;
+
+impl AttentionHook for Bomb {
+    fn observe(&mut self, _: &Site, _: usize, _: &Tensor) -> Result<()> {
+        panic!("nobody asked")
+    }
+
+    fn rewrite(&mut self, _: &Site, _: Tensor) -> Result<Tensor> {
+        panic!("nobody asked")
+    }
+}
+
+#[test]
+fn law_8_a_plain_hook_is_never_called_again() {
+    let lab = Lab::new();
+    let context = Tensor::from_vec(numbers(1, 77 * 24), (1, 77, 24), &Device::Cpu).unwrap();
+    let latents = Tensor::from_vec(numbers(2, 4 * 64), (1, 4, 8, 8), &Device::Cpu).unwrap();
+    let eps = |hook: &mut dyn AttentionHook| {
+        flat(
+            &lab.model
+                .unet
+                .forward(&latents, 500, &context, hook)
+                .unwrap(),
+        )
+    };
+    assert_eq!(eps(&mut Bomb), eps(&mut NoHook));
+}
+
+#[test]
+fn law_8_no_allocation_comes_near_a_map() {
+    let (n, width) = (4096, 16);
+    let tensor = |rows: usize, seed| {
+        Tensor::from_vec(
+            numbers(seed, rows * n * width),
+            (rows, n, width),
+            &Device::Cpu,
+        )
+        .unwrap()
+    };
+    let (q, k, v) = (tensor(1, 1), tensor(1, 2), tensor(2, 3));
+    let mix = vec![vec![Term::own(0)], vec![Term::own(0)]];
+    let largest = crate::allocations::largest_during(|| {
+        attend(&q, &k, &v, 2, &SitePlan::Mix(&mix), None).unwrap();
+    });
+    let map = n * n * size_of::<f32>();
+    assert!(
+        largest < map / 8,
+        "{largest} bytes at once; one map of one head has {map}"
+    );
+}
+
+#[test]
+fn law_10_compat_changes_nothing_in_a_same_length_swap() {
+    let lab = Lab::new();
+    // Windows on which both rules of rounding agree.
+    let windows = EditSpec {
+        cross_steps: Some(Window::until(0.5)),
+        self_steps: Some(Window::until(0.5)),
+        ..edit("a photo of a dog on a chair")
+    };
+    let ours = Job {
+        self_res: Some(4),
+        ..lab.job(vec![windows])
+    };
+    let reference = Job {
+        rules: Rules::Reference,
+        ..ours.clone()
+    };
+    let (a, b) = (lab.outcome(&ours), lab.outcome(&reference));
+    moves(&rows(&a.latents)[1], &rows(&a.latents)[0]);
+    assert_eq!(rows(&a.latents), rows(&b.latents));
+    // The pictures differ by the reference's truncation, and by nothing else.
+    let (a, b) = (a.pictures[1].image.as_raw(), b.pictures[1].image.as_raw());
+    assert!(a.iter().zip(b).all(|(ours, theirs)| ours - theirs <= 1));
+    assert_ne!(a, b);
+}
+
+/// A plan is plain data: what the engine will do can be read without running it.
+#[test]
+fn a_plan_can_be_read_and_compared() {
+    let lab = Lab::new();
+    let prepared = Prepared::new(
+        &lab.job(vec![edit("a photo of a dog on a chair")]),
+        &lab.folder,
+    );
+    let controller = prepared.unwrap().controller;
+    let identity = TokenMap::identity(77);
+    let plan = |cross: usize, self_map_of: usize| EditPlan {
+        cross: vec![vec![(0, identity.clone())], vec![(cross, identity.clone())]],
+        self_map_of: vec![0, self_map_of],
+        self_res: 4,
+    };
+    // Defaults 0.8 and 0.4 of four steps.
+    assert_eq!(controller.plan(0), plan(0, 0));
+    assert_eq!(controller.plan(1), plan(0, 0));
+    assert_eq!(controller.plan(2), plan(0, 1));
+    assert_eq!(controller.plan(3), plan(0, 1));
+    assert_eq!(Controller::plain(2, 4, 77).plan(0).cross, plan(1, 1).cross);
+}
+
+/// A denoiser of a few lines samples as well as a UNet: the loop knows neither.
+#[test]
+fn the_sampler_needs_no_unet() {
+    struct Fake;
+    impl Denoiser for Fake {
+        fn eps(
+            &self,
+            latents: &Tensor,
+            _: usize,
+            conditioning: &Conditioning,
+            _: &mut dyn AttentionHook,
+        ) -> Result<prompt_to_prompt::sample::Eps> {
+            let shift = conditioning.cond.mean((1, 2))?.reshape(((), 1, 1, 1))?;
+            let cond = latents.broadcast_add(&shift)?;
+            Ok(prompt_to_prompt::sample::Eps { cond, uncond: None })
+        }
+    }
+    let lab = Lab::new();
+    let cond = Tensor::from_vec(numbers(1, 2 * 77 * 3), (2, 77, 3), &Device::Cpu).unwrap();
+    let conditioning = Conditioning { cond, uncond: None };
+    let mut ddim = Ddim::new(&lab.model.scheduler, 3);
+    let noise = Tensor::from_vec(randn(1, 64), (1, 4, 4, 4), &Device::Cpu).unwrap();
+    let sampler = Sampler::new(&Fake, &mut ddim, &conditioning, 1.0, &noise).unwrap();
+    let mut seen = vec![];
+    let edit = MapEdit::replace(TokenMap::identity(77));
+    let row = prompt_to_prompt::sample::RowEdit {
+        edit,
+        cross: vec![Window::until(1.0); 77],
+        self_window: Window::until(1.0),
+    };
+    let mut controller = Controller::plain(2, 3, 77);
+    controller.rows[1] = Some(row);
+    let out = lockstep(sampler, &controller, None, &mut |step, _| {
+        seen.push(step);
+        Ok(())
+    })
+    .unwrap();
+    assert_eq!(seen, [1, 2, 3]);
+    moves(&flat(&out.get(1).unwrap()), &flat(&out.get(0).unwrap()));
+}
+
+#[test]
+fn replace_and_refine_differ_where_they_should() {
+    let lab = Lab::new();
+    let kind = |kind| EditSpec {
+        kind: Some(kind),
+        ..everywhere(edit(SWAP))
+    };
+    let rows = lab.run(&lab.job(vec![kind(EditKind::Replace), kind(EditKind::Refine)]));
+    moves(&rows[1], &rows[2]);
+}
+
+/// Guidance 1 needs no unconditional half; next to it, the half is there.
+#[test]
+fn guidance_one_is_the_limit_of_guidance() {
+    let lab = Lab::new();
+    let at = |guidance| {
+        let job = Job {
+            guidance: Some(guidance),
+            ..lab.job(vec![edit(SWAP)])
+        };
+        lab.run(&job)
+    };
+    let (one, near, far) = (at(1.0), at(1.0 + 1e-7), at(3.0));
+    assert!(relative(&one[1], &near[1]) < 1e-5);
+    moves(&one[1], &far[1]);
+}
+
+/// What a plan or tensors of the wrong shape would read is refused, not read.
+#[test]
+fn attend_refuses_what_does_not_fit() {
+    let tensor = |rows: usize, tokens: usize, width: usize| {
+        Tensor::from_vec(
+            numbers(1, rows * tokens * width),
+            (rows, tokens, width),
+            &Device::Cpu,
+        )
+        .unwrap()
+    };
+    let (q, k, v) = (tensor(1, 9, 8), tensor(1, 7, 8), tensor(1, 7, 8));
+    let remap = |from: usize| Term {
+        map_of: 0,
+        carry: Carry::Remap(Tensor::zeros((from, 7), DType::F32, &Device::Cpu).unwrap()),
+    };
+    let with = |k: &Tensor, v: &Tensor, heads, mix: &[Vec<Term>]| {
+        attend(&q, k, v, heads, &SitePlan::Mix(mix), None)
+    };
+    let own = [vec![Term::own(0)]];
+    assert!(with(&k, &v, 2, &own).is_ok());
+    assert!(with(&k, &v, 2, &[vec![remap(2)]]).is_err(), "a short remap");
+    assert!(with(&tensor(1, 7, 4), &v, 2, &own).is_err(), "a narrow k");
+    assert!(with(&k, &v, 3, &own).is_err(), "heads that don't divide");
+    assert!(
+        with(&k, &tensor(2, 7, 8), 2, &own).is_err(),
+        "a row too many"
+    );
+    assert!(
+        with(&k, &v, 2, &[vec![Term::own(7)]]).is_err(),
+        "a map of a missing row"
+    );
+    assert!(with(&k, &v, 2, &[]).is_err(), "a plan of no rows");
+}
