@@ -10,6 +10,8 @@ mod align;
 mod allocations;
 /// Folders that are no usable model, and what is said of them.
 mod broken_models;
+/// The built binary from flags to files, streams and exit codes.
+mod cli;
 /// Fast kernels against plain candle, and the law of rows and threads.
 mod kernels;
 /// The laws of the house: what any change must leave true.

@@ -1,0 +1,368 @@
+//! Everything a user can get wrong: a line of cause, a cure, the exit code, and not a trace on disk.
+
+use std::path::Path;
+
+use candle_core::Tensor;
+
+use super::{EDIT, Place, stderr};
+use crate::model::{copy_of_mini_sd, edit, rewrite};
+
+const WRONG_USAGE: i32 = 2;
+const FAILED: i32 = 1;
+
+/// Runs in `place` and holds the refusal to the house's rules. Weights are read after the run is
+/// announced: `-q` leaves the error alone on stderr.
+fn refused_in(place: &Place, args: &[&str], code: i32, cause: &str, cure: &str) {
+    let before = place.listing();
+    let output = place.p2p(args);
+    let said = stderr(&output);
+    let shown = format!("{args:?} says:\n{said}");
+    assert_eq!(output.status.code(), Some(code), "{shown}");
+    assert!(output.stdout.is_empty(), "{shown}");
+    assert_eq!(place.listing(), before, "{shown}");
+    for crash in ["panicked", "BACKTRACE", "stack backtrace"] {
+        assert!(!said.contains(crash), "{shown}");
+    }
+    let lines: Vec<&str> = said.lines().collect();
+    assert!(lines[0].starts_with("error: "), "{shown}");
+    assert!(lines[0].contains(cause), "no {cause:?}: {shown}");
+    assert!(said.contains(cure), "no {cure:?}: {shown}");
+    // The flags' own errors point to the help; all others are two lines.
+    if !said.contains("try '--help'") {
+        assert_eq!(lines.len(), 2, "{shown}");
+        assert!(lines[1].starts_with("  "), "{shown}");
+    }
+}
+
+fn refused(args: &[&str], code: i32, cause: &str, cure: &str) {
+    refused_in(&Place::new(), args, code, cause, cure);
+}
+
+/// The quick edit's prompts with flags, separated by spaces, are wrong usage.
+fn wrong(flags: &str, cause: &str, cure: &str) {
+    let flags: Vec<&str> = flags.split(' ').collect();
+    refused(&[&EDIT[..5], &flags[..]].concat(), WRONG_USAGE, cause, cure);
+}
+
+#[test]
+fn numbers_out_of_range() {
+    let steps = "use a whole number from 1 to 1000";
+    for value in ["0", "1001", "-1", "2.5", "many", "nan"] {
+        wrong(&format!("--steps {value}"), "--steps", steps);
+    }
+    let threads = "use a whole number from 1 to";
+    for value in ["0", "-2", "all"] {
+        wrong(&format!("--threads {value}"), "--threads", threads);
+    }
+    let seed = "use a whole number from 0 to";
+    for value in ["-1", "1.5", "x", "18446744073709551616"] {
+        wrong(&format!("--seed {value}"), "--seed", seed);
+    }
+    for value in ["nan", "inf", "-1", "-inf", "high"] {
+        wrong(&format!("--guidance {value}"), "--guidance", "7.5 is usual");
+    }
+    for value in ["0", "3", "x"] {
+        wrong(
+            &format!("--self-res {value}"),
+            "--self-res",
+            "use 1, 2, 4 or 8",
+        );
+    }
+}
+
+#[test]
+fn sizes_the_model_cannot_draw() {
+    let size = |flag: &str, value: &str, cause: &str, cure: &str| {
+        let args = [&EDIT[..5], &[flag, value]].concat();
+        refused(&args, WRONG_USAGE, cause, cure);
+    };
+    size(
+        "--width",
+        "0",
+        "--width 0 is not a multiple of 8",
+        "--width 8;",
+    );
+    size(
+        "--width",
+        "65",
+        "--width 65 is not",
+        "nearest is --width 64;",
+    );
+    size("--height", "100", "--height 100 is not", "--height 104;");
+    size("--height", "8000000", "from 8 to 4096", "--height 4096;");
+    size(
+        "--width",
+        "18446744073709551615",
+        "to 4096",
+        "--width 4096;",
+    );
+    for value in ["-8", "wide", "64.0", "18446744073709551616"] {
+        size("--width", value, "--width", "use a whole number of pixels");
+    }
+}
+
+#[test]
+fn windows_that_are_none() {
+    for flag in ["--cross-steps", "--self-steps"] {
+        let window = |value: &str, cause: &str, cure: &str| {
+            wrong(&format!("{flag} {value}"), flag, cause);
+            wrong(&format!("{flag} {value}"), flag, cure);
+        };
+        window("1.5", "0..1.5 leaves 0..1", "such as 0.8");
+        window("-0.1..0.5", "leaves 0..1", "such as 0.8");
+        window("0.8..0.2", "is reversed", "write 0.2..0.8");
+        for value in ["x", "nan", "0.1..", "inf", "0..inf"] {
+            window(value, "is not a window", "0.1..0.8");
+        }
+    }
+    wrong("--cross-steps car=2", "0..2 leaves 0..1", "such as 0.8");
+    wrong("--cross-steps car=0.9..0.1", "is reversed", "0.1..0.9");
+    wrong("--cross-steps =0.5", "is not a window", "0.1..0.8");
+}
+
+#[test]
+fn weights_that_are_none() {
+    wrong("--weight red", "'red'", "write WORD=FACTOR");
+    wrong("--weight =2", "'=2'", "write WORD=FACTOR");
+    wrong("--weight red=much", "\"much\" is not a number", "such as 2");
+    for value in ["nan", "inf", "-inf", "1e999"] {
+        wrong(
+            &format!("--weight red={value}"),
+            "must be finite",
+            "-2 to 2",
+        );
+    }
+}
+
+#[test]
+fn flags_that_contradict_themselves() {
+    wrong(
+        "--weight red=2 --weight red=-1",
+        "--weight gives \"red\" twice",
+        "leave one",
+    );
+    wrong(
+        "--cross-steps 0.2 --cross-steps 0.4",
+        "gives a default twice",
+        "leave one",
+    );
+}
+
+#[test]
+fn words_of_no_edited_prompt() {
+    for (flag, value) in [("--weight", "2"), ("--cross-steps", "0.4")] {
+        let word = |word: &str, cause: &str, cure: &str| {
+            wrong(&format!("{flag} {word}={value}"), cause, cure);
+        };
+        let list = "its words: a, big, red, car";
+        word("zebra", "\"zebra\" is not a word of the edited", list);
+        word(
+            "bicycle",
+            "\"bicycle\" stands in the source prompt only",
+            "name the word that replaced it",
+        );
+        word(
+            "cra",
+            "\"cra\" is not a word",
+            "did you mean \"car\"? its words: a, big",
+        );
+        word("car#2", "\"car\" stands only once", "use `car`");
+    }
+}
+
+#[test]
+fn prompts_that_cannot_be_used() {
+    let prompts = |args: &[&str], cause: &str, cure: &str| {
+        refused(&[&["edit"], args].concat(), WRONG_USAGE, cause, cure);
+    };
+    let what = "write what the picture shows";
+    prompts(&["--src", "", "--dst", "a cat"], "--src is empty", what);
+    prompts(&["--src", "a cat", "--dst", " \t"], "--dst is empty", what);
+    prompts(
+        &["--src", "a cat"],
+        "nothing to edit",
+        "add an edited prompt, --dst",
+    );
+    prompts(&["--dst", "a cat"], "not provided", "--src <PROMPT>");
+    let unequal = ["--src", "a cat", "--dst", "a big cat", "--edit", "replace"];
+    prompts(&unequal, "source 2, edited 3", "--edit refine");
+    let long = format!("a cat {}the\nend", "and a dog ".repeat(30));
+    let cause = "the prompt \"a cat and a ...\" has";
+    let cut = "shorten it; this would be cut: \"";
+    prompts(&["--src", "a cat", "--dst", &long], cause, cut);
+    prompts(
+        &["--src", &long, "--weight", "cat=2"],
+        cause,
+        "and a dog the end\"",
+    );
+    let negative = ["--src", "a", "--dst", "b", "--negative-prompt", &long];
+    prompts(&negative, cause, cut);
+}
+
+#[test]
+fn flags_and_values_that_do_not_exist() {
+    wrong("--edit swap", "'swap' for '--edit", "auto, replace, refine");
+    wrong("--scheduler euler", "'euler' for '--scheduler", "ddim");
+    wrong(
+        "--compat diffusers",
+        "'diffusers' for '--compat",
+        "reference",
+    );
+    wrong("--frobnicate", "'--frobnicate'", "--help");
+    wrong("--widht 64", "'--widht'", "'--width'");
+    wrong("-q -v", "cannot be used with", "--help");
+    refused(&["paint"], WRONG_USAGE, "'paint'", "--help");
+}
+
+#[test]
+fn places_that_cannot_be_written() {
+    let place = Place::new();
+    std::fs::write(place.path("file"), "mine").unwrap();
+    std::fs::create_dir(place.path("old")).unwrap();
+    std::fs::write(place.path("old/manifest.json"), "mine").unwrap();
+    let output = |flags: &[&str], code, cause: &str, cure: &str| {
+        refused_in(&place, &[&EDIT, flags].concat(), code, cause, cure);
+    };
+    let other = "choose another folder with -o";
+    output(
+        &["-o", "old"],
+        WRONG_USAGE,
+        "old exists already",
+        "add --force",
+    );
+    output(
+        &["-o", "file"],
+        WRONG_USAGE,
+        "file exists and is not a folder",
+        other,
+    );
+    output(
+        &["-o", "file", "--force"],
+        WRONG_USAGE,
+        "is not a folder",
+        other,
+    );
+    output(
+        &["-o", "file/out"],
+        FAILED,
+        "cannot write file/out: file is not a folder",
+        "inside a",
+    );
+    output(
+        &["-o", "file/a/b"],
+        FAILED,
+        "cannot write file/a/b",
+        "inside a folder",
+    );
+    output(
+        &["-o", ""],
+        WRONG_USAGE,
+        "a value is required for '--output",
+        "--help",
+    );
+    let latents = |path: &str, code, cause: &str, cure: &str| {
+        output(
+            &["-o", "new/out", "--save-latents", path],
+            code,
+            cause,
+            cure,
+        );
+    };
+    latents("old", WRONG_USAGE, "old is a folder", "name a file inside");
+    latents(
+        "none/latents",
+        FAILED,
+        "cannot write none/latents",
+        "create its folder",
+    );
+    latents(
+        "file/latents",
+        FAILED,
+        "cannot write file/latents",
+        "inside a folder",
+    );
+    assert_eq!(place.bytes("file"), b"mine");
+    assert_eq!(place.bytes("old/manifest.json"), b"mine");
+}
+
+#[test]
+fn folders_that_hold_no_model() {
+    let place = Place::new();
+    std::fs::write(place.path("file"), "mine").unwrap();
+    std::fs::create_dir(place.path("photos")).unwrap();
+    let model = |name: &str, cause: &str, cure: &str| {
+        let args = [&EDIT[..], &["--model", name]].concat();
+        refused_in(&place, &args, WRONG_USAGE, cause, cure);
+    };
+    let leave_out = "leave --model out for the embedded model";
+    model("nowhere", "--model nowhere does not exist", leave_out);
+    model("file", "--model file is not a folder", leave_out);
+    model("photos", "it has no model_index.json", "unet/, vae/");
+}
+
+/// A run on a copy of mini-sd after `damage` fails by the model's fault.
+fn broken(damage: impl Fn(&Path), cause: &[&str], cure: &str) {
+    let copy = copy_of_mini_sd();
+    damage(copy.path());
+    let model = copy.path().to_str().unwrap();
+    let args = [&EDIT[..], &["-q", "--model", model]].concat();
+    for part in cause {
+        refused(&args, FAILED, part, cure);
+    }
+}
+
+#[test]
+fn models_that_are_broken() {
+    const UNET: &str = "unet/diffusion_pytorch_model.safetensors";
+    let name = "mid_block.attentions.0.transformer_blocks.0.attn2.to_k.weight";
+    let drop = |n: String, t: Tensor| (n != name).then_some((n, t));
+    let missing = |folder: &Path| rewrite(folder, UNET, drop);
+    broken(missing, &["no tensor", name, UNET], "fetch both again");
+
+    let turn = |n: String, t: Tensor| match n == name {
+        true => Some((n, t.t().unwrap().contiguous().unwrap())),
+        false => Some((n, t)),
+    };
+    let turned = |folder: &Path| rewrite(folder, UNET, turn);
+    broken(
+        turned,
+        &["[24, 32], but the config asks for [32, 24]"; 1],
+        "fetch",
+    );
+
+    let cut = |folder: &Path| {
+        let bytes = std::fs::read(folder.join(UNET)).unwrap();
+        std::fs::write(folder.join(UNET), &bytes[..bytes.len() / 2]).unwrap();
+    };
+    broken(
+        cut,
+        &[UNET, "not a whole safetensors file"],
+        "fetch it again",
+    );
+
+    let gone = |folder: &Path| std::fs::remove_file(folder.join("vae/config.json")).unwrap();
+    broken(
+        gone,
+        &["cannot read", "vae/config.json"],
+        "a diffusers folder holds",
+    );
+
+    let torn = |folder: &Path| edit(folder, "unet/config.json", "\"act_fn\"", "act_fn");
+    broken(
+        torn,
+        &["unet/config.json is not valid JSON"],
+        "fetch the file again",
+    );
+
+    let other = |folder: &Path| {
+        let off = "\"dual_cross_attention\": false";
+        edit(
+            folder,
+            "unet/config.json",
+            off,
+            &off.replace("false", "true"),
+        );
+    };
+    let cause = ["dual_cross_attention", "not implemented"];
+    broken(other, &cause, "use a Stable Diffusion 1.x model");
+}

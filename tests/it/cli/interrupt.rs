@@ -1,0 +1,38 @@
+//! Ctrl-C in the middle of a run: its own exit code, and nothing left behind.
+#![cfg(unix)]
+
+use std::io::{BufRead, BufReader, Read};
+use std::process::{Command, Stdio};
+
+use super::{EDIT, Place};
+
+#[test]
+fn an_interrupted_run_leaves_nothing() {
+    let place = Place::new();
+    let mut run = Command::new(env!("CARGO_BIN_EXE_p2p"))
+        .args(&EDIT[..5])
+        .args(["--steps", "1000", "--save-latents", "latents.safetensors"])
+        .current_dir(place.0.path())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    // Once the run is announced, its hidden folder exists and interrupts are heard.
+    let mut stderr = BufReader::new(run.stderr.take().unwrap());
+    let mut said = String::new();
+    stderr.read_line(&mut said).unwrap();
+    assert!(!place.listing().is_empty(), "{said}");
+
+    let id = run.id().to_string();
+    let sent = Command::new("kill").args(["-INT", &id]).status().unwrap();
+    assert!(sent.success());
+    stderr.read_to_string(&mut said).unwrap();
+    let ended = run.wait_with_output().unwrap();
+    assert_eq!(ended.status.code(), Some(130), "{said}");
+    assert!(
+        said.ends_with("error: interrupted\n  nothing was written\n"),
+        "{said}"
+    );
+    assert!(ended.stdout.is_empty());
+    assert_eq!(place.listing(), [""; 0]);
+}

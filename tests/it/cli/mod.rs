@@ -1,0 +1,87 @@
+//! The built binary, run in folders of its own: what every test of the command line stands on.
+
+mod bad_input;
+mod interrupt;
+mod runs;
+
+use std::path::{Path, PathBuf};
+use std::process::Output;
+
+use assert_cmd::Command;
+use tempfile::TempDir;
+
+/// A small, quick edit; tests add flags to it.
+const EDIT: [&str; 11] = [
+    "edit",
+    "--src",
+    "a big red bicycle",
+    "--dst",
+    "a big red car",
+    "--steps",
+    "2",
+    "--width",
+    "64",
+    "--height",
+    "64",
+];
+
+/// An empty folder to run in.
+struct Place(TempDir);
+
+impl Place {
+    fn new() -> Self {
+        Self(tempfile::tempdir().unwrap())
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.0.path().join(name)
+    }
+
+    fn bytes(&self, name: &str) -> Vec<u8> {
+        std::fs::read(self.path(name)).unwrap_or_else(|e| panic!("{name}: {e}"))
+    }
+
+    /// Everything below the folder, hidden names too, in order.
+    fn listing(&self) -> Vec<String> {
+        let mut names = vec![];
+        list(self.0.path(), "", &mut names);
+        names.sort();
+        names
+    }
+
+    fn p2p(&self, args: &[&str]) -> Output {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_p2p"));
+        command.args(args).current_dir(self.0.path());
+        command.output().unwrap()
+    }
+
+    /// The quick edit with more flags; it must succeed.
+    fn edit(&self, more: &[&str]) -> Output {
+        self.succeed(&[&EDIT, more].concat())
+    }
+
+    fn succeed(&self, args: &[&str]) -> Output {
+        let output = self.p2p(args);
+        assert!(output.status.success(), "{args:?}: {}", stderr(&output));
+        output
+    }
+}
+
+fn list(folder: &Path, prefix: &str, names: &mut Vec<String>) {
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let entry = entry.unwrap();
+        let name = format!("{prefix}{}", entry.file_name().to_string_lossy());
+        if entry.path().is_dir() {
+            list(&entry.path(), &format!("{name}/"), names);
+        }
+        names.push(name);
+    }
+}
+
+fn stdout(output: &Output) -> String {
+    String::from_utf8(output.stdout.clone()).unwrap()
+}
+
+fn stderr(output: &Output) -> String {
+    String::from_utf8(output.stderr.clone()).unwrap()
+}
