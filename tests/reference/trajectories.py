@@ -1,9 +1,9 @@
 """Trajectories of the Prompt-to-Prompt reference, written out from its description with literal maps.
 
 Writes tests/fixtures/trajectories/cases.json and NAME.safetensors. The model is tests/fixtures/mini-sd
-with its query projections times SHARPNESS: as it stands, that model's attention is so sharp that a
-change of 1e-7 in the start noise ends 5 to 15 % away, in PyTorch as here, so free-running trajectories
-of it cannot be compared across machines. Tamed, float32 and float64 agree to 1e-6 and every edit shows.
+with its query projections times SHARPNESS: as it stands, that model's attention is so sharp that in
+PyTorch a change of 1e-9 in the start noise ends 5 % away in float64, and float32 ends 14 % from float64,
+so free-running trajectories of it cannot be compared across machines. Tamed, float32 and float64 agree to 1e-6 and every edit shows.
 
 usage: python tests/reference/trajectories.py            writes the fixtures (float64)
        python tests/reference/trajectories.py FOLDER     instead holds this script against trajectories
