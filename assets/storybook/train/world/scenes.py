@@ -57,7 +57,7 @@ def noun(world, rng, word, alone):
     if word == "cake" and rng.random() < 0.5:
         colour, flavour = None, choose(rng, list(FLAVOURS))
     size = choose(rng, list(SIZES)) if alone and rng.random() < 0.35 else None
-    attribute = choose(rng, ATTRIBUTES) if rng.random() < (0.2 if alone else 0.04) else None
+    attribute = choose(rng, ATTRIBUTES) if rng.random() < (0.25 if alone else 0.05) else None
     return Noun(word, colour, size, attribute, flavour, float(rng.random()))
 
 
@@ -80,7 +80,7 @@ def sample(world, seed):
         nouns = [noun(world, rng, words[i], False) for i in rng.choice(len(words), 2, replace=False)]
     place = choose(rng, list(PLACES)) if rng.random() < 0.76 else None
     mood = choose(rng, list(MOODS)) if rng.random() < 0.38 else None
-    style = choose(rng, list(STYLES)) if rng.random() < 0.3 else None
+    style = choose(rng, list(STYLES)) if rng.random() < 0.36 else None
     if place == "snow" and mood in ("winter", "autumn"):
         mood = None  # snow says as much already, or the opposite
     return Scene(tuple(nouns), relation, place, mood, float(rng.random()), style, seed)
