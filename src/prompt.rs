@@ -199,9 +199,14 @@ pub fn nearest<'a>(name: &str, candidates: &[&'a str]) -> Option<&'a str> {
 }
 
 /// Jaro-Winkler, which favours a common beginning. It is blind to two swapped letters in a word of
-/// three, so a single slip counts as well.
+/// three, so a single slip counts as well; and it takes "drawing" for a "dragon", so what differs in
+/// half its letters or more doesn't.
 fn likeness(a: &str, b: &str) -> f64 {
-    let slip = a.chars().count() > 2 && strsim::osa_distance(a, b) == 1;
+    let (letters, slips) = (a.chars().count(), strsim::osa_distance(a, b));
+    let slip = letters > 2 && slips == 1;
+    if slips * 2 >= letters {
+        return 0.0;
+    }
     strsim::jaro_winkler(a, b).max(if slip { 0.8 } else { 0.0 })
 }
 

@@ -7,7 +7,7 @@ use crate::edit::reference;
 use crate::edit::{Alignment, CrossWindows, EditKind, Rules, Window};
 use crate::error::{Error, Result};
 use crate::model::{ModelFolder, Tokenizer};
-use crate::prompt::{Tokens, WordRef, find_in_any, unknown_word};
+use crate::prompt::{Tokens, WordRef, find_in_any, nearest, unknown_word};
 use crate::sample::{Controller, RowEdit};
 
 /// Where neither the job nor the model says: the reference's settings.
@@ -70,6 +70,9 @@ impl Prepared {
         }
         check_words(job, &source, &edits, &mut warnings)?;
         check_weights(job, &mut warnings);
+        for prompt in edits.iter().map(|e| &e.tokens).chain([&source]) {
+            check_vocabulary(prompt, model, &mut warnings);
+        }
         if job.rules == Rules::Reference {
             first_equalizer_for_all(&mut edits);
         }
@@ -281,6 +284,25 @@ fn check_weights(job: &Job, warnings: &mut Vec<String>) {
                 format!("{word}={factor} is outside the paper's range, -2 to 2"),
             );
         }
+    }
+}
+
+/// A small model draws something for a word it never saw, and nobody would know why.
+fn check_vocabulary(prompt: &Tokens, model: &ModelFolder, warnings: &mut Vec<String>) {
+    let known: Vec<&str> = model.recommended.words.iter().map(|w| &**w).collect();
+    let is_text = |w: &str| w.chars().any(char::is_alphabetic);
+    for text in prompt.words().iter().map(|w| w.text.to_lowercase()) {
+        let text = text.trim_matches(|c: char| !c.is_alphanumeric());
+        if known.is_empty() || known.contains(&text) || !is_text(text) {
+            continue;
+        }
+        let near = nearest(text, &known).map(|near| format!("; did you mean \"{near}\"?"));
+        let near = near.unwrap_or_default();
+        let id = &model.id;
+        push_once(
+            warnings,
+            format!("{id} was never taught the word \"{text}\"{near}"),
+        );
     }
 }
 

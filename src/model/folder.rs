@@ -23,6 +23,8 @@ pub struct Recommended {
     /// Part of the run, from its beginning.
     pub cross_steps: Option<f64>,
     pub self_steps: Option<f64>,
+    /// The words the model was trained on, in lower case; empty where it isn't so small as to list them.
+    pub words: Vec<String>,
 }
 
 /// A model that is opened, not yet loaded: what is needed to check a job against it.
@@ -150,6 +152,10 @@ fn recommended(files: &Files) -> Result<Recommended> {
         guidance: config.f64("guidance")?,
         cross_steps: config.f64("cross_steps")?,
         self_steps: config.f64("self_steps")?,
+        words: match config.value("words") {
+            Some(_) => config.strings("words")?,
+            None => vec![],
+        },
     };
     config.finish()?;
     let fraction = |x: Option<f64>| x.is_none_or(|x| (0.0..=1.0).contains(&x));

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 
 from diffusers import AutoencoderKL, UNet2DConditionModel
@@ -40,7 +41,13 @@ def write_json(path, value):
         file.write("\n")
 
 
-def export(source, out):
+def recommend(out, **values):
+    """Sets values of p2p.json, which `p2p` reads beside the model; the others stay."""
+    path = f"{out}/p2p.json"
+    write_json(path, (model.read_json(path) if os.path.exists(path) else {}) | values)
+
+
+def export(source, out, captions):
     """`source` is where the trainings wrote; an existing `out` keeps what else it holds."""
     os.makedirs(f"{out}/tokenizer", exist_ok=True)
     parts = {"vae": AutoencoderKL, "unet": UNet2DConditionModel, "text_encoder": CLIPTextModel}
@@ -58,6 +65,7 @@ def export(source, out):
         file.write("#version: 0.2\n" + "\n".join(merges) + "\n")
     write_json(f"{out}/tokenizer/tokenizer_config.json", TOKENIZER)
     write_json(f"{out}/model_index.json", INDEX)
+    recommend(out, words=sorted({w for text in captions for w in re.findall(r"[a-z']+", text.lower())}))
     weights = sum(
         os.path.getsize(os.path.join(folder, name))
         for folder, _, names in os.walk(out)

@@ -68,8 +68,9 @@ def main():
             unet.train(data, parts, args.steps, args.batch, channels, width, args.init, compiled=args.compile)
         case "export":
             from export import export
+            from model import read_json
 
-            export(parts, args.out)
+            export(parts, args.out, read_json(f"{data}/captions.json"))
         case "judge":
             import classifier
 

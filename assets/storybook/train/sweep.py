@@ -7,7 +7,7 @@ import questions
 from classifier import Labels
 from editor import Editor
 from evaluate import generate, right, swaps
-from export import write_json
+from export import recommend
 from world import World, say
 
 SAMPLING = [(steps, guidance) for steps in (20, 30) for guidance in (3.0, 4.0, 5.0, 7.5)]
@@ -36,5 +36,5 @@ def sweep(folder, binary, judge_path, tier, prompts=160, pairs=48):
         best = max(best, (score, (cross, self_)))
     cross, self_ = best[1]
     found = {"steps": steps, "guidance": guidance, "cross_steps": cross, "self_steps": self_}
-    write_json(f"{folder}/p2p.json", found)
+    recommend(folder, **found)
     print(found)

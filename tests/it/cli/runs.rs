@@ -267,3 +267,23 @@ fn threads_and_places_change_no_byte() {
         assert_eq!(chunks(png), ["IHDR", "IDAT", "IEND"]);
     }
 }
+
+#[test]
+fn a_word_the_embedded_model_was_never_taught_is_named() {
+    let place = Place::new();
+    let warned = |src: &str| {
+        let out = src.replace(' ', "-");
+        let flags = ["--weight", "red=1", "--steps", "1", "-o", &out];
+        stderr(&place.succeed(&[&["edit", "--src", src][..], &flags].concat()))
+    };
+    let unknown = warned("a red dragon, on the strett");
+    assert!(
+        unknown.contains("storybook was never taught the word \"dragon\"\n"),
+        "{unknown}"
+    );
+    assert!(
+        unknown.contains("\"strett\"; did you mean \"street\"?"),
+        "{unknown}"
+    );
+    assert!(!warned("A red child's BALL, on the street!").contains("taught"));
+}
