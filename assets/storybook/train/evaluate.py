@@ -66,7 +66,7 @@ def mean(values):
     return float(np.mean([v for v in values if v is not None]))
 
 
-def compare(judge, runs, pairs):
+def compare(judge, runs):
     """What edits kept of their sources, with control and without; -> {measure: (with, without)}, answers."""
     sources = judge_pictures(judge, np.stack([r["source"] for r in runs]))
     kept, answers = {"outside": [], "overlap": []}, []
@@ -90,7 +90,7 @@ def edit_all(editor, pairs, flags=()):
 
 def swaps(editor, judge, labels, pairs, flags=()):
     runs = edit_all(editor, pairs, flags)
-    kept, answers = compare(judge, runs, pairs)
+    kept, answers = compare(judge, runs)
     new = [labels.things.index(b.nouns[0].word) for _, b in pairs]
     kept["shown"] = [float(np.mean(a["things"].argmax(1) == new)) for a in answers]
     return kept
@@ -98,26 +98,26 @@ def swaps(editor, judge, labels, pairs, flags=()):
 
 def refined(editor, judge, labels, pairs):
     runs = edit_all(editor, pairs, ["--cross-steps", "0.5", "--self-steps", "0.2"])
-    kept, answers = compare(judge, runs, pairs)
+    kept, answers = compare(judge, runs)
     new = [labels.styles.index(b.style) for _, b in pairs]
     kept["style"] = [float(np.mean(a["style"].argmax(1) == new)) for a in answers]
     return kept
 
 
-def weighed(editor, judge, questions_):
+def weighed(editor, judge, asked):
     """Share of prompts whose attribute rises with its weight: by word, and on the whole."""
     rising = {}
     jobs = [
         {"source": say(scene), "seed": i, "flags": ["--weight", f"{word}={c}"]}
-        for i, (scene, word, _) in enumerate(questions_)
+        for i, (scene, word) in enumerate(asked)
         for c in FACTORS
         if c != 1
     ]
     runs = chunks(editor.run_all(jobs), len(FACTORS) - 1)
-    for (scene, word, kind), run in zip(questions_, runs):
+    for (_, word), run in zip(asked, runs):
         pictures = [r["edited-1"] for r in run]
         pictures.insert(FACTORS.index(1), run[0]["source"])
-        strength = judge_pictures(judge, np.stack(pictures))["strengths"][:, STRENGTHS.index(kind)]
+        strength = judge_pictures(judge, np.stack(pictures))["strengths"][:, STRENGTHS.index(word)]
         steps = np.diff(strength)
         rising.setdefault(word, []).append(bool((steps > -0.03).all() and steps.sum() > 0.1))
     return {k: float(np.mean(v)) for k, v in rising.items()} | {"all": float(np.mean(np.concatenate(list(rising.values()))))}

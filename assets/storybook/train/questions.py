@@ -4,8 +4,8 @@ from dataclasses import replace
 
 import numpy as np
 
-from world import World, held_out, sample
-from world.scenes import ALONE, RIDES, Noun, Scene
+from world import Scene, held_out, sample
+from world.scenes import RIDES, Noun
 from world.vocabulary import MOODS, PLACES, STYLES
 
 FIRST = 50_000_000  # seeds from here on are the evaluation's
@@ -53,17 +53,17 @@ def restyled(world, count):
 
 
 def weighed(world, count):
-    """(scene, the word to weigh, the strength that it names)."""
+    """(scene, the word to weigh): each of a strength that varies."""
     rng, found = np.random.default_rng(3), []
     for i in range(count):
         scene = lone(world, rng, colour=0.25)
         kind = ("fluffy", "snowy", "fog", "dark")[i % 4]
         if kind in MOODS:
-            found.append((replace(scene, mood=kind), kind, kind))
+            found.append((replace(scene, mood=kind), kind))
         else:
             place = "grass" if scene.place == "snow" else scene.place
             noun = replace(scene.nouns[0], attribute=kind)
-            found.append((replace(scene, nouns=(noun,), place=place), kind, kind))
+            found.append((replace(scene, nouns=(noun,), place=place), kind))
     return found
 
 
@@ -72,6 +72,3 @@ def riders(count):
     places = list(PLACES)
     nouns = [(Noun(word), Noun("bicycle")) for word in ("cat", "dog")]
     return [Scene(nouns[i % 2], RIDES, places[i // 2 % len(places)]) for i in range(count)]
-
-
-__all__ = ["ALONE", "World", "lone", "restyled", "riders", "scenes", "swaps", "weighed"]

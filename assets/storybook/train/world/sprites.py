@@ -92,7 +92,7 @@ def body_below(head):
     return figure.crop(figure.getbbox())
 
 
-def in_colour(image, word, hsv, soft):
+def in_colour(image, hsv, soft):
     """`image` in one hue. Grey and dark parts keep theirs, unless `soft`: fur has little colour."""
     pixels = np.asarray(image).astype(np.float32) / 255
     hue, sat, val = np.moveaxis(np.asarray(image.convert("RGB").convert("HSV")).astype(np.float32) / 255, -1, 0)
@@ -115,7 +115,7 @@ def in_colour(image, word, hsv, soft):
 
 def cake(flavour):
     hsv, fruit = FLAVOURS[flavour]
-    image = in_colour(rasterize("birthday-cake"), "cake", hsv, True)
+    image = in_colour(rasterize("birthday-cake"), hsv, True)
     if fruit is None:
         return image
     top = int(image.height * 0.30)
@@ -140,7 +140,7 @@ def sprite(word, colour=None, flavour=None):
     if thing.head:
         image = body_below(image)
     if colour:
-        image = in_colour(image, word, COLOURS[colour], thing.animal or word == "castle")
+        image = in_colour(image, COLOURS[colour], thing.animal or word == "castle")
     return image
 
 
