@@ -13,6 +13,7 @@ use super::unet::UNet;
 use super::unet_config::UNetConfig;
 use super::vae::{Vae, VaeConfig};
 use super::weights::{Weights, sha256};
+use super::work::Work;
 use crate::error::Result;
 
 /// What a model's makers recommend, from an optional `p2p.json` beside `model_index.json`.
@@ -108,6 +109,12 @@ impl ModelFolder {
     /// Pixels of a side at which the model was trained.
     pub fn native_size(&self) -> usize {
         self.unet.sample_size * self.vae.factor()
+    }
+
+    /// How much the model computes for latents of a size `(height, width)`.
+    pub fn work(&self, latent_size: (usize, usize)) -> Work {
+        let tokens = self.tokenizer.max_tokens();
+        Work::count(&self.unet, &self.vae, &self.text, tokens, latent_size)
     }
 
     /// Reads the weights.

@@ -15,10 +15,11 @@ mod text;
 mod tokenizer;
 mod transformer;
 mod unet;
-mod unet_blocks;
 mod unet_config;
+mod unet_shape;
 mod vae;
 mod weights;
+mod work;
 
 pub use config::Config;
 pub use embedded::STORYBOOK;
@@ -31,3 +32,4 @@ pub use unet::UNet;
 pub use unet_config::UNetConfig;
 pub use vae::Vae;
 pub use weights::Weights;
+pub use work::{SiteWork, Work};

@@ -8,7 +8,7 @@ use super::weights::Weights;
 use crate::error::Result;
 
 /// Sizes of one block.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq)]
 pub struct ResnetShape {
     pub input: usize,
     pub output: usize,

@@ -14,7 +14,7 @@ const GROUP_NORM_EPS: f64 = 1e-6;
 const LAYER_NORM_EPS: f64 = 1e-5;
 
 /// Sizes of a transformer.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq)]
 pub struct TransformerShape {
     pub channels: usize,
     /// Channels of the text states.
@@ -76,13 +76,6 @@ impl Transformer {
             tokens = block.forward(tokens, (h, w), context, hook)?;
         }
         Ok((self.proj_out.forward(&tokens)?.reshape((rows, h, w, c))? + x)?)
-    }
-
-    /// The sites of this transformer, without a grid.
-    pub fn sites(&self) -> impl Iterator<Item = Site> {
-        self.blocks
-            .iter()
-            .flat_map(|b| [b.to_itself.site, b.to_text.site])
     }
 }
 

@@ -4,12 +4,37 @@
 use candle_core::{Device, Tensor};
 
 use super::layers::{Conv3x3, GroupNorm, Linear};
-use super::unet_blocks::{Loader, Part};
+use super::resnet::Resnet;
+use super::transformer::Transformer;
 use super::unet_config::UNetConfig;
+use super::unet_shape::{PartShape, Sizes, UNetShape};
 use super::weights::Weights;
 use crate::attention::{AttentionHook, Site};
 use crate::error::Result;
 use crate::kernels::{silu, upsample_nearest};
+
+/// One step of the walk.
+#[derive(Debug, Clone)]
+enum Part {
+    Resnet(Resnet),
+    Transformer(Transformer),
+    Downsample(Conv3x3),
+    Upsample(Conv3x3),
+}
+
+impl Part {
+    fn load(shape: &PartShape, w: &Weights) -> Result<Self> {
+        let w = w.pp(&shape.name);
+        Ok(match &shape.sizes {
+            Sizes::Resnet(shape) => Part::Resnet(Resnet::load(&w, *shape)?),
+            Sizes::Transformer(shape, sites) => {
+                Part::Transformer(Transformer::load(&w, *shape, sites)?)
+            }
+            Sizes::Downsample(c) => Part::Downsample(Conv3x3::load(&w, *c, *c, 2)?),
+            Sizes::Upsample(c) => Part::Upsample(Conv3x3::load(&w, *c, *c, 1)?),
+        })
+    }
+}
 
 #[derive(Debug, Clone)]
 pub struct UNet {
@@ -27,20 +52,19 @@ pub struct UNet {
 impl UNet {
     pub fn load(config: &UNetConfig, w: &Weights) -> Result<Self> {
         let first = config.block_out_channels[0];
-        let time = 4 * first;
-        let mut loader = Loader {
-            config,
-            weights: w,
-            time_channels: time,
-            next_site: 0,
+        let time = config.time_channels();
+        let shape = UNetShape::new(config);
+        let list = |shapes: &Vec<PartShape>| {
+            let parts = shapes.iter().map(|shape| Part::load(shape, w));
+            parts.collect::<Result<Vec<_>>>()
         };
         Ok(Self {
             time1: Linear::load(&w.pp("time_embedding.linear_1"), first, time)?,
             time2: Linear::load(&w.pp("time_embedding.linear_2"), time, time)?,
             conv_in: Conv3x3::load(&w.pp("conv_in"), config.latent_channels, first, 1)?,
-            input: loader.input()?,
-            middle: loader.middle()?,
-            output: loader.output()?,
+            input: shape.input.iter().map(list).collect::<Result<_>>()?,
+            middle: list(&shape.middle)?,
+            output: shape.output.iter().map(list).collect::<Result<_>>()?,
             norm_out: GroupNorm::load(
                 &w.pp("conv_norm_out"),
                 first,
@@ -108,19 +132,8 @@ impl UNet {
     }
 
     /// Every attention site for latents of a size, in order of execution.
-    pub fn sites(&self, (h, w): (usize, usize)) -> Vec<Site> {
-        let lists = self.input.iter().flatten().chain(&self.middle);
-        let parts = lists.chain(self.output.iter().flatten());
-        let transformers = parts.filter_map(|part| match part {
-            Part::Transformer(t) => Some(t),
-            _ => None,
-        });
-        let grid = |scale: usize| (h.div_ceil(scale), w.div_ceil(scale));
-        let placed = |site: Site| Site {
-            grid: grid(site.downscale),
-            ..site
-        };
-        transformers.flat_map(|t| t.sites()).map(placed).collect()
+    pub fn sites(&self, latent_size: (usize, usize)) -> Vec<Site> {
+        self.config.sites(latent_size)
     }
 
     pub fn config(&self) -> &UNetConfig {

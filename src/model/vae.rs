@@ -69,6 +69,35 @@ impl VaeConfig {
     pub fn factor(&self) -> usize {
         1 << (self.block_out_channels.len() - 1)
     }
+
+    /// The decoder's residual blocks, level by level from coarse to fine. Every level but the last ends
+    /// by doubling the size.
+    pub fn levels(&self) -> Vec<Vec<ResnetShape>> {
+        let channels: Vec<usize> = self.block_out_channels.iter().rev().copied().collect();
+        let level = |(i, &output): (usize, &usize)| {
+            let before = channels[i.saturating_sub(1)];
+            let input = |layer| if layer == 0 { before } else { output };
+            let layers = 0..=self.layers_per_block;
+            layers.map(|l| self.resnet(input(l), output)).collect()
+        };
+        channels.iter().enumerate().map(level).collect()
+    }
+
+    /// One of the two around the attention on the coarsest grid.
+    pub fn middle(&self) -> ResnetShape {
+        let coarsest = self.block_out_channels[self.block_out_channels.len() - 1];
+        self.resnet(coarsest, coarsest)
+    }
+
+    fn resnet(&self, input: usize, output: usize) -> ResnetShape {
+        ResnetShape {
+            input,
+            output,
+            time: None,
+            groups: self.norm_num_groups,
+            eps: EPS,
+        }
+    }
 }
 
 #[derive(Debug, Clone)]
@@ -85,8 +114,8 @@ pub struct Vae {
 impl Vae {
     pub fn load(config: &VaeConfig, w: &Weights) -> Result<Self> {
         let (latent, groups) = (config.latent_channels, config.norm_num_groups);
-        let channels: Vec<usize> = config.block_out_channels.iter().rev().copied().collect();
-        let (top, last) = (channels[0], channels[channels.len() - 1]);
+        let (middle, last) = (config.middle(), config.block_out_channels[0]);
+        let top = middle.input;
         let post_quant = match config.use_post_quant_conv {
             true => Some(Linear::load_conv1x1(
                 &w.pp("post_quant_conv"),
@@ -106,11 +135,11 @@ impl Vae {
             post_quant,
             conv_in: Conv3x3::load(&w.pp("conv_in"), latent, top, 1)?,
             mid: (
-                resnet(&mid.pp("resnets.0"), top, top, groups)?,
+                Resnet::load(&mid.pp("resnets.0"), middle)?,
                 attention,
-                resnet(&mid.pp("resnets.1"), top, top, groups)?,
+                Resnet::load(&mid.pp("resnets.1"), middle)?,
             ),
-            up: up_blocks(&w.pp("up_blocks"), &channels, config)?,
+            up: up_blocks(&w.pp("up_blocks"), config)?,
             norm_out: GroupNorm::load(&w.pp("conv_norm_out"), last, groups, EPS)?,
             conv_out: Conv3x3::load(&w.pp("conv_out"), last, 3, 1)?,
         })
@@ -150,54 +179,21 @@ impl Vae {
     }
 }
 
-fn resnet(w: &Weights, input: usize, output: usize, groups: usize) -> Result<Resnet> {
-    Resnet::load(
-        w,
-        ResnetShape {
-            input,
-            output,
-            time: None,
-            groups,
-            eps: EPS,
-        },
-    )
-}
-
-/// `channels` from coarse to fine.
-fn up_blocks(
-    w: &Weights,
-    channels: &[usize],
-    config: &VaeConfig,
-) -> Result<Vec<(Vec<Resnet>, Option<Conv3x3>)>> {
-    let mut blocks = vec![];
-    for (level, &output) in channels.iter().enumerate() {
-        let w = w.pp(level);
-        let mut resnets = vec![];
-        for layer in 0..=config.layers_per_block {
-            let input = if layer == 0 {
-                channels[level.saturating_sub(1)]
-            } else {
-                output
-            };
-            resnets.push(resnet(
-                &w.pp(format!("resnets.{layer}")),
-                input,
-                output,
-                config.norm_num_groups,
-            )?);
-        }
-        let upsample = match level + 1 < channels.len() {
-            true => Some(Conv3x3::load(
-                &w.pp("upsamplers.0.conv"),
-                output,
-                output,
-                1,
-            )?),
+/// Of each level its residual blocks, and the convolution after doubling the size.
+fn up_blocks(w: &Weights, config: &VaeConfig) -> Result<Vec<(Vec<Resnet>, Option<Conv3x3>)>> {
+    let levels = config.levels();
+    let block = |(i, level): (usize, &Vec<ResnetShape>)| {
+        let (w, c) = (w.pp(i), level[0].output);
+        let resnet =
+            |(i, shape): (usize, &ResnetShape)| Resnet::load(&w.pp(format!("resnets.{i}")), *shape);
+        let resnets = level.iter().enumerate().map(resnet);
+        let upsample = match i + 1 < levels.len() {
+            true => Some(Conv3x3::load(&w.pp("upsamplers.0.conv"), c, c, 1)?),
             false => None,
         };
-        blocks.push((resnets, upsample));
-    }
-    Ok(blocks)
+        Ok((resnets.collect::<Result<_>>()?, upsample))
+    };
+    levels.iter().enumerate().map(block).collect()
 }
 
 /// Single-head self-attention over the coarsest grid.

@@ -34,3 +34,5 @@ mod report;
 mod tokenizer;
 /// Fractions to steps, ours and the reference's, against golden windows.
 mod windows;
+/// FLOP and attention sites from configs, against PyTorch's counter and what a hook meets.
+mod work;

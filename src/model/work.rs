@@ -1,0 +1,172 @@
+//! How much a model computes, as plain numbers from its configs alone. Knows which parts of a row's
+//! attention can be skipped or repeated; never which rows a run has, nor how long anything takes.
+//!
+//! Everything is in FLOP, two to a multiply-add. Convolutions, linear layers and the two products of
+//! attention count. Norms, activations, softmax, additions and resizing do not: they are few, and
+//! PyTorch's counter, which the tests hold this to, leaves them out too.
+
+use super::resnet::ResnetShape;
+use super::text::TextConfig;
+use super::transformer::TransformerShape;
+use super::unet_config::UNetConfig;
+use super::unet_shape::{PartShape, Sizes, UNetShape};
+use super::vae::VaeConfig;
+use crate::attention::{Kind, Site};
+
+/// FLOP of a model's parts for latents of one size.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Work {
+    /// A row of one UNet forward pass under no hook, all of `sites` included, and the time embedding,
+    /// which the rows of a pass share: a thousandth at most, at the native size of the models we know.
+    pub unet_row: f64,
+    /// The attention sites in order of execution.
+    pub sites: Vec<SiteWork>,
+    /// Decoding one picture.
+    pub vae_decode: f64,
+    /// Encoding one prompt.
+    pub text: f64,
+}
+
+/// FLOP of one row at one attention site. A plain row does all three once.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct SiteWork {
+    pub site: Site,
+    /// The row's own map: its queries, its keys and their product. Skipped where nobody reads it.
+    pub map: f64,
+    /// A map times the row's values: as often as the row's output has terms. A token map on the values
+    /// is `tokens / queries` of this and not counted.
+    pub term: f64,
+    /// The projections to values and of the output: whatever the plan.
+    pub projections: f64,
+}
+
+impl Work {
+    /// `tokens`: of a padded prompt.
+    pub fn count(
+        unet: &UNetConfig,
+        vae: &VaeConfig,
+        text: &TextConfig,
+        tokens: usize,
+        latent_size: (usize, usize),
+    ) -> Self {
+        let shape = UNetShape::new(unet);
+        let parts: Vec<_> = shape
+            .parts()
+            .map(|part| part_work(part, tokens, latent_size))
+            .collect();
+        let ends = unet_ends(unet, latent_size.0 * latent_size.1);
+        Self {
+            unet_row: ends + parts.iter().map(|(flop, _)| flop).sum::<f64>(),
+            sites: parts.into_iter().flat_map(|(_, sites)| sites).collect(),
+            vae_decode: vae_work(vae, latent_size.0 * latent_size.1),
+            text: text_work(text, tokens),
+        }
+    }
+}
+
+impl SiteWork {
+    /// `looked_at`: how many tokens of how many channels give keys and values.
+    fn new(site: Site, channels: usize, looked_at: (usize, usize)) -> Self {
+        let (n, (t, width)) = (site.queries(), looked_at);
+        Self {
+            site,
+            map: product(n, channels, channels)
+                + product(t, width, channels)
+                + product(n, channels, t),
+            term: product(n, t, channels),
+            projections: product(t, width, channels) + product(n, channels, channels),
+        }
+    }
+}
+
+/// `[n, k]` times `[k, m]`: attention's products, and linear layers on `n` pixels or tokens.
+fn product(n: usize, k: usize, m: usize) -> f64 {
+    2.0 * n as f64 * k as f64 * m as f64
+}
+
+fn conv3x3(pixels: usize, input: usize, output: usize) -> f64 {
+    product(pixels, 9 * input, output)
+}
+
+/// First and last convolution and the time embedding.
+fn unet_ends(config: &UNetConfig, pixels: usize) -> f64 {
+    let (first, time) = (config.block_out_channels[0], config.time_channels());
+    2.0 * conv3x3(pixels, config.latent_channels, first)
+        + product(1, first, time)
+        + product(1, time, time)
+}
+
+/// A part of the UNet, and its attention sites, which the first number includes.
+fn part_work(part: &PartShape, tokens: usize, latent_size: (usize, usize)) -> (f64, Vec<SiteWork>) {
+    let (h, w) = part.grid(latent_size);
+    match &part.sizes {
+        Sizes::Resnet(shape) => (resnet(shape, h * w), vec![]),
+        Sizes::Downsample(c) | Sizes::Upsample(c) => (conv3x3(h * w, *c, *c), vec![]),
+        Sizes::Transformer(shape, _) => transformer(shape, h * w, tokens, part.sites(latent_size)),
+    }
+}
+
+fn resnet(shape: &ResnetShape, pixels: usize) -> f64 {
+    let (input, output) = (shape.input, shape.output);
+    let shortcut = match input == output {
+        true => 0.0,
+        false => product(pixels, input, output),
+    };
+    conv3x3(pixels, input, output)
+        + conv3x3(pixels, output, output)
+        + shape.time.map_or(0.0, |time| product(1, time, output))
+        + shortcut
+}
+
+fn transformer(
+    shape: &TransformerShape,
+    n: usize,
+    tokens: usize,
+    sites: Vec<Site>,
+) -> (f64, Vec<SiteWork>) {
+    let c = shape.channels;
+    let looked_at = |kind| match kind {
+        Kind::SelfAttn => (n, c),
+        Kind::Cross => (tokens, shape.context),
+    };
+    let site = |site: Site| SiteWork::new(site, c, looked_at(site.kind));
+    let sites: Vec<_> = sites.into_iter().map(site).collect();
+    let attention: f64 = sites.iter().map(|s| s.map + s.term + s.projections).sum();
+    let feed_forward = product(n, c, 8 * c) + product(n, 4 * c, c);
+    let in_and_out = 2.0 * product(n, c, c);
+    let flop = attention + shape.depth as f64 * feed_forward + in_and_out;
+    (flop, sites)
+}
+
+/// `pixels` of the latents.
+fn vae_work(config: &VaeConfig, pixels: usize) -> f64 {
+    let (latent, middle) = (config.latent_channels, config.middle());
+    let c = middle.input;
+    let mut flop = conv3x3(pixels, latent, c) + 2.0 * resnet(&middle, pixels);
+    if config.use_post_quant_conv {
+        flop += product(pixels, latent, latent);
+    }
+    if config.mid_block_add_attention {
+        flop += attention(pixels, c);
+    }
+    let levels = config.levels();
+    for (i, level) in levels.iter().enumerate() {
+        let pixels = pixels << (2 * i); // each level doubles both sides
+        flop += level.iter().map(|shape| resnet(shape, pixels)).sum::<f64>();
+        if i + 1 < levels.len() {
+            flop += conv3x3(4 * pixels, level[0].output, level[0].output);
+        }
+    }
+    let factor = config.factor();
+    flop + conv3x3(factor * factor * pixels, config.block_out_channels[0], 3)
+}
+
+fn text_work(config: &TextConfig, tokens: usize) -> f64 {
+    let mlp = 2.0 * product(tokens, config.hidden_size, config.intermediate_size);
+    config.layers as f64 * (attention(tokens, config.hidden_size) + mlp)
+}
+
+/// Self-attention that no hook sees: four projections and two products.
+fn attention(tokens: usize, channels: usize) -> f64 {
+    4.0 * product(tokens, channels, channels) + 2.0 * product(tokens, channels, tokens)
+}
