@@ -39,7 +39,7 @@
 //! | change when an edit acts | [`edit::windows`] |
 //! | see what happens at a step | [`sample::Controller::plan`] |
 //! | watch or rewrite attention | [`attention::AttentionHook`], `examples/custom_hook.rs` |
-//! | add a scheduler | [`sample::Scheduler`] |
+//! | add a scheduler | [`sample::Scheduler`], then [`job::SchedulerName`] |
 //! | add a flag | `src/cli.rs`, then [`job::Job`] and [`job::Prepared`] |
 //! | support another model config | `src/model/*_config.rs`; unknown keys are errors on purpose |
 //! | make something faster | [`kernels`], held to [`kernels::plain`] |

@@ -65,7 +65,7 @@ fn edit(args: &EditArgs, console: &Console) -> Result<()> {
     let model = folder.load()?;
     let load_s = start.elapsed().as_secs_f64();
     let mut outcome = {
-        let mut progress = console.progress(prepared.steps, "drawing");
+        let mut progress = console.progress(prepared.calls, "drawing");
         run(&job, &prepared, &model, &mut |_| {
             progress.step();
             go_on(&stop)

@@ -5,10 +5,12 @@
 mod manifest;
 mod prepare;
 mod run;
+mod scheduler;
 
 pub use manifest::{Manifest, Timings};
 pub use prepare::{Prepared, PreparedEdit};
 pub use run::{Outcome, Picture, conditioning, run, starting_noise};
+pub use scheduler::SchedulerName;
 
 use crate::edit::{EditKind, Rules, Window};
 
@@ -50,11 +52,4 @@ pub struct EditSpec {
     pub cross_steps: Option<Window>,
     pub cross_steps_of: Vec<(String, Window)>,
     pub self_steps: Option<Window>,
-}
-
-/// The solvers a job may name.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum SchedulerName {
-    #[default]
-    Ddim,
 }

@@ -8,6 +8,7 @@ use crate::edit::{Alignment, CrossWindows, EditKind, Rules, Window};
 use crate::error::{Error, Result};
 use crate::model::{ModelFolder, Tokenizer};
 use crate::prompt::{Tokens, WordRef, find_in_any, nearest, unknown_word};
+use crate::sample::noise::TorchRng;
 use crate::sample::{Controller, RowEdit};
 
 /// Where neither the job nor the model says: the reference's settings.
@@ -27,6 +28,8 @@ pub struct Prepared {
     pub negative: Tokens,
     pub edits: Vec<PreparedEdit>,
     pub steps: usize,
+    /// Denoiser calls; some schedulers take more than a call a step.
+    pub calls: usize,
     pub guidance: f64,
     /// Pixels.
     pub width: usize,
@@ -84,6 +87,7 @@ impl Prepared {
             source,
             edits,
             steps,
+            calls: job.scheduler.calls(steps),
             guidance: job
                 .guidance
                 .or(model.recommended.guidance)
@@ -189,6 +193,9 @@ fn steps(job: &Job, model: &ModelFolder) -> Result<usize> {
             format!("use 1 to {trained}; 20 to 50 are usual"),
         ));
     }
+    // A solver that cannot take so many says so now, not after the weights are read.
+    let rng = TorchRng::new(job.seed);
+    job.scheduler.build(&model.scheduler, steps, rng)?;
     Ok(steps)
 }
 
@@ -344,7 +351,11 @@ fn controller(
         Rules::Reference => reference::self_res(latent_size),
     });
     Controller {
-        steps,
+        steps: match job.rules {
+            Rules::Ours => job.scheduler.calls(steps),
+            // It counts windows in steps, whatever the calls.
+            Rules::Reference => steps,
+        },
         tokens: source.ids.len(),
         rules: job.rules,
         self_res,

@@ -6,14 +6,14 @@ use std::time::Instant;
 use candle_core::{Device, Tensor};
 use image::RgbImage;
 
-use super::{Job, Manifest, Prepared, SchedulerName, Timings};
+use super::{Job, Manifest, Prepared, Timings};
 use crate::edit::Rules;
 use crate::error::Result;
 use crate::model::Model;
 use crate::prompt::Tokens;
 use crate::report::picture::{Rounding, to_rgb};
-use crate::sample::noise::randn;
-use crate::sample::{Conditioning, Ddim, Sampler, Scheduler, lockstep};
+use crate::sample::noise::TorchRng;
+use crate::sample::{Conditioning, Sampler, lockstep};
 
 /// One row of a run, drawn.
 #[derive(Debug, Clone)]
@@ -48,8 +48,8 @@ pub fn run(
     let mut clock = Clock::start();
     let conditioning = conditioning(prepared, model)?;
     let text_s = clock.lap();
-    let noise = starting_noise(job, prepared)?;
-    let mut scheduler = scheduler(job.scheduler, model, prepared.steps);
+    let (noise, rng) = draw_noise(job, prepared)?;
+    let mut scheduler = job.scheduler.build(&model.scheduler, prepared.steps, rng)?;
     let guidance = prepared.guidance;
     let sampler = Sampler::new(
         &model.unet,
@@ -80,17 +80,17 @@ pub fn run(
     })
 }
 
-fn scheduler(name: SchedulerName, model: &Model, steps: usize) -> Box<dyn Scheduler> {
-    match name {
-        SchedulerName::Ddim => Box::new(Ddim::new(&model.scheduler, steps)),
-    }
-}
-
 /// The one noise that all rows start from, `[1, 4, h, w]`.
 pub fn starting_noise(job: &Job, prepared: &Prepared) -> Result<Tensor> {
+    Ok(draw_noise(job, prepared)?.0)
+}
+
+/// The start noise, and the generator where it left off: a solver that needs noise draws on.
+fn draw_noise(job: &Job, prepared: &Prepared) -> Result<(Tensor, TorchRng)> {
     let (h, w) = prepared.latent_size;
-    let noise = randn(job.seed, 4 * h * w);
-    Ok(Tensor::from_vec(noise, (1, 4, h, w), &Device::Cpu)?)
+    let mut rng = TorchRng::new(job.seed);
+    let noise = rng.randn(4 * h * w);
+    Ok((Tensor::from_vec(noise, (1, 4, h, w), &Device::Cpu)?, rng))
 }
 
 /// Text states of every row. Each prompt is encoded alone, so they don't depend on its neighbours.

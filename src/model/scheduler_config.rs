@@ -1,13 +1,14 @@
-//! The noise schedule a model was trained with. Which solver samples it is floor 5's choice, so keys
-//! that only other solvers read are named and passed over; all others are held to what is implemented.
+//! The noise schedule a model was trained with. Which solver samples it is the user's choice, and its
+//! name says its order and form, so keys that would choose those are named and passed over (diffusers'
+//! `from_config` follows them); all others are held to what is implemented.
 
 use serde::Serialize;
 
 use super::config::Config;
 use crate::error::Result;
 
-/// What solvers other than ours are told about themselves.
-const OTHER_SOLVERS: &[&str] = &[
+/// What solvers are told about themselves.
+const OF_SOLVERS: &[&str] = &[
     "algorithm_type",
     "clip_sample_range",
     "disable_corrector",
@@ -65,7 +66,7 @@ impl SchedulerConfig {
             "trained_betas",
         ])?;
         let schedule = config.string("beta_schedule")?;
-        config.ignore(OTHER_SOLVERS);
+        config.ignore(OF_SOLVERS);
         let parsed = Self {
             num_train_timesteps: config.usize("num_train_timesteps")?.unwrap_or(1000),
             beta_start: config.f64("beta_start")?.unwrap_or(0.00085),

@@ -14,4 +14,4 @@ pub use lockstep::{Lockstep, StepPlan};
 pub use plan::{Controller, EditPlan, RowEdit};
 pub use recorder::Recorder;
 pub use sampler::{Sampler, lockstep};
-pub use scheduler::{Ddim, Scheduler};
+pub use scheduler::{Ddim, DpmPp2m, Euler, EulerA, Pndm, Scheduler, UniPc};

@@ -17,7 +17,7 @@ pub struct RowEdit {
 /// Knows every row's edit and says what to do at a step. Row 0 is the source.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Controller {
-    /// Denoiser calls in the run.
+    /// What windows are fractions of: the denoiser calls of the run.
     pub steps: usize,
     /// Tokens of a padded prompt.
     pub tokens: usize,

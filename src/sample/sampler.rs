@@ -32,6 +32,7 @@ impl<'a> Sampler<'a> {
     ) -> Result<Self> {
         let rows = conditioning.cond.dim(0)?;
         let (_, c, h, w) = noise.dims4()?;
+        let noise = (noise * scheduler.init_noise_sigma())?;
         let latents = noise.broadcast_as((rows, c, h, w))?.contiguous()?;
         Ok(Self {
             denoiser,
@@ -62,9 +63,10 @@ impl<'a> Sampler<'a> {
     /// Errors: a latent that is not finite, with the step named.
     pub fn step(&mut self, hook: &mut dyn AttentionHook) -> Result<()> {
         let timestep = self.scheduler.timesteps()[self.step];
+        let input = self.scheduler.scale_input(self.step, &self.latents)?;
         let eps = self
             .denoiser
-            .eps(&self.latents, timestep, self.conditioning, hook)?;
+            .eps(&input, timestep, self.conditioning, hook)?;
         let eps = eps.guide(self.guidance_scale)?;
         self.latents = self.scheduler.step(self.step, &eps, &self.latents)?;
         self.step += 1;

@@ -30,6 +30,8 @@ mod parity;
 mod prompt;
 /// What a run leaves behind: pictures, strip, folder, console.
 mod report;
+/// Every scheduler against diffusers' own.
+mod schedulers;
 /// Ids and places of tokens against transformers.
 mod tokenizer;
 /// Fractions to steps, ours and the reference's, against golden windows.

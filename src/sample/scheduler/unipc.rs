@@ -1,0 +1,137 @@
+//! UniPC: a predictor, and a corrector that mends its step once the next prediction is there.
+//! Order 2, B(h) = e^h - 1 ("bh2"), on predicted x_0, ending at sigma 0.
+
+use candle_core::Tensor;
+
+use super::spacing::{Level, falling};
+use super::{Scheduler, clean, weighted_sum};
+use crate::error::Result;
+use crate::model::SchedulerConfig;
+
+const ORDER: usize = 2;
+
+/// UniPC-2 (Zhao et al., 2023, algorithms 5 to 8). The first and the last step are of order 1.
+#[derive(Debug, Clone)]
+pub struct UniPc {
+    timesteps: Vec<usize>,
+    levels: Vec<Level>,
+    sigmas: Vec<f64>,
+    /// Predictions of x_0, newest first.
+    clean: Vec<Tensor>,
+    /// Where the step before began (corrected), and its order.
+    before: Option<(Tensor, usize)>,
+}
+
+/// From one level to another along x_0: `x' = keep x + gain (x_0 + correction)`.
+struct Leap {
+    h: f64,
+    keep: f64,
+    gain: f64,
+}
+
+impl Leap {
+    fn new(from: Level, to: Level) -> Self {
+        let h = to.lambda - from.lambda;
+        Self {
+            h,
+            keep: to.sigma / from.sigma,
+            gain: -to.alpha * (-h).exp_m1(),
+        }
+    }
+
+    /// The corrector's weights of the older prediction, `r` leaps back, and of the new one: both
+    /// moments of the leap are met.
+    fn corrector(&self, r: f64) -> (f64, f64) {
+        let (h, b) = (-self.h, (-self.h).exp_m1());
+        let first = b / h - 1.0;
+        let second = first / h - 0.5;
+        let (first, second) = (first / b, 2.0 * second / b);
+        let older = (first - second) / (1.0 - r);
+        (older, first - older)
+    }
+}
+
+impl UniPc {
+    /// `steps` from 1.
+    ///
+    /// Errors: more steps than the model has noise levels for.
+    pub fn new(config: &SchedulerConfig, steps: usize) -> Result<Self> {
+        let (timesteps, sigmas) = falling("unipc", config, steps)?;
+        Ok(Self {
+            timesteps,
+            levels: sigmas.iter().copied().map(Level::at).collect(),
+            sigmas,
+            clean: vec![],
+            before: None,
+        })
+    }
+
+    /// One per timestep, and the end's.
+    pub fn sigmas(&self) -> &[f64] {
+        &self.sigmas
+    }
+
+    /// The leap from `step`, and how many such leaps the level before lies off (negative).
+    fn leap(&self, step: usize, order: usize) -> (Leap, f64) {
+        let (from, to) = (self.levels[step], self.levels[step + 1]);
+        let leap = Leap::new(from, to);
+        let r = match order {
+            1 => 0.0,
+            _ => (self.levels[step - 1].lambda - from.lambda) / leap.h,
+        };
+        (leap, r)
+    }
+
+    /// The step before once more, now that the prediction at its end, `clean`, is known.
+    fn correct(&self, step: usize, start: &Tensor, order: usize, clean: &Tensor) -> Result<Tensor> {
+        let (leap, r) = self.leap(step, order);
+        let (keep, gain, begin) = (leap.keep, leap.gain, &self.clean[0]);
+        if order == 1 {
+            return weighted_sum(&[(keep, start), (gain * 0.5, begin), (gain * 0.5, clean)]);
+        }
+        let (older, new) = leap.corrector(r);
+        weighted_sum(&[
+            (keep, start),
+            (gain * (1.0 - older / r - new), begin),
+            (gain * older / r, &self.clean[1]),
+            (gain * new, clean),
+        ])
+    }
+
+    fn predict(&self, step: usize, order: usize, latents: &Tensor) -> Result<Tensor> {
+        let (Leap { keep, gain, .. }, r) = self.leap(step, order);
+        if order == 1 {
+            return weighted_sum(&[(keep, latents), (gain, &self.clean[0])]);
+        }
+        weighted_sum(&[
+            (keep, latents),
+            (gain * (1.0 - 0.5 / r), &self.clean[0]),
+            (gain * 0.5 / r, &self.clean[1]),
+        ])
+    }
+}
+
+impl Scheduler for UniPc {
+    fn name(&self) -> &'static str {
+        "unipc"
+    }
+
+    fn timesteps(&self) -> &[usize] {
+        &self.timesteps
+    }
+
+    fn step(&mut self, step: usize, eps: &Tensor, latents: &Tensor) -> Result<Tensor> {
+        let clean = clean(self.levels[step], eps, latents)?;
+        // The prediction was made at the uncorrected latents, and stays: no second denoiser call.
+        let latents = match self.before.take() {
+            Some((start, order)) => self.correct(step - 1, &start, order, &clean)?,
+            None => latents.clone(),
+        };
+        self.clean.insert(0, clean);
+        self.clean.truncate(ORDER);
+        let order = self.clean.len().min(self.timesteps.len() - step);
+        let next = self.predict(step, order, &latents)?;
+        self.before = Some((latents, order));
+        Ok(next)
+    }
+}
