@@ -113,8 +113,8 @@ pub struct EditArgs {
     )]
     negative_prompt: String,
 
-    #[arg(help_heading = "Picture", long, value_enum, default_value_t = SchedulerArg::Ddim, help = "The solver")]
-    scheduler: SchedulerArg,
+    #[arg(help_heading = "Picture", long, value_name = "NAME", default_value_t, hide_default_value = true, help = schedulers())]
+    scheduler: SchedulerName,
 
     /// Run the edited prompts from the same noise without touching attention (the paper's figure 2)
     #[arg(help_heading = "Edit", long)]
@@ -191,11 +191,6 @@ enum KindArg {
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
-enum SchedulerArg {
-    Ddim,
-}
-
-#[derive(Debug, Clone, Copy, ValueEnum)]
 enum CompatArg {
     Reference,
 }
@@ -249,6 +244,16 @@ fn whole<const MIN: usize, const MAX: usize>(text: &str) -> Result<usize, String
         Ok(n) if (MIN..=MAX).contains(&n) => Ok(n),
         _ => Err(format!("use a whole number from {MIN} to {MAX}")),
     }
+}
+
+/// The help of --scheduler: every name with its phrase.
+fn schedulers() -> String {
+    let line = |s: SchedulerName| match s == SchedulerName::default() {
+        true => format!("\n- {s}: {}; the default", s.about()),
+        false => format!("\n- {s}: {}", s.about()),
+    };
+    let lines = SchedulerName::ALL.map(line).concat();
+    format!("The solver, under this name or diffusers':{lines}")
 }
 
 fn seed(text: &str) -> Result<u64, String> {
@@ -313,9 +318,7 @@ impl EditArgs {
             guidance: self.guidance,
             width: self.width,
             height: self.height,
-            scheduler: match self.scheduler {
-                SchedulerArg::Ddim => SchedulerName::Ddim,
-            },
+            scheduler: self.scheduler,
             self_res: self.self_res,
             rules: match self.compat {
                 Some(CompatArg::Reference) => Rules::Reference,

@@ -50,6 +50,11 @@ fn numbers_out_of_range() {
     for value in ["0", "1001", "-1", "2.5", "many", "nan"] {
         wrong(&format!("--steps {value}"), "--steps", steps);
     }
+    // diffusers walks into infinities here.
+    for scheduler in ["dpm++2m", "unipc"] {
+        let flags = format!("--steps 1000 --scheduler {scheduler}");
+        wrong(&flags, &flags, "use --steps 998 or --scheduler ddim");
+    }
     let threads = "use a whole number from 1 to";
     for value in ["0", "-2", "all"] {
         wrong(&format!("--threads {value}"), "--threads", threads);
@@ -202,7 +207,9 @@ fn prompts_that_cannot_be_used() {
 #[test]
 fn flags_and_values_that_do_not_exist() {
     wrong("--edit swap", "'swap' for '--edit", "auto, replace, refine");
-    wrong("--scheduler euler", "'euler' for '--scheduler", "ddim");
+    let names = "use one of ddim, pndm, dpm++2m, unipc, euler, euler-a";
+    wrong("--scheduler heun", "'heun' for '--scheduler", names);
+    wrong("--scheduler unpic", "'unpic'", "did you mean unipc?");
     wrong(
         "--compat diffusers",
         "'diffusers' for '--compat",

@@ -237,6 +237,33 @@ fn a_manifest_is_enough_to_repeat_its_run() {
     }
 }
 
+#[test]
+fn fresh_noise_comes_from_the_seed() {
+    let place = Place::new();
+    let latents = |out: &str, scheduler: &str| {
+        let flags = ["--seed", "1", "-o", out, "--save-latents", "latents"];
+        let flags = [&flags[..], &["--force", "--scheduler", scheduler]].concat();
+        place.edit(&flags);
+        let manifest = json(&place.bytes(&format!("{out}/manifest.json")));
+        assert_eq!(manifest["seed"], 1);
+        (manifest["scheduler"].clone(), place.bytes("latents"))
+    };
+    let first = latents("first", "euler-a");
+    assert_eq!(first.0, "euler-a");
+    assert_eq!(first, latents("second", "Euler a"));
+    let picture = |out: &str| place.bytes(&format!("{out}/edited-1.png"));
+    assert_eq!(picture("first"), picture("second"));
+    assert_ne!(first.1, latents("third", "euler").1);
+}
+
+#[test]
+fn progress_counts_the_calls() {
+    let place = Place::new();
+    let said = stderr(&place.edit(&["--scheduler", "pndm"]));
+    assert!(said.contains("64x64, 2 steps"), "{said}");
+    assert!(said.contains("step 3/3"), "{said}");
+}
+
 /// The kinds of a PNG's chunks, in order, once each.
 fn chunks(png: &[u8]) -> Vec<String> {
     let (mut kinds, mut rest) = (vec![], &png[8..]);
