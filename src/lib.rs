@@ -27,7 +27,7 @@
 //! | 2 | [`attention`] | the seam: `Site`, `Term`, `SitePlan`, `AttentionHook`, `attend` |
 //! | 3 | [`model`] | UNet, VAE, text encoder, tokenizer; diffusers folders; the embedded model |
 //! | 4 | [`edit`] | what an edit is: `MapEdit`, alignment, windows. Uses floor 0 only |
-//! | 5 | [`sample`] | noise, schedulers, the controller, the recorder, the lockstep loop |
+//! | 5 | [`sample`] | noise, schedulers, the controller, recorder and word sums, the lockstep loop |
 //! | 6 | [`job`], [`report`], the binary | what a user asks for, and what a run leaves behind |
 //!
 //! # Where do I ...
@@ -37,10 +37,11 @@
 //! | change what an edit means | [`edit::MapEdit`] |
 //! | change which token reads which | [`edit::align()`] |
 //! | change when an edit acts | [`edit::windows`] |
+//! | change where in the picture it may act | [`edit::blend`] |
 //! | see what happens at a step | [`sample::Controller::plan`] |
 //! | watch or rewrite attention | [`attention::AttentionHook`], `examples/custom_hook.rs` |
 //! | add a scheduler | [`sample::Scheduler`], then [`job::SchedulerName`] |
-//! | add a flag | `src/cli.rs`, then [`job::Job`] and [`job::Prepared`] |
+//! | add a flag | `src/cli/job.rs`, then [`job::Job`] and [`job::Prepared`] |
 //! | support another model config | `src/model/*_config.rs`; unknown keys are errors on purpose |
 //! | make something faster | [`kernels`], held to [`kernels::plain`] |
 //!
@@ -57,11 +58,15 @@
 //! | changed words | exact string comparison, punctuation included | by tokens; punctuation that both words share keeps its column |
 //! | word lookup | exact pieces of `split(" ")`, found by walking token lengths; unknown words are passed over in silence | any case, without punctuation, phrases, `word#2`; an unknown word is an error |
 //! | factors with several edits | looked up in the first edit, applied to all | looked up in each edit |
+//! | local blend, two edits and more | fails | a mask for each edit |
+//! | local blend of a word with a negative factor | its attention divided by the value nearest zero: everywhere | where the word pushes |
+//! | local blend without the word | 0/0, nowhere, in silence | an error |
+//! | copied latents | one step less, since the step is counted before they are copied | `a <= i/n < b` like all windows |
 //! | windows | `int(f * (steps + 1))` for cross, `int(f * steps)` for self | step `i` of `n` is inside `[a, b)` when `a <= i/n < b` |
 //! | self-attention | at most 16 x 16 queries | the model's layout grid and coarser, the same at 512 px |
 //! | pictures | brightness truncated to a byte | rounded |
 //!
-//! Maps that [`sample::Recorder`] keeps are those *after* the edit, on purpose; in the reference they
+//! Maps that [`sample::Recorder`] keeps, and the attention that masks are made of, are those *after* the edit, on purpose; in the reference they
 //! are so only because a stored tensor is overwritten through a view.
 
 pub mod attention;

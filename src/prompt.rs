@@ -4,7 +4,7 @@
 
 use std::ops::Range;
 
-use crate::error::{Error, Result};
+use crate::error::Error;
 
 /// A tokenised prompt, padded to the model's length.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -138,8 +138,9 @@ impl WordRef {
     }
 }
 
-/// The error for a word that none of `prompts` contains: lists their words and the nearest one.
-pub fn unknown_word(name: &str, prompts: &[&Tokens]) -> Error {
+/// The error for a word that none of `prompts`, called `of`, contains: lists their words and the
+/// nearest one.
+pub fn unknown_word(name: &str, prompts: &[&Tokens], of: &str) -> Error {
     let wanted = WordRef::new(name);
     let most = prompts
         .iter()
@@ -156,7 +157,7 @@ pub fn unknown_word(name: &str, prompts: &[&Tokens]) -> Error {
             ),
         };
         return Error::usage(
-            format!("\"{name}\": \"{phrase}\" stands only {times} in the edited prompt"),
+            format!("\"{name}\": \"{phrase}\" stands only {times} in the {of}"),
             cure,
         );
     }
@@ -168,22 +169,12 @@ pub fn unknown_word(name: &str, prompts: &[&Tokens]) -> Error {
             }
         }
     }
-    let cause = format!("\"{name}\" is not a word of the edited prompt");
+    let cause = format!("\"{name}\" is not a word of the {of}");
     let list = words.join(", ");
     match nearest(&wanted.phrase, &words) {
         Some(near) => Error::usage(cause, format!("did you mean \"{near}\"? its words: {list}")),
         None => Error::usage(cause, format!("use one of its words: {list}")),
     }
-}
-
-/// Tokens of `name` in each prompt; an error where none of them has it.
-pub fn find_in_any(name: &str, prompts: &[&Tokens]) -> Result<Vec<Vec<usize>>> {
-    let wanted = WordRef::new(name);
-    let found: Vec<Vec<usize>> = prompts.iter().map(|p| p.find(&wanted)).collect();
-    if found.iter().all(|tokens| tokens.is_empty()) {
-        return Err(unknown_word(name, prompts));
-    }
-    Ok(found)
 }
 
 /// The candidate most like `name`, where one is like it at all.

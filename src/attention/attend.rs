@@ -101,6 +101,7 @@ fn carried_values(mix: &[Vec<Term>], row: usize, v: &Tensor) -> Result<Vec<Carri
             let v = v.get(reader)?; // [t, heads*d]
             let values = match &term.carry {
                 Carry::Same => v,
+                Carry::Share(share) => (v * f64::from(*share))?,
                 Carry::Scale(w) => v.broadcast_mul(&w.unsqueeze(1)?)?,
                 Carry::Remap(s) => s.matmul(&v)?,
             };

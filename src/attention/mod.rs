@@ -20,6 +20,8 @@ use candle_core::Tensor;
 pub enum Carry {
     /// As they are.
     Same,
+    /// All values times one number: a map that is mixed with another.
+    Share(f32),
     /// Each token's values times a factor, `[t]`: `P . diag(w) . V`.
     Scale(Tensor),
     /// Through a token map, `[t_map, t_values]`: `P . (S V)`.

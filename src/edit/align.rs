@@ -8,7 +8,7 @@
 use std::ops::Range;
 
 use crate::error::{Error, Result};
-use crate::prompt::{Tokens, WordRef};
+use crate::prompt::{Tokens, Word, WordRef};
 
 use super::{MapEdit, TokenMap, reference};
 
@@ -38,6 +38,8 @@ pub enum EditKind {
     Replace,
     /// Added, changed or removed phrases: aligned tokens read the source's map, new ones their own.
     Refine,
+    /// Spans that swap word for word are replaced, all else is refined.
+    Mixed,
 }
 
 impl EditKind {
@@ -45,20 +47,26 @@ impl EditKind {
         match self {
             EditKind::Replace => "replace",
             EditKind::Refine => "refine",
+            EditKind::Mixed => "mixed",
         }
     }
 
-    /// Replace where the word counts agree, refine otherwise; with the reason, for people.
-    pub fn choose(source: &Tokens, edited: &Tokens) -> (Self, String) {
+    /// Replace where the word counts agree, else mixed where words are swapped one for one, else
+    /// refine; with the reason, for people. The reference knows no mixed edits.
+    pub fn choose(source: &Tokens, edited: &Tokens, rules: Rules) -> (Self, String) {
         let (s, e) = (source.words().len(), edited.words().len());
         if s == e {
-            (EditKind::Replace, format!("both prompts have {}", count(s)))
-        } else {
-            (
-                EditKind::Refine,
-                format!("the source has {}, the edit {e}", count(s)),
-            )
+            return (EditKind::Replace, format!("both prompts have {}", count(s)));
         }
+        let swapped = |span: &Span| span.swaps() && !span.edited.is_empty();
+        if rules == Rules::Ours && changed_spans(source, edited).iter().any(swapped) {
+            return (
+                EditKind::Mixed,
+                "words are both swapped and added or removed".to_owned(),
+            );
+        }
+        let reason = format!("the source has {}, the edit {e}", count(s));
+        (EditKind::Refine, reason)
     }
 }
 
@@ -83,10 +91,8 @@ pub struct Alignment {
 impl Alignment {
     /// The edit this alignment stands for.
     pub fn edit(&self) -> MapEdit {
-        match self.kind {
-            EditKind::Replace => MapEdit::replace(self.map.clone()),
-            EditKind::Refine => MapEdit::refine(self.map.clone(), &self.aligned),
-        }
+        // A replace edit has every token aligned.
+        MapEdit::refine(self.map.clone(), &self.aligned)
     }
 }
 
@@ -107,6 +113,7 @@ pub fn align(kind: EditKind, source: &Tokens, edited: &Tokens, rules: Rules) -> 
         }
         (EditKind::Refine, Rules::Ours) => refine_map(source, edited),
         (EditKind::Refine, Rules::Reference) => reference::refine_map(source, edited),
+        (EditKind::Mixed, _) => mixed_map(source, edited),
     };
     Ok(Alignment { kind, map, aligned })
 }
@@ -180,17 +187,117 @@ fn refine_map(source: &Tokens, edited: &Tokens) -> (TokenMap, Vec<f32>) {
     (map, aligned)
 }
 
-/// Needleman-Wunsch over the tokens, begin and end included; unaligned edited tokens keep their own.
+/// [`matches`] over the tokens, begin and end included; unaligned edited tokens keep their own.
 pub(super) fn refine_tokens(source: &Tokens, edited: &Tokens) -> (TokenMap, Vec<f32>) {
     let mut map = TokenMap::zero(source.ids.len());
     let mut aligned = vec![1.0; source.ids.len()];
-    for (j, i) in global_alignment(source, edited).into_iter().enumerate() {
+    let (x, y) = (&source.ids[..source.len], &edited.ids[..edited.len]);
+    for (j, i) in matches(x, y).into_iter().enumerate() {
         match i {
             Some(i) => map.set(i, j, 1.0),
             None => aligned[j] = 0.0,
         }
     }
     (map, aligned)
+}
+
+/// Swapped words as in [`replace_map`]; in the other spans tokens are matched as in a refine edit.
+fn mixed_map(source: &Tokens, edited: &Tokens) -> (TokenMap, Vec<f32>) {
+    let mut map = TokenMap::zero(source.ids.len());
+    let mut aligned = vec![1.0; source.ids.len()];
+    map.set(0, 0, 1.0);
+    let (from, to) = (source.words(), edited.words());
+    let mut same = (0, 0);
+    let end = Span {
+        source: from.len()..from.len(),
+        edited: to.len()..to.len(),
+    };
+    for span in changed_spans(source, edited).into_iter().chain([end]) {
+        // What lies between two changed spans is the same on both sides.
+        for (a, b) in (same.0..span.source.start).zip(same.1..span.edited.start) {
+            swap_word(&mut map, source, &from[a].tokens, edited, &to[b].tokens);
+        }
+        same = (span.source.end, span.edited.end);
+        let (a, b) = (&from[span.source.clone()], &to[span.edited.clone()]);
+        if span.swaps() {
+            let pairs = a.iter().zip(b);
+            pairs.for_each(|(a, b)| swap_word(&mut map, source, &a.tokens, edited, &b.tokens));
+            continue;
+        }
+        let (a, b) = (word_tokens(a), word_tokens(b));
+        let ids = |tokens: &Tokens, at: &[usize]| -> Vec<u32> {
+            at.iter().map(|&i| tokens.ids[i]).collect()
+        };
+        for (j, i) in matches(&ids(source, &a), &ids(edited, &b))
+            .into_iter()
+            .enumerate()
+        {
+            match i {
+                Some(i) => map.set(a[i], b[j], 1.0),
+                None => aligned[b[j]] = 0.0,
+            }
+        }
+    }
+    map.set(source.eos(), edited.eos(), 1.0);
+    map_pads(&mut map, source, edited);
+    (map, aligned)
+}
+
+fn word_tokens(words: &[Word]) -> Vec<usize> {
+    words.iter().flat_map(|w| w.tokens.clone()).collect()
+}
+
+/// Words of the source, and what stands in their place in the edit: ranges of the prompts' words.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Span {
+    pub source: Range<usize>,
+    pub edited: Range<usize>,
+}
+
+impl Span {
+    fn swaps(&self) -> bool {
+        self.source.len() == self.edited.len()
+    }
+}
+
+/// Where the prompts differ, in order.
+pub fn changed_spans(source: &Tokens, edited: &Tokens) -> Vec<Span> {
+    let ids = |prompt: &Tokens| -> Vec<Vec<u32>> {
+        let of = |word: &Word| word.tokens.iter().map(|&i| prompt.ids[i]).collect();
+        prompt.words().iter().map(of).collect()
+    };
+    let (from, to) = (ids(source), ids(edited));
+    let mut spans = vec![];
+    let (mut i, mut j) = (0, 0);
+    let end = (to.len(), Some(from.len()));
+    let matched = matches(&from, &to).into_iter().enumerate();
+    for (at, m) in matched.chain([end]) {
+        let Some(m) = m else { continue };
+        if m > i || at > j {
+            spans.push(Span {
+                source: i..m,
+                edited: j..at,
+            });
+        }
+        (i, j) = (m + 1, at + 1);
+    }
+    spans
+}
+
+/// The tokens of both prompts in which they differ: (of the source, of the edit).
+pub fn changed_tokens(source: &Tokens, edited: &Tokens) -> (Vec<usize>, Vec<usize>) {
+    let (from, to) = (source.words(), edited.words());
+    let spans = changed_spans(source, edited);
+    let of = |words: &[Word], range: fn(&Span) -> Range<usize>| -> Vec<usize> {
+        spans
+            .iter()
+            .flat_map(|s| word_tokens(&words[range(s)]))
+            .collect()
+    };
+    (
+        of(&from, |s| s.source.clone()),
+        of(&to, |s| s.edited.clone()),
+    )
 }
 
 fn map_pads(map: &mut TokenMap, source: &Tokens, edited: &Tokens) {
@@ -209,12 +316,11 @@ fn map_pads(map: &mut TokenMap, source: &Tokens, edited: &Tokens) {
     }
 }
 
-/// For each token of `edited` (BOS to EOS) the token of `source` it matches, if any.
+/// For each of `y` the place in `x` that it matches, if any (Needleman-Wunsch).
 ///
-/// Gap 0, match 1; ties prefer a new target token, then a dropped source token, then the match, as
-/// in the reference. A mismatch (-1) never beats two gaps, so a changed word is dropped and inserted.
-fn global_alignment(source: &Tokens, edited: &Tokens) -> Vec<Option<usize>> {
-    let (x, y) = (&source.ids[..source.len], &edited.ids[..edited.len]);
+/// Gap 0, match 1; ties prefer a new element, then a dropped one, then the match, as in the
+/// reference. A mismatch (-1) never beats two gaps, so what changed is dropped and inserted.
+fn matches<T: PartialEq>(x: &[T], y: &[T]) -> Vec<Option<usize>> {
     let mut best = vec![vec![0i32; y.len() + 1]; x.len() + 1];
     for i in 1..=x.len() {
         for j in 1..=y.len() {

@@ -3,19 +3,11 @@
 //! Source of the facts: google/prompt-to-prompt (9c472e4), `seq_aligner.py` and `ptp_utils.py`.
 //! Each function says what is odd about it; none of this is reached under our own rules.
 
-use std::ops::Range;
-
 use crate::error::{Error, Result};
 use crate::prompt::Tokens;
 
+use super::TokenMap;
 use super::align::{refine_tokens, spread, unequal_words};
-use super::{TokenMap, Window};
-
-/// Steps of a window over a table of `rows` rows. Odd: both ends are truncated, so 0.58 of 50 is 28.
-pub fn truncated(window: &Window, rows: usize) -> Range<usize> {
-    let at = |fraction: f64| (fraction * rows as f64) as usize;
-    at(window.from)..at(window.to)
-}
 
 /// Token indices of a word. Odd: exact string comparison with the pieces of `split(" ")`, case and
 /// punctuation included; no phrases.

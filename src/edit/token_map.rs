@@ -65,6 +65,28 @@ impl TokenMap {
         self
     }
 
+    /// `self . next`: what an edit of an edit reads of the first source.
+    pub fn then(&self, next: &Self) -> Self {
+        assert_eq!(self.n, next.n, "maps between prompts of one length");
+        let mut product = Self::zero(self.n);
+        for i in 0..self.n {
+            let row = &mut product.weights[i * self.n..(i + 1) * self.n];
+            for (k, &weight) in self.weights[i * self.n..(i + 1) * self.n]
+                .iter()
+                .enumerate()
+            {
+                // Token maps are mostly zeros.
+                if weight != 0.0 {
+                    let through = &next.weights[k * self.n..(k + 1) * self.n];
+                    row.iter_mut()
+                        .zip(through)
+                        .for_each(|(p, w)| *p += weight * w);
+                }
+            }
+        }
+        product
+    }
+
     pub fn is_zero(&self) -> bool {
         self.weights.iter().all(|w| *w == 0.0)
     }

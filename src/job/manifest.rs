@@ -3,7 +3,7 @@
 
 use serde::Serialize;
 
-use super::{Job, Picture, Prepared, PreparedEdit};
+use super::{Change, EditSpec, Job, Prepared, PreparedEdit};
 use crate::edit::{Rules, Window};
 use crate::model::{Model, SchedulerConfig};
 use crate::prompt::Tokens;
@@ -32,7 +32,7 @@ pub struct Manifest {
     pub compat: Option<&'static str>,
     pub edit_control: bool,
     pub baseline: bool,
-    /// The folder's files.
+    /// The folder's files; whoever writes them lists them.
     pub files: Vec<String>,
     pub timings: Timings,
 }
@@ -57,25 +57,60 @@ pub struct Prompt {
 pub struct Edit {
     #[serde(flatten)]
     pub prompt: Prompt,
+    /// The edit it is an edit of, from 1, in a chain.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub of_edit: Option<usize>,
+    pub negative_prompt: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub preset: Option<&'static str>,
     pub kind: &'static str,
     pub kind_chosen_because: String,
+    /// Windows are written as they are typed: `0..0.8`.
     pub cross_steps: CrossSteps,
-    pub self_steps: [f64; 2],
+    pub self_steps: String,
     pub weights: Vec<Weight>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub weight_steps: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub inject_latents: Option<String>,
+    pub strength: f64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub blend: Option<Blend>,
     /// Per token of the edited prompt, pads left out.
     pub alignment: Vec<AlignedToken>,
+    /// What it did to the picture.
+    pub change: Change,
 }
 
 #[derive(Debug, Clone, Serialize)]
 pub struct CrossSteps {
-    pub default: [f64; 2],
+    pub default: String,
+    /// Of words that the prompt it edits doesn't have.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub changed: Option<String>,
     pub words: Vec<WordWindow>,
 }
 
 #[derive(Debug, Clone, Serialize)]
 pub struct WordWindow {
     pub word: String,
-    pub window: [f64; 2],
+    pub window: String,
+}
+
+/// Local blend.
+#[derive(Debug, Clone, Serialize)]
+pub struct Blend {
+    /// Words that say where, as they are typed: `cat:dog`, `auto`.
+    pub words: Vec<String>,
+    /// Words of what is left alone.
+    pub keep: Vec<String>,
+    pub threshold: f32,
+    pub keep_threshold: f32,
+    pub from: String,
+    pub soft: bool,
+    /// Of the user's mask, at the latents' size.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub mask_sha256: Option<String>,
 }
 
 #[derive(Debug, Clone, Serialize)]
@@ -116,11 +151,9 @@ impl Manifest {
         prepared: &Prepared,
         model: &Model,
         scheduler: &'static str,
-        pictures: &[Picture],
+        changes: Vec<Change>,
         timings: Timings,
     ) -> Self {
-        let mut files: Vec<String> = pictures.iter().map(|p| format!("{}.png", p.name)).collect();
-        files.extend(["strip.png".to_owned(), "manifest.json".to_owned()]);
         Self {
             schema: "p2p.edit/v1",
             version: env!("CARGO_PKG_VERSION"),
@@ -133,7 +166,9 @@ impl Manifest {
             edits: prepared
                 .edits
                 .iter()
-                .map(|e| edit(e, &prepared.source))
+                .zip(&job.edits)
+                .zip(changes)
+                .map(|((e, spec), change)| edit(e, spec, prepared, change))
                 .collect(),
             negative_prompt: job.negative_prompt.clone(),
             seed: job.seed,
@@ -148,7 +183,7 @@ impl Manifest {
             compat: (job.rules == Rules::Reference).then_some("reference"),
             edit_control: job.control,
             baseline: job.baseline,
-            files,
+            files: vec![],
             timings,
         }
     }
@@ -168,11 +203,11 @@ fn prompt(tokens: &Tokens) -> Prompt {
     }
 }
 
-fn edit(edit: &PreparedEdit, source: &Tokens) -> Edit {
-    let pair = |w: &Window| [w.from, w.to];
+fn edit(edit: &PreparedEdit, spec: &EditSpec, prepared: &Prepared, change: Change) -> Edit {
+    let base = prepared.base_of(edit);
     let word = |(word, window): &(String, Window)| WordWindow {
         word: word.clone(),
-        window: pair(window),
+        window: window.to_string(),
     };
     let weight = |(word, factor): &(String, f32)| Weight {
         word: word.clone(),
@@ -180,17 +215,39 @@ fn edit(edit: &PreparedEdit, source: &Tokens) -> Edit {
     };
     Edit {
         prompt: prompt(&edit.tokens),
+        of_edit: (edit.base > 0).then_some(edit.base),
+        negative_prompt: edit.negative.text.clone(),
+        preset: spec.preset.map(|preset| preset.name()),
         kind: edit.alignment.kind.name(),
         kind_chosen_because: edit.reason.clone(),
         cross_steps: CrossSteps {
-            default: pair(&edit.cross.default),
+            default: edit.cross.default.to_string(),
+            changed: edit.cross.changed.map(|w| w.to_string()),
             words: edit.cross.words.iter().map(word).collect(),
         },
-        self_steps: pair(&edit.self_window),
+        self_steps: edit.self_window.to_string(),
         weights: edit.weights.iter().map(weight).collect(),
+        weight_steps: edit.weight_steps.map(|w| w.to_string()),
+        inject_latents: edit.latents.map(|w| w.to_string()),
+        strength: edit.strength,
+        blend: edit.blend.map(|from| blend(edit, spec, from)),
         alignment: (0..edit.tokens.len)
-            .map(|j| aligned_token(edit, source, j))
+            .map(|j| aligned_token(edit, base, j))
             .collect(),
+        change,
+    }
+}
+
+fn blend(edit: &PreparedEdit, spec: &EditSpec, from: Window) -> Blend {
+    let thresholds = edit.region.thresholds;
+    Blend {
+        words: spec.blend_words().iter().map(|w| w.to_string()).collect(),
+        keep: spec.blend.keep.clone(),
+        threshold: thresholds.words,
+        keep_threshold: thresholds.keep,
+        from: from.to_string(),
+        soft: thresholds.soft,
+        mask_sha256: edit.mask_sha256.clone(),
     }
 }
 

@@ -1,16 +1,28 @@
 //! What a user asks for, and carrying it out. Owns the one `Job` struct that every front end fills,
-//! its check against a model ([`Prepared`]), the run, and the manifest. Never does tensor maths of
-//! its own: that is the sampler's and the model's.
+//! its check against a model ([`Prepared`]), the plan for people ([`Explanation`]), the run, and the
+//! manifest. Never does tensor maths of its own: that is the sampler's and the model's.
 
+mod change;
+mod explain;
 mod manifest;
+mod mask;
 mod prepare;
+mod preset;
+mod rows;
 mod run;
 mod scheduler;
+mod words;
 
+pub use change::Change;
+pub use explain::Explanation;
 pub use manifest::{Manifest, Timings};
 pub use prepare::{Prepared, PreparedEdit};
+pub use preset::Preset;
 pub use run::{Outcome, Picture, conditioning, run, starting_noise};
 pub use scheduler::SchedulerName;
+
+use std::fmt;
+use std::path::PathBuf;
 
 use crate::edit::{EditKind, Rules, Window};
 
@@ -42,14 +54,75 @@ pub struct Job {
 /// One edit of a job's source.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct EditSpec {
-    /// The edited prompt; `None` re-weights the source prompt itself.
+    /// The edited prompt; `None` re-weights the prompt it edits.
     pub dst: Option<String>,
-    /// `None` chooses by the word counts.
+    /// The edit it is an edit of, by its place in the job, in a chain; `None` is the source.
+    pub of: Option<usize>,
+    /// What stands below unless it is given.
+    pub preset: Option<Preset>,
+    /// `None` chooses by the prompts.
     pub kind: Option<EditKind>,
+    /// Its own; `None` is the job's.
+    pub negative_prompt: Option<String>,
     /// Word or phrase, and its factor.
     pub weights: Vec<(String, f32)>,
+    /// When the factors act; `None` is inside the cross-attention windows, as in the reference.
+    pub weight_steps: Option<Window>,
     /// For all words without a window of their own.
     pub cross_steps: Option<Window>,
     pub cross_steps_of: Vec<(String, Window)>,
     pub self_steps: Option<Window>,
+    /// When the latents are copied from what is edited; `None` is never.
+    pub inject_latents: Option<Window>,
+    /// How much of the edit is done; `None` is 1, all of it.
+    pub strength: Option<f64>,
+    pub blend: BlendSpec,
+}
+
+/// Where in the picture an edit may act. Nothing given is everywhere.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct BlendSpec {
+    pub words: Vec<BlendWords>,
+    /// Words whose places are left alone.
+    pub keep: Vec<String>,
+    /// Of the peak attention: for the words, and for those that are kept.
+    pub threshold: Option<(f32, f32)>,
+    /// Part of the run from which on it acts.
+    pub from: Option<f64>,
+    pub soft: bool,
+    /// The user's own mask: white may change.
+    pub mask: Option<PathBuf>,
+}
+
+/// Words that say where.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum BlendWords {
+    /// Those in which the prompts differ.
+    Changed,
+    /// Words that stand in either prompt.
+    Either(Vec<String>),
+    /// Words of the prompt that is edited, and of the edited one.
+    Pair(Vec<String>, Vec<String>),
+}
+
+impl EditSpec {
+    /// The words that say where: those given, else the preset's.
+    pub fn blend_words(&self) -> &[BlendWords] {
+        let preset = self.preset.is_some_and(|preset| preset.settings().blend);
+        match preset && self.blend.words.is_empty() {
+            true => &[BlendWords::Changed],
+            false => &self.blend.words,
+        }
+    }
+}
+
+impl fmt::Display for BlendWords {
+    /// As it is typed.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Changed => f.write_str("auto"),
+            Self::Either(words) => f.write_str(&words.join(",")),
+            Self::Pair(base, edited) => write!(f, "{}:{}", base.join(","), edited.join(",")),
+        }
+    }
 }

@@ -1,21 +1,25 @@
 //! A job checked against a model, before any tensor work: prompts tokenised and aligned, words found,
 //! windows and sizes settled. All that a user can get wrong is found here.
 
-use super::{EditSpec, Job};
-use crate::edit::align::{align, equalizer};
-use crate::edit::reference;
-use crate::edit::{Alignment, CrossWindows, EditKind, Rules, Window};
+use super::preset::PresetSettings;
+use super::words::{self, Prompts};
+use super::{EditSpec, Job, mask, rows};
+use crate::edit::align::{align, changed_tokens, equalizer};
+use crate::edit::blend::Thresholds;
+use crate::edit::{Alignment, Clock, CrossWindows, EditKind, Region, Rules, Window};
 use crate::error::{Error, Result};
 use crate::model::{ModelFolder, Tokenizer};
-use crate::prompt::{Tokens, WordRef, find_in_any, nearest, unknown_word};
+use crate::prompt::Tokens;
+use crate::sample::Controller;
 use crate::sample::noise::TorchRng;
-use crate::sample::{Controller, RowEdit};
 
 /// Where neither the job nor the model says: the reference's settings.
 const STEPS: usize = 50;
 const GUIDANCE: f64 = 7.5;
 const CROSS_STEPS: f64 = 0.8;
 const SELF_STEPS: f64 = 0.4;
+/// The null-text notebook's; before it attention has not settled.
+const BLEND_FROM: f64 = 0.2;
 /// The paper's range of factors (section 3.2).
 const WEIGHTS: std::ops::RangeInclusive<f32> = -2.0..=2.0;
 /// Beyond this a picture is a typing error more often than a wish.
@@ -27,9 +31,8 @@ pub struct Prepared {
     pub source: Tokens,
     pub negative: Tokens,
     pub edits: Vec<PreparedEdit>,
+    /// As asked for.
     pub steps: usize,
-    /// Denoiser calls; some schedulers take more than a call a step.
-    pub calls: usize,
     pub guidance: f64,
     /// Pixels.
     pub width: usize,
@@ -41,10 +44,13 @@ pub struct Prepared {
     pub warnings: Vec<String>,
 }
 
-/// One edit, laid against its source.
+/// One edit, laid against what it edits.
 #[derive(Debug, Clone)]
 pub struct PreparedEdit {
     pub tokens: Tokens,
+    /// The row it is an edit of: 0 is the source, `i` the `i`-th edit.
+    pub base: usize,
+    pub negative: Tokens,
     pub alignment: Alignment,
     /// Why this kind.
     pub reason: String,
@@ -52,8 +58,20 @@ pub struct PreparedEdit {
     pub weights: Vec<(String, f32)>,
     /// Per token, 1 where no weight names it.
     pub factors: Vec<f32>,
+    /// When the factors act; `None` is inside the cross-attention windows.
+    pub weight_steps: Option<Window>,
     pub cross: CrossWindows,
+    /// Tokens in which the prompts differ, of what it edits and of its own.
+    pub changed: (Vec<usize>, Vec<usize>),
     pub self_window: Window,
+    pub latents: Option<Window>,
+    pub strength: f64,
+    /// Where it changes the picture: what is blended, else where its words are.
+    pub region: Region,
+    /// From when on what lies outside of the region is put back.
+    pub blend: Option<Window>,
+    /// Of the mask file's pixels.
+    pub mask_sha256: Option<String>,
 }
 
 impl Prepared {
@@ -62,32 +80,40 @@ impl Prepared {
         let (width, height) = size(job, model)?;
         let factor = model.vae.factor();
         let latent_size = (height / factor, width / factor);
-        let tokenizer = &model.tokenizer;
-        let source = encode(tokenizer, "--src", &job.src)?;
+        let prompts = prompts(job, &model.tokenizer)?;
         let mut warnings = vec![];
-        let mut edits = vec![];
-        for spec in &job.edits {
-            let text = spec.dst.as_ref().unwrap_or(&job.src);
-            let tokens = encode(tokenizer, "--dst", text)?;
-            edits.push(prepare_edit(spec, job.rules, &source, tokens, model)?);
-        }
-        check_words(job, &source, &edits, &mut warnings)?;
+        words::check(job, &prompts, &mut warnings)?;
         check_weights(job, &mut warnings);
-        for prompt in edits.iter().map(|e| &e.tokens).chain([&source]) {
-            check_vocabulary(prompt, model, &mut warnings);
+        for prompt in prompts.edits.iter().chain([&prompts.source]) {
+            words::check_vocabulary(prompt, model, &mut warnings);
+        }
+        let setting = Setting {
+            job,
+            model,
+            prompts: &prompts,
+            latent_size,
+        };
+        let mut edits = vec![];
+        for (i, spec) in job.edits.iter().enumerate() {
+            edits.push(setting.edit(i, spec, &mut warnings)?);
         }
         if job.rules == Rules::Reference {
-            first_equalizer_for_all(&mut edits);
+            words::first_equalizer_for_all(&mut edits);
         }
         let steps = steps(job, model)?;
-        check_self_res(job, model, &mut warnings);
-        Ok(Self {
-            negative: tokenizer.encode(&job.negative_prompt)?,
-            controller: controller(job, &edits, &source, steps, model, latent_size),
-            source,
-            edits,
+        let clock = Clock {
+            rules: job.rules,
             steps,
             calls: job.scheduler.calls(steps),
+        };
+        check_self_res(job, model, &mut warnings);
+        let controller = rows::controller(job, &edits, clock, model, latent_size);
+        Ok(Self {
+            negative: model.tokenizer.encode(&job.negative_prompt)?,
+            controller,
+            source: prompts.source,
+            edits,
+            steps,
             guidance: job
                 .guidance
                 .or(model.recommended.guidance)
@@ -99,58 +125,43 @@ impl Prepared {
         })
     }
 
-    /// The prompts of all rows in order: source, edits, baselines.
-    pub fn row_prompts(&self) -> Vec<&Tokens> {
-        let edits = self.edits.iter().map(|e| &e.tokens);
+    /// Prompt and negative prompt of all rows in order: source, edits, baselines.
+    pub fn row_prompts(&self) -> Vec<(&Tokens, &Tokens)> {
+        let edits = self.edits.iter().map(|e| (&e.tokens, &e.negative));
         let rows = self.controller.rows.len();
-        std::iter::once(&self.source)
+        std::iter::once((&self.source, &self.negative))
             .chain(edits.clone())
             .chain(edits)
             .take(rows)
             .collect()
     }
-}
 
-impl PreparedEdit {
-    /// The edit for people, a line per token: what it reads, times which factor, in which part of
-    /// the run. Of the pads only the first is shown.
-    pub fn describe(&self, source: &Tokens, rules: Rules) -> String {
-        let windows = self.cross.per_token(&self.tokens, rules);
-        let shown = (self.tokens.len + 1).min(windows.len());
-        let line = |j: usize| {
-            let factor = match self.factors[j] {
-                1.0 => String::new(),
-                factor => format!(", times {factor}"),
-            };
-            let (text, reads) = (self.tokens.label(j), self.reads(source, j));
-            format!("  {text:>16} <- {reads}{factor}, {}\n", window(&windows[j]))
-        };
-        let tokens: String = (1..shown).map(line).collect();
-        format!(
-            "{tokens}  self-attention of the source, {}",
-            window(&self.self_window)
-        )
-    }
-
-    fn reads(&self, source: &Tokens, j: usize) -> String {
-        if self.alignment.aligned[j] == 0.0 {
-            return "its own".to_owned();
-        }
-        let read = |(i, weight): (usize, f32)| match weight {
-            1.0 => source.label(i),
-            weight => format!("{weight:.2} {}", source.label(i)),
-        };
-        let all: Vec<String> = self.alignment.map.column(j).into_iter().map(read).collect();
-        if all.is_empty() {
-            "nothing".to_owned()
-        } else {
-            all.join(" + ")
+    /// The prompt that an edit is an edit of.
+    pub fn base_of(&self, edit: &PreparedEdit) -> &Tokens {
+        match edit.base {
+            0 => &self.source,
+            row => &self.edits[row - 1].tokens,
         }
     }
 }
 
-fn window(window: &Window) -> String {
-    format!("{}..{}", window.from, window.to)
+fn prompts(job: &Job, tokenizer: &Tokenizer) -> Result<Prompts> {
+    let source = encode(tokenizer, "--src", &job.src)?;
+    let mut prompts = Prompts {
+        source,
+        edits: vec![],
+        bases: vec![],
+    };
+    for spec in &job.edits {
+        let base = spec.of.map_or(0, |edit| edit + 1);
+        let tokens = match &spec.dst {
+            Some(dst) => encode(tokenizer, "--dst", dst)?,
+            None => prompts.row(base).clone(),
+        };
+        prompts.edits.push(tokens);
+        prompts.bases.push(base);
+    }
+    Ok(prompts)
 }
 
 fn encode(tokenizer: &Tokenizer, flag: &str, text: &str) -> Result<Tokens> {
@@ -161,6 +172,125 @@ fn encode(tokenizer: &Tokenizer, flag: &str, text: &str) -> Result<Tokens> {
         ));
     }
     tokenizer.encode(text)
+}
+
+/// What an edit is prepared in.
+struct Setting<'a> {
+    job: &'a Job,
+    model: &'a ModelFolder,
+    prompts: &'a Prompts,
+    latent_size: (usize, usize),
+}
+
+impl Setting<'_> {
+    fn edit(&self, i: usize, spec: &EditSpec, warnings: &mut Vec<String>) -> Result<PreparedEdit> {
+        let (rules, recommended) = (self.job.rules, &self.model.recommended);
+        let (base, tokens) = (self.prompts.base(i), &self.prompts.edits[i]);
+        let preset = spec.preset.map(|preset| preset.settings());
+        let (kind, reason) = match (spec.kind, preset.and_then(|p| p.kind)) {
+            (Some(kind), _) => (kind, "as asked".to_owned()),
+            (None, Some(kind)) => (kind, "the preset's".to_owned()),
+            (None, None) => EditKind::choose(base, tokens, rules),
+        };
+        let changed = changed_tokens(base, tokens);
+        let region = words::region(self.job, i, self.prompts, &changed)?;
+        let weights = self.weights(spec, base);
+        let has = |word: &str| !rules.find(tokens, word).is_empty();
+        let mut edit =
+            PreparedEdit {
+                base: self.prompts.bases[i],
+                negative: match &spec.negative_prompt {
+                    Some(prompt) => self.model.tokenizer.encode(prompt)?,
+                    None => self.model.tokenizer.encode(&self.job.negative_prompt)?,
+                },
+                alignment: align(kind, base, tokens, rules)?,
+                reason,
+                factors: equalizer(&weights, tokens, rules),
+                weights: weights.into_iter().filter(|(word, _)| has(word)).collect(),
+                weight_steps: spec.weight_steps,
+                cross: CrossWindows {
+                    default: spec.cross_steps.or(preset.map(|p| p.cross())).unwrap_or(
+                        Window::until(recommended.cross_steps.unwrap_or(CROSS_STEPS)),
+                    ),
+                    changed: preset
+                    .and_then(|p| p.cross_steps_changed)
+                    .map(Window::until),
+                words: spec.cross_steps_of.clone(),
+                },
+                changed,
+                self_window: spec
+                    .self_steps
+                    .or(preset.map(|p: PresetSettings| p.self_window()))
+                    .unwrap_or(Window::until(recommended.self_steps.unwrap_or(SELF_STEPS))),
+                latents: spec.inject_latents,
+                strength: spec.strength.unwrap_or(1.0),
+                blend: region.blends.then(|| blend_from(spec)).transpose()?,
+                region: region.region,
+                mask_sha256: None,
+                tokens: tokens.clone(),
+            };
+        self.add_mask(spec, &mut edit, warnings)?;
+        Ok(edit)
+    }
+
+    /// An edit of an edit reads attention that is weighed already: a factor that both name acts once.
+    fn weights(&self, spec: &EditSpec, base: &Tokens) -> Vec<(String, f32)> {
+        let before = spec
+            .of
+            .map_or(&[][..], |edit| &self.job.edits[edit].weights);
+        let weighed = |weight: &&(String, f32)| {
+            before.contains(weight) && !self.job.rules.find(base, &weight.0).is_empty()
+        };
+        spec.weights
+            .iter()
+            .filter(|weight| !weighed(weight))
+            .cloned()
+            .collect()
+    }
+
+    fn add_mask(
+        &self,
+        spec: &EditSpec,
+        edit: &mut PreparedEdit,
+        warnings: &mut Vec<String>,
+    ) -> Result<()> {
+        edit.region.thresholds = thresholds(spec);
+        let Some(path) = &spec.blend.mask else {
+            return Ok(());
+        };
+        if edit.blend.is_none() {
+            // A mask alone says where: the words of the edit don't.
+            edit.region = Region {
+                thresholds: edit.region.thresholds,
+                ..Region::default()
+            };
+            edit.blend = Some(blend_from(spec)?);
+        }
+        let mask = mask::load(path, self.latent_size, spec.blend.soft)?;
+        mask.warning
+            .into_iter()
+            .for_each(|warning| words::push_once(warnings, warning));
+        edit.region.mask = Some(mask.grid);
+        edit.mask_sha256 = Some(mask.sha256);
+        Ok(())
+    }
+}
+
+fn blend_from(spec: &EditSpec) -> Result<Window> {
+    Window::new(spec.blend.from.unwrap_or(BLEND_FROM), 1.0)
+}
+
+fn thresholds(spec: &EditSpec) -> Thresholds {
+    let default = Thresholds::default();
+    let (words, keep) = spec
+        .blend
+        .threshold
+        .unwrap_or((default.words, default.keep));
+    Thresholds {
+        words,
+        keep,
+        soft: spec.blend.soft,
+    }
 }
 
 fn size(job: &Job, model: &ModelFolder) -> Result<(usize, usize)> {
@@ -209,164 +339,13 @@ fn check_self_res(job: &Job, model: &ModelFolder, warnings: &mut Vec<String>) {
     }
 }
 
-fn prepare_edit(
-    spec: &EditSpec,
-    rules: Rules,
-    source: &Tokens,
-    tokens: Tokens,
-    model: &ModelFolder,
-) -> Result<PreparedEdit> {
-    let (kind, reason) = match spec.kind {
-        Some(kind) => (kind, "as asked".to_owned()),
-        None => EditKind::choose(source, &tokens),
-    };
-    let recommended = |value: Option<f64>, default| Window::until(value.unwrap_or(default));
-    let cross = recommended(model.recommended.cross_steps, CROSS_STEPS);
-    let self_window = recommended(model.recommended.self_steps, SELF_STEPS);
-    Ok(PreparedEdit {
-        alignment: align(kind, source, &tokens, rules)?,
-        reason,
-        weights: spec
-            .weights
-            .iter()
-            .filter(|(word, _)| !rules.find(&tokens, word).is_empty())
-            .cloned()
-            .collect(),
-        factors: equalizer(&spec.weights, &tokens, rules),
-        cross: CrossWindows {
-            default: spec.cross_steps.unwrap_or(cross),
-            words: spec.cross_steps_of.clone(),
-        },
-        self_window: spec.self_steps.unwrap_or(self_window),
-        tokens,
-    })
-}
-
-/// A word counts for the edits that contain it; one that none contains is an error. The reference
-/// passes over it in silence: its mode goes on, but says so.
-fn check_words(
-    job: &Job,
-    source: &Tokens,
-    edits: &[PreparedEdit],
-    warnings: &mut Vec<String>,
-) -> Result<()> {
-    let prompts: Vec<&Tokens> = edits.iter().map(|e| &e.tokens).collect();
-    for spec in &job.edits {
-        let weighted = spec.weights.iter().map(|(word, _)| word);
-        for word in weighted.chain(spec.cross_steps_of.iter().map(|(word, _)| word)) {
-            match job.rules {
-                Rules::Ours => check_word(word, &prompts, source)?,
-                Rules::Reference if prompts.iter().all(|p| job.rules.find(p, word).is_empty()) => {
-                    push_once(
-                        warnings,
-                        format!("the reference's lookup finds no word \"{word}\""),
-                    );
-                }
-                Rules::Reference => {}
-            }
-        }
-    }
-    Ok(())
-}
-
-/// The commonest slip is to name the word that was swapped away.
-fn check_word(word: &str, edited: &[&Tokens], source: &Tokens) -> Result<()> {
-    let missing = |_| -> Error {
-        if source.find(&WordRef::new(word)).is_empty() {
-            return unknown_word(word, edited);
-        }
-        Error::usage(
-            format!("\"{word}\" stands in the source prompt only"),
-            "weights and windows are for words of the edited prompt: name the word that replaced it",
-        )
-    };
-    find_in_any(word, edited).map(|_| ()).map_err(missing)
-}
-
 fn check_weights(job: &Job, warnings: &mut Vec<String>) {
     for (word, factor) in job.edits.iter().flat_map(|e| &e.weights) {
         if !WEIGHTS.contains(factor) {
-            push_once(
+            words::push_once(
                 warnings,
                 format!("{word}={factor} is outside the paper's range, -2 to 2"),
             );
         }
-    }
-}
-
-/// A small model draws something for a word it never saw, and nobody would know why.
-fn check_vocabulary(prompt: &Tokens, model: &ModelFolder, warnings: &mut Vec<String>) {
-    let known: Vec<&str> = model.recommended.words.iter().map(|w| &**w).collect();
-    let is_text = |w: &str| w.chars().any(char::is_alphabetic);
-    for text in prompt.words().iter().map(|w| w.text.to_lowercase()) {
-        let text = text.trim_matches(|c: char| !c.is_alphanumeric());
-        if known.is_empty() || known.contains(&text) || !is_text(text) {
-            continue;
-        }
-        let near = nearest(text, &known).map(|near| format!("; did you mean \"{near}\"?"));
-        let near = near.unwrap_or_default();
-        let id = &model.id;
-        push_once(
-            warnings,
-            format!("{id} was never taught the word \"{text}\"{near}"),
-        );
-    }
-}
-
-fn push_once(warnings: &mut Vec<String>, warning: String) {
-    if !warnings.contains(&warning) {
-        warnings.push(warning);
-    }
-}
-
-/// The reference builds its equalizer from the first edited prompt and applies it to all.
-fn first_equalizer_for_all(edits: &mut [PreparedEdit]) {
-    if let Some((first, rest)) = edits.split_first_mut() {
-        rest.iter_mut().for_each(|edit| {
-            edit.factors = first.factors.clone();
-            edit.weights = first.weights.clone();
-        });
-    }
-}
-
-fn controller(
-    job: &Job,
-    edits: &[PreparedEdit],
-    source: &Tokens,
-    steps: usize,
-    model: &ModelFolder,
-    latent_size: (usize, usize),
-) -> Controller {
-    let mut rows = vec![None];
-    rows.extend(
-        edits
-            .iter()
-            .map(|edit| job.control.then(|| row_edit(edit, job.rules))),
-    );
-    if job.baseline {
-        rows.extend(edits.iter().map(|_| None));
-    }
-    let self_res = job.self_res.unwrap_or(match job.rules {
-        Rules::Ours => model.unet.layout_downscale(),
-        Rules::Reference => reference::self_res(latent_size),
-    });
-    Controller {
-        steps: match job.rules {
-            Rules::Ours => job.scheduler.calls(steps),
-            // It counts windows in steps, whatever the calls.
-            Rules::Reference => steps,
-        },
-        tokens: source.ids.len(),
-        rules: job.rules,
-        self_res,
-        rows,
-    }
-}
-
-fn row_edit(edit: &PreparedEdit, rules: Rules) -> RowEdit {
-    RowEdit {
-        edit: edit.alignment.edit().reweight(&edit.factors),
-        cross: edit.cross.per_token(&edit.tokens, rules),
-        self_window: edit.self_window,
     }
 }

@@ -4,10 +4,10 @@
 use std::time::Instant;
 
 use candle_core::{Device, Tensor};
-use image::RgbImage;
+use image::{GrayImage, RgbImage};
 
-use super::{Job, Manifest, Prepared, Timings};
-use crate::edit::Rules;
+use super::{Change, Job, Manifest, Prepared, Timings};
+use crate::edit::{Grid, Rules};
 use crate::error::Result;
 use crate::model::Model;
 use crate::prompt::Tokens;
@@ -34,6 +34,8 @@ pub struct Outcome {
     pub pictures: Vec<Picture>,
     /// Final latents of source and edits, `[1 + N, 4, h, w]` f32.
     pub latents: Tensor,
+    /// Per edit, where it was made: white may have changed. `None` where nothing says so.
+    pub masks: Vec<Option<GrayImage>>,
     pub manifest: Manifest,
 }
 
@@ -58,9 +60,10 @@ pub fn run(
         guidance,
         &noise,
     )?;
-    let latents = lockstep(sampler, &prepared.controller, None, &mut |step, _| {
+    let finished = lockstep(sampler, &prepared.controller, &mut [], &mut |step, _| {
         after_step(step)
     })?;
+    let latents = finished.latents;
     let denoise_s = clock.lap();
     let pictures = pictures(job, prepared, model, &latents)?;
     let timings = Timings {
@@ -69,15 +72,45 @@ pub fn run(
         denoise_s,
         decode_s: clock.lap(),
     };
-    let manifest = Manifest::new(job, prepared, model, scheduler.name(), &pictures, timings);
+    let size = (prepared.width as u32, prepared.height as u32);
+    let masks: Vec<Option<GrayImage>> = (1..=prepared.edits.len())
+        .map(|row| {
+            finished.regions[row]
+                .as_ref()
+                .map(|region| mask_picture(region, size))
+        })
+        .collect();
+    let changes = prepared
+        .edits
+        .iter()
+        .zip(&masks)
+        .enumerate()
+        .map(|(i, (edit, mask))| {
+            let picture = |row: usize| &pictures[row].image;
+            Change::measure(picture(edit.base), picture(i + 1), mask.as_ref())
+        });
+    let changes = changes.collect();
+    let manifest = Manifest::new(job, prepared, model, scheduler.name(), changes, timings);
     let latents = latents
         .narrow(0, 0, 1 + prepared.edits.len())?
         .contiguous()?;
     Ok(Outcome {
         pictures,
         latents,
+        masks,
         manifest,
     })
+}
+
+/// White where the mask is 1, of the picture's size.
+fn mask_picture(mask: &Grid, (width, height): (u32, u32)) -> GrayImage {
+    let full = mask.nearest((height as usize, width as usize));
+    let bytes = full
+        .values
+        .iter()
+        .map(|v| (v * 255.0).round() as u8)
+        .collect();
+    GrayImage::from_raw(width, height, bytes).expect("a value per pixel")
 }
 
 /// The one noise that all rows start from, `[1, 4, h, w]`.
@@ -96,22 +129,21 @@ fn draw_noise(job: &Job, prepared: &Prepared) -> Result<(Tensor, TorchRng)> {
 /// Text states of every row. Each prompt is encoded alone, so they don't depend on its neighbours.
 pub fn conditioning(prepared: &Prepared, model: &Model) -> Result<Conditioning> {
     let encode = |tokens: &Tokens| model.text_encoder.encode(&tokens.ids);
-    let rows = prepared
-        .row_prompts()
-        .into_iter()
-        .map(encode)
-        .collect::<Result<Vec<_>>>()?;
-    let cond = Tensor::cat(&rows, 0)?;
-    // At guidance 1 the unconditional half cancels.
-    let uncond = match prepared.guidance {
-        1.0 => None,
-        _ => Some(
-            encode(&prepared.negative)?
-                .broadcast_as(cond.shape())?
-                .contiguous()?,
-        ),
-    };
-    Ok(Conditioning { cond, uncond })
+    let (mut cond, mut uncond) = (vec![], vec![]);
+    for (prompt, negative) in prepared.row_prompts() {
+        cond.push(encode(prompt)?);
+        // At guidance 1 the unconditional half cancels.
+        if prepared.guidance != 1.0 {
+            uncond.push(encode(negative)?);
+        }
+    }
+    Ok(Conditioning {
+        cond: Tensor::cat(&cond, 0)?,
+        uncond: match uncond.is_empty() {
+            true => None,
+            false => Some(Tensor::cat(&uncond, 0)?),
+        },
+    })
 }
 
 fn pictures(
@@ -126,7 +158,7 @@ fn pictures(
     };
     let edits = prepared.edits.len();
     let mut pictures = vec![];
-    for (row, prompt) in prepared.row_prompts().iter().enumerate() {
+    for (row, (prompt, _)) in prepared.row_prompts().iter().enumerate() {
         let decoded = model.vae.decode(&latents.narrow(0, row, 1)?)?;
         let (name, label) = match row {
             0 => ("source".to_owned(), "source".to_owned()),
@@ -152,17 +184,24 @@ fn pictures(
     Ok(pictures)
 }
 
-/// The prompt, with the factors of its words: without them a re-weighted prompt looks unedited.
+/// The prompt, with the factors of its words and its strength: without them it looks unedited.
 fn caption(job: &Job, prepared: &Prepared, row: usize, prompt: &str) -> String {
     let edit = row.checked_sub(1).and_then(|i| prepared.edits.get(i));
-    let weights = edit
-        .filter(|_| job.control)
-        .map_or(&[][..], |edit| &edit.weights);
-    let shown: Vec<String> = weights.iter().map(|(w, f)| format!("{w}={f}")).collect();
-    if shown.is_empty() {
+    let Some(edit) = edit.filter(|_| job.control) else {
         return prompt.to_owned();
+    };
+    let mut settings: Vec<String> = edit
+        .weights
+        .iter()
+        .map(|(w, f)| format!("{w}={f}"))
+        .collect();
+    if edit.strength != 1.0 {
+        settings.push(format!("strength {}", edit.strength));
     }
-    format!("{prompt} ({})", shown.join(", "))
+    match settings.is_empty() {
+        true => prompt.to_owned(),
+        false => format!("{prompt} ({})", settings.join(", ")),
+    }
 }
 
 struct Clock(Instant);

@@ -80,6 +80,10 @@ impl Console {
         }
     }
 
+    pub fn is_verbose(&self) -> bool {
+        self.verbosity >= Verbosity::Verbose
+    }
+
     /// What only the curious want; verbose runs only.
     pub fn detail(&self, message: &str) {
         if self.verbosity >= Verbosity::Verbose {

@@ -10,7 +10,7 @@ use std::fs;
 use std::io;
 use std::path::{self, Component, Path, PathBuf};
 
-use image::{ImageFormat, RgbImage};
+use image::{ImageBuffer, ImageFormat, PixelWithColorType};
 use tempfile::TempDir;
 
 use super::atomic::{CreatedParents, cannot_write, hidden, parent_of};
@@ -89,8 +89,20 @@ impl OutputFolder {
         self.write_bytes(name, text.as_bytes())
     }
 
+    /// The names of the files begun so far, and `name`, which comes last.
+    pub fn files_with(&self, name: &str) -> Vec<String> {
+        self.written
+            .iter()
+            .cloned()
+            .chain([name.to_owned()])
+            .collect()
+    }
+
     /// Writes `picture` as the PNG file `name`, without metadata.
-    pub fn write_png(&mut self, name: &str, picture: &RgbImage) -> Result<()> {
+    pub fn write_png<P>(&mut self, name: &str, picture: &ImageBuffer<P, Vec<u8>>) -> Result<()>
+    where
+        P: PixelWithColorType<Subpixel = u8>,
+    {
         let mut bytes = io::Cursor::new(Vec::new());
         picture
             .write_to(&mut bytes, ImageFormat::Png)

@@ -3,11 +3,22 @@
 
 use candle_core::{Device, Tensor};
 
-use super::plan::EditPlan;
-use super::recorder::Recorder;
+use super::plan::{EditPlan, Sum};
 use crate::attention::{AttentionHook, Carry, Kind, Site, SitePlan, Term};
 use crate::edit::TokenMap;
 use crate::error::Result;
+
+/// Who looks at the maps of a lockstep run.
+pub trait Watcher {
+    /// Whether to be shown this site's maps.
+    fn wants(&self, site: &Site) -> bool;
+
+    /// From here on the rows' maps are used as `plan` says.
+    fn begin(&mut self, plan: &EditPlan) -> Result<()>;
+
+    /// A row's map averaged over heads, `[n, t]`, before the edit.
+    fn observe(&mut self, site: &Site, row: usize, head_mean: &Tensor) -> Result<()>;
+}
 
 /// A schedule segment's plan, lowered once. `None` where every row attends by itself.
 #[derive(Debug, Clone)]
@@ -19,27 +30,30 @@ pub struct StepPlan {
 
 impl StepPlan {
     pub fn lower(plan: &EditPlan, device: &Device) -> Result<Self> {
-        let mut cross = vec![];
-        for terms in &plan.cross {
-            let lowered = terms.iter().map(|(map_of, map)| {
-                Ok(Term {
-                    map_of: *map_of,
-                    carry: carry(map, device)?,
-                })
-            });
-            cross.push(lowered.collect::<Result<Vec<_>>>()?);
-        }
-        let borrowed = plan
-            .self_map_of
-            .iter()
-            .map(|&map_of| vec![Term::own(map_of)])
-            .collect::<Vec<_>>();
+        let weigh = |share: &f32| match *share {
+            1.0 => Ok(Carry::Same),
+            share => Ok(Carry::Share(share)),
+        };
+        let cross = terms(&plan.cross, |map| carry(map, device))?;
+        let self_attention = terms(&plan.self_attention, weigh)?;
         Ok(Self {
             cross: Some(cross).filter(|c| !all_own(c)),
-            self_attention: Some(borrowed).filter(|s| !all_own(s)),
+            self_attention: Some(self_attention).filter(|s| !all_own(s)),
             self_res: plan.self_res,
         })
     }
+}
+
+fn terms<T>(rows: &[Sum<T>], carry: impl Fn(&T) -> Result<Carry>) -> Result<Vec<Vec<Term>>> {
+    let term = |(map_of, how): &(usize, T)| {
+        Ok(Term {
+            map_of: *map_of,
+            carry: carry(how)?,
+        })
+    };
+    rows.iter()
+        .map(|sum| sum.iter().map(term).collect())
+        .collect()
 }
 
 /// The cheapest form of a token map.
@@ -58,18 +72,18 @@ fn all_own(rows: &[Vec<Term>]) -> bool {
 }
 
 /// The one hook that edits: source and edited rows walk through the UNet in lockstep.
-pub struct Lockstep<'a> {
+pub struct Lockstep<'a, 'w> {
     plan: &'a StepPlan,
-    recorder: Option<&'a mut Recorder>,
+    watchers: &'a mut [&'w mut dyn Watcher],
 }
 
-impl<'a> Lockstep<'a> {
-    pub fn new(plan: &'a StepPlan, recorder: Option<&'a mut Recorder>) -> Self {
-        Self { plan, recorder }
+impl<'a, 'w> Lockstep<'a, 'w> {
+    pub fn new(plan: &'a StepPlan, watchers: &'a mut [&'w mut dyn Watcher]) -> Self {
+        Self { plan, watchers }
     }
 }
 
-impl AttentionHook for Lockstep<'_> {
+impl AttentionHook for Lockstep<'_, '_> {
     fn plan(&self, site: &Site) -> SitePlan<'_> {
         let mix = match site.kind {
             Kind::Cross => &self.plan.cross,
@@ -80,13 +94,13 @@ impl AttentionHook for Lockstep<'_> {
     }
 
     fn taps(&self, site: &Site) -> bool {
-        self.recorder.as_ref().is_some_and(|r| r.wants(site))
+        self.watchers.iter().any(|w| w.wants(site))
     }
 
     fn observe(&mut self, site: &Site, row: usize, head_mean: &Tensor) -> Result<()> {
-        match &mut self.recorder {
-            Some(recorder) => recorder.observe(site, row, head_mean),
-            None => Ok(()),
-        }
+        let watching = self.watchers.iter_mut().filter(|w| w.wants(site));
+        watching
+            .into_iter()
+            .try_for_each(|w| w.observe(site, row, head_mean))
     }
 }

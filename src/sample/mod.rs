@@ -6,12 +6,15 @@ mod lockstep;
 pub mod noise;
 mod plan;
 mod recorder;
+mod rows;
 mod sampler;
 mod scheduler;
+mod word_sums;
 
 pub use denoiser::{Conditioning, Denoiser, Eps};
-pub use lockstep::{Lockstep, StepPlan};
-pub use plan::{Controller, EditPlan, RowEdit};
+pub use lockstep::{Lockstep, StepPlan, Watcher};
+pub use plan::{Controller, EditPlan, RowEdit, Sum};
 pub use recorder::Recorder;
-pub use sampler::{Sampler, lockstep};
+pub use sampler::{Finished, Sampler, lockstep};
 pub use scheduler::{Ddim, DpmPp2m, Euler, EulerA, Pndm, Scheduler, UniPc};
+pub use word_sums::WordSums;

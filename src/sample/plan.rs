@@ -1,41 +1,87 @@
-//! What happens to attention at each step, as plain data: `Controller::plan(step) -> EditPlan`.
+//! What happens at each step, as plain data: `Controller::plan(call) -> EditPlan`.
 //! Owns the schedule; knows no tensor, so a plan can be printed, compared and tested on paper.
 
-use crate::edit::{MapEdit, Rules, TokenMap, Window, windows};
+use crate::edit::{Acts, Clock, MapEdit, Region, Rules, TokenMap, Window, windows};
 
 /// The edit of one row.
 #[derive(Debug, Clone, PartialEq)]
 pub struct RowEdit {
+    /// The row it is an edit of: the source, or in a chain an edited row before it.
+    pub base: usize,
     /// With every gate open.
     pub edit: MapEdit,
     /// When each token of the edited prompt is edited.
     pub cross: Vec<Window>,
-    /// When the source's self-attention is injected.
+    /// Factors of the tokens that have a window apart from the edit's.
+    pub late_factors: Option<(Vec<f32>, Window)>,
+    /// When the base's self-attention is injected.
     pub self_window: Window,
+    /// When the latents are the base's.
+    pub latents: Option<Window>,
+    /// How much of the difference to the base's guided prediction is kept: 1 is all, 0 none.
+    pub strength: f64,
+    /// Where it changes the picture, for blending and for telling what it did.
+    pub region: Region,
+    /// From when on what lies outside of `region` is put back; `None` is never.
+    pub blend: Option<Window>,
+}
+
+impl RowEdit {
+    /// An edit of the source by attention alone.
+    pub fn new(edit: MapEdit, cross: Vec<Window>, self_window: Window) -> Self {
+        Self {
+            base: Controller::SOURCE,
+            edit,
+            cross,
+            late_factors: None,
+            self_window,
+            latents: None,
+            strength: 1.0,
+            region: Region::default(),
+            blend: None,
+        }
+    }
+
+    /// The edit of cross-attention at a call: the step gate, and factors that are scheduled apart.
+    fn map_edit(&self, call: usize, clock: &Clock) -> MapEdit {
+        let gated = self
+            .edit
+            .clone()
+            .gate(&windows::gate(&self.cross, call, clock));
+        let Some((factors, window)) = &self.late_factors else {
+            return gated;
+        };
+        let open = window.gate(call, clock, Acts::Cross);
+        let factors: Vec<f32> = factors.iter().map(|f| 1.0 + open * (f - 1.0)).collect();
+        gated.reweight(&factors)
+    }
 }
 
 /// Knows every row's edit and says what to do at a step. Row 0 is the source.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Controller {
-    /// What windows are fractions of: the denoiser calls of the run.
-    pub steps: usize,
+    pub clock: Clock,
     /// Tokens of a padded prompt.
     pub tokens: usize,
-    pub rules: Rules,
     /// The finest downscale at which self-attention is injected: this and coarser.
     pub self_res: usize,
+    /// The downscale whose cross-attention says where a word is.
+    pub layout: usize,
     /// Per row; `None` is a row that attends by itself (the source, a baseline).
     pub rows: Vec<Option<RowEdit>>,
 }
 
-/// A step's edit of every row.
+/// A sum over rows' maps, each times a number.
+pub type Sum<T> = Vec<(usize, T)>;
+
+/// A step's edit of every row's attention.
 #[derive(Debug, Clone, PartialEq)]
 pub struct EditPlan {
-    /// Per row the sum of (row whose map is read, token map): `P'_row = sum P_r . S`.
-    pub cross: Vec<Vec<(usize, TokenMap)>>,
-    /// Per row: the row whose self-attention map it uses.
-    pub self_map_of: Vec<usize>,
-    /// The finest downscale at which `self_map_of` holds.
+    /// `P'_row = sum P_r . S`
+    pub cross: Vec<Sum<TokenMap>>,
+    /// `P'_row = sum P_r s`
+    pub self_attention: Vec<Sum<f32>>,
+    /// The finest downscale at which `self_attention` holds.
     pub self_res: usize,
 }
 
@@ -45,48 +91,82 @@ impl Controller {
 
     /// Rows that nobody edits.
     pub fn plain(rows: usize, steps: usize, tokens: usize) -> Self {
-        let rows = vec![None; rows];
         Self {
-            steps,
+            clock: Clock::new(steps),
             tokens,
-            rules: Rules::Ours,
             self_res: usize::MAX,
-            rows,
+            layout: usize::MAX,
+            rows: vec![None; rows],
         }
     }
 
-    /// The edit at `step`, 0-based. Equal plans are equal values: a run of them is a segment.
-    pub fn plan(&self, step: usize) -> EditPlan {
-        let rows = 0..self.rows.len();
-        EditPlan {
-            cross: rows
-                .clone()
-                .map(|row| self.cross_terms(row, step))
-                .collect(),
-            self_map_of: rows.map(|row| self.self_map_of(row, step)).collect(),
+    pub fn rules(&self) -> Rules {
+        self.clock.rules
+    }
+
+    /// The rows that are edited, in order: a row comes after the one it is an edit of.
+    pub fn edits(&self) -> impl Iterator<Item = (usize, &RowEdit)> {
+        let rows = self.rows.iter().enumerate();
+        rows.filter_map(|(row, edit)| Some((row, edit.as_ref()?)))
+    }
+
+    /// The edit at denoiser call `call`, 0-based. Equal plans are equal values: a run of them is a
+    /// segment.
+    pub fn plan(&self, call: usize) -> EditPlan {
+        let mut plan = EditPlan {
+            cross: vec![],
+            self_attention: vec![],
             self_res: self.self_res,
+        };
+        for (row, edit) in self.rows.iter().enumerate() {
+            let (cross, self_attention) = match edit {
+                Some(edit) => (
+                    self.cross_terms(&plan, row, edit, call),
+                    self.self_terms(&plan, row, edit, call),
+                ),
+                None => (
+                    vec![(row, TokenMap::identity(self.tokens))],
+                    vec![(row, 1.0)],
+                ),
+            };
+            plan.cross.push(cross);
+            plan.self_attention.push(self_attention);
         }
+        plan
     }
 
-    fn cross_terms(&self, row: usize, step: usize) -> Vec<(usize, TokenMap)> {
-        let MapEdit { borrow, own } = match &self.rows[row] {
-            Some(r) => r
-                .edit
-                .clone()
-                .gate(&windows::gate(&r.cross, step, self.steps, self.rules)),
-            None => MapEdit::none(self.tokens),
+    /// What the base's map is made of, each through `B`, and the row's own share.
+    fn cross_terms(
+        &self,
+        so_far: &EditPlan,
+        row: usize,
+        edit: &RowEdit,
+        call: usize,
+    ) -> Sum<TokenMap> {
+        let MapEdit { borrow, own } = edit.map_edit(call, &self.clock);
+        let identity = |map: &TokenMap| {
+            map.as_diagonal()
+                .is_some_and(|d| d.iter().all(|x| *x == 1.0))
         };
-        let terms = [(Self::SOURCE, borrow), (row, TokenMap::diagonal(&own))];
-        terms
-            .into_iter()
+        let through = |(map_of, map): &(usize, TokenMap)| match identity(map) {
+            true => (*map_of, borrow.clone()),
+            false => (*map_of, map.then(&borrow)),
+        };
+        let borrowed = so_far.cross[edit.base].iter().map(through);
+        let own = (row, TokenMap::diagonal(&own));
+        borrowed
+            .chain([own])
             .filter(|(_, map)| !map.is_zero())
             .collect()
     }
 
-    fn self_map_of(&self, row: usize, step: usize) -> usize {
-        match &self.rows[row] {
-            Some(r) if r.self_window.self_open(step, self.steps, self.rules) => Self::SOURCE,
-            _ => row,
-        }
+    fn self_terms(&self, so_far: &EditPlan, row: usize, edit: &RowEdit, call: usize) -> Sum<f32> {
+        let open = edit.self_window.gate(call, &self.clock, Acts::SelfAttn);
+        let borrowed = so_far.self_attention[edit.base].iter();
+        let borrowed = borrowed.map(|(map_of, share)| (*map_of, share * open));
+        borrowed
+            .chain([(row, 1.0 - open)])
+            .filter(|(_, share)| *share != 0.0)
+            .collect()
     }
 }

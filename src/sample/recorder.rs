@@ -6,6 +6,7 @@
 
 use candle_core::Tensor;
 
+use super::lockstep::Watcher;
 use super::plan::EditPlan;
 use crate::attention::{Kind, Site};
 use crate::edit::TokenMap;
@@ -16,6 +17,8 @@ use crate::error::Result;
 pub struct Recorder {
     downscale: usize,
     grid: Option<(usize, usize)>,
+    /// How the maps of this segment are used.
+    plan: Option<EditPlan>,
     /// Per row, since the segment began: sum of head means, `[n, t]`.
     segment: Vec<Option<Tensor>>,
     /// Per row, of finished segments: sum of the maps as used (after the edit), `[n, t]`.
@@ -29,34 +32,11 @@ impl Recorder {
         Self {
             downscale,
             grid: None,
+            plan: None,
             segment: vec![None; rows],
             used: vec![None; rows],
             count: 0,
         }
-    }
-
-    pub(super) fn wants(&self, site: &Site) -> bool {
-        site.kind == Kind::Cross && site.downscale == self.downscale
-    }
-
-    pub(super) fn observe(&mut self, site: &Site, row: usize, head_mean: &Tensor) -> Result<()> {
-        self.grid = Some(site.grid);
-        // The source's map is read at every site, if only by the source itself.
-        self.count += usize::from(row == 0);
-        add(&mut self.segment[row], head_mean.clone())
-    }
-
-    /// The plan changes or the run ends: turn what was seen under `plan` into maps as used.
-    pub(super) fn fold(&mut self, plan: &EditPlan) -> Result<()> {
-        let seen: Vec<Option<Tensor>> = self.segment.iter_mut().map(Option::take).collect();
-        for (row, terms) in plan.cross.iter().enumerate() {
-            for (map_of, map) in terms {
-                if let Some(sum) = &seen[*map_of] {
-                    add(&mut self.used[row], through(sum, map)?)?;
-                }
-            }
-        }
-        Ok(())
     }
 
     /// Mean over steps, heads and sites of each row's maps as they were used (for an edited row:
@@ -68,10 +48,47 @@ impl Recorder {
         let mean = |sum: &Tensor| -> Result<Tensor> {
             Ok((sum / self.count as f64)?.reshape((h, w, sum.dim(1)?))?)
         };
-        self.used
-            .iter()
+        let used = self.folded()?;
+        used.iter()
             .map(|sum| sum.as_ref().map(mean).transpose())
             .collect()
+    }
+
+    /// `used`, and what was seen since the segment began turned into maps as used.
+    fn folded(&self) -> Result<Vec<Option<Tensor>>> {
+        let mut used = self.used.clone();
+        for (row, terms) in self
+            .plan
+            .iter()
+            .flat_map(|plan| plan.cross.iter().enumerate())
+        {
+            for (map_of, map) in terms {
+                if let Some(sum) = &self.segment[*map_of] {
+                    add(&mut used[row], through(sum, map)?)?;
+                }
+            }
+        }
+        Ok(used)
+    }
+}
+
+impl Watcher for Recorder {
+    fn wants(&self, site: &Site) -> bool {
+        site.kind == Kind::Cross && site.downscale == self.downscale
+    }
+
+    fn begin(&mut self, plan: &EditPlan) -> Result<()> {
+        self.used = self.folded()?;
+        self.segment.fill(None);
+        self.plan = Some(plan.clone());
+        Ok(())
+    }
+
+    fn observe(&mut self, site: &Site, row: usize, head_mean: &Tensor) -> Result<()> {
+        self.grid = Some(site.grid);
+        // The source's map is read at every site, if only by the source itself.
+        self.count += usize::from(row == 0);
+        add(&mut self.segment[row], head_mean.clone())
     }
 }
 

@@ -4,11 +4,13 @@
 use candle_core::Tensor;
 
 use super::denoiser::{Conditioning, Denoiser};
-use super::lockstep::{Lockstep, StepPlan};
-use super::plan::Controller;
-use super::recorder::Recorder;
+use super::lockstep::{Lockstep, StepPlan, Watcher};
+use super::plan::{Controller, EditPlan};
+use super::rows;
 use super::scheduler::Scheduler;
+use super::word_sums::WordSums;
 use crate::attention::AttentionHook;
+use crate::edit::Grid;
 use crate::error::{Error, Result};
 
 /// A run in progress. Each step may have a hook of its own.
@@ -62,13 +64,22 @@ impl<'a> Sampler<'a> {
     ///
     /// Errors: a latent that is not finite, with the step named.
     pub fn step(&mut self, hook: &mut dyn AttentionHook) -> Result<()> {
+        let eps = self.predict(hook)?;
+        self.advance(&eps)
+    }
+
+    /// The guided prediction, `[rows, 4, h, w]`.
+    fn predict(&mut self, hook: &mut dyn AttentionHook) -> Result<Tensor> {
         let timestep = self.scheduler.timesteps()[self.step];
         let input = self.scheduler.scale_input(self.step, &self.latents)?;
         let eps = self
             .denoiser
             .eps(&input, timestep, self.conditioning, hook)?;
-        let eps = eps.guide(self.guidance_scale)?;
-        self.latents = self.scheduler.step(self.step, &eps, &self.latents)?;
+        eps.guide(self.guidance_scale)
+    }
+
+    fn advance(&mut self, eps: &Tensor) -> Result<()> {
+        self.latents = self.scheduler.step(self.step, eps, &self.latents)?;
         self.step += 1;
         let sum = self.latents.abs()?.sum_all()?.to_scalar::<f32>()?;
         if !sum.is_finite() {
@@ -85,30 +96,50 @@ impl<'a> Sampler<'a> {
     }
 }
 
-/// Runs source and edited rows together under a controller. `after_step` sees the latents
-/// `[rows, 4, h, w]` after each step, counted from 1. Returns the final latents.
+/// What a lockstep run ends with.
+#[derive(Debug, Clone)]
+pub struct Finished {
+    /// `[rows, 4, h, w]`
+    pub latents: Tensor,
+    /// Per row, where it was edited, at the latents' size; `None` where nothing says so.
+    pub regions: Vec<Option<Grid>>,
+}
+
+/// Runs source and edited rows together under a controller. `watchers` see the rows' maps;
+/// `after_step` sees the latents `[rows, 4, h, w]` after each step, counted from 1.
 pub fn lockstep(
     mut sampler: Sampler,
     controller: &Controller,
-    mut recorder: Option<&mut Recorder>,
+    watchers: &mut [&mut dyn Watcher],
     after_step: &mut dyn FnMut(usize, &Tensor) -> Result<()>,
-) -> Result<Tensor> {
-    let mut plan = controller.plan(0);
-    let mut lowered = StepPlan::lower(&plan, sampler.latents.device())?;
-    for step in 0..sampler.steps() {
-        let next = controller.plan(step);
-        if next != plan {
-            if let Some(recorder) = recorder.as_deref_mut() {
-                recorder.fold(&plan)?;
-            }
-            lowered = StepPlan::lower(&next, sampler.latents.device())?;
-            plan = next;
+) -> Result<Finished> {
+    let mut words = WordSums::new(controller.layout, rows::words_of(controller));
+    let mut segment: Option<(EditPlan, StepPlan)> = None;
+    for call in 0..sampler.steps() {
+        let plan = controller.plan(call);
+        let mut all: Vec<&mut dyn Watcher> = vec![&mut words];
+        for watcher in watchers.iter_mut() {
+            all.push(&mut **watcher);
         }
-        sampler.step(&mut Lockstep::new(&lowered, recorder.as_deref_mut()))?;
-        after_step(step + 1, &sampler.latents)?;
+        if segment.as_ref().is_none_or(|(last, _)| *last != plan) {
+            all.iter_mut()
+                .try_for_each(|watcher| watcher.begin(&plan))?;
+            let lowered = StepPlan::lower(&plan, sampler.latents.device())?;
+            segment = Some((plan, lowered));
+        }
+        let (_, lowered) = segment.as_ref().expect("set above");
+        let eps = sampler.predict(&mut Lockstep::new(lowered, &mut all))?;
+        sampler.advance(&rows::scale_edits(eps, controller)?)?;
+        let latents = rows::inject_latents(sampler.latents, controller, call)?;
+        sampler.latents = rows::blend(latents, controller, &words, call)?;
+        after_step(call + 1, &sampler.latents)?;
     }
-    if let Some(recorder) = recorder {
-        recorder.fold(&plan)?;
-    }
-    Ok(sampler.latents)
+    let (_, _, h, w) = sampler.latents.dims4()?;
+    let region = |row| rows::region(controller, row, (h, w), &words);
+    Ok(Finished {
+        regions: (0..controller.rows.len())
+            .map(region)
+            .collect::<Result<_>>()?,
+        latents: sampler.latents,
+    })
 }

@@ -1,8 +1,9 @@
 //! Which token of the source each token of the edit reads: ours on toy prompts, the reference's
 //! against mappers recorded from its own code.
 
+use prompt_to_prompt::edit::align::{Span, changed_spans, changed_tokens};
 use prompt_to_prompt::edit::{Alignment, EditKind, Rules, align};
-use prompt_to_prompt::prompt::Tokens;
+use prompt_to_prompt::prompt::{Tokens, WordRef};
 use proptest::prelude::*;
 
 use crate::common::toy_tokens;
@@ -137,7 +138,9 @@ fn a_prompt_without_pads_uses_its_last_token() {
 
 #[test]
 fn auto_goes_by_the_word_counts() {
-    let kind = |a: &str, b: &str| EditKind::choose(&toy_tokens(a, N), &toy_tokens(b, N));
+    let choose =
+        |a: &str, b: &str, rules| EditKind::choose(&toy_tokens(a, N), &toy_tokens(b, N), rules);
+    let kind = |a: &str, b: &str| choose(a, b, Rules::Ours);
     assert_eq!(
         kind("a red car", "a blue hippopotamus").0,
         EditKind::Replace
@@ -186,4 +189,61 @@ proptest! {
             prop_assert!(a.aligned.iter().all(|x| *x == 1.0));
         }
     }
+}
+
+#[test]
+fn a_mixed_edit_swaps_words_and_refines_the_rest() {
+    let (source, edited) = (
+        "a cat riding a bicycle",
+        "a lion riding a big red bicycle today",
+    );
+    let a = ours(EditKind::Mixed, source, edited);
+    let (s, e) = (&a.0, &a.1);
+    let at = |prompt: &Tokens, word: &str| prompt.find(&WordRef::new(word))[0];
+    assert_eq!(reads(&a, at(e, "lion")), one("cat"), "swapped");
+    assert_eq!(
+        reads(&a, at(e, "riding")),
+        one("ridin"),
+        "the toy's tokens are short"
+    );
+    assert_eq!(reads(&a, at(e, "bicycle")), one("bicyc"));
+    let own = |word: &str| a.2.aligned[at(e, word)] == 0.0;
+    assert!(own("big") && own("red") && own("today") && !own("lion") && !own("bicycle"));
+    assert_eq!(
+        changed_spans(s, e),
+        [
+            Span {
+                source: 1..2,
+                edited: 1..2
+            },
+            Span {
+                source: 4..4,
+                edited: 4..6
+            },
+            Span {
+                source: 5..5,
+                edited: 7..8
+            },
+        ]
+    );
+    let (from, to) = changed_tokens(s, e);
+    assert_eq!((from, to.len()), (vec![at(s, "cat")], 4));
+    // A token map's columns sum to one wherever they read at all.
+    for j in 0..N {
+        let sum: f32 = a.2.map.column(j).iter().map(|(_, w)| w).sum();
+        assert!(
+            (sum - a.2.aligned[j]).abs() < 1e-6 || sum > 1.0,
+            "column {j}: {sum}"
+        );
+    }
+}
+
+#[test]
+fn auto_mixes_where_words_are_swapped_and_added() {
+    let kind =
+        |a: &str, b: &str, rules| EditKind::choose(&toy_tokens(a, N), &toy_tokens(b, N), rules).0;
+    let both = ("a cat on a chair", "a dog on a red chair");
+    assert_eq!(kind(both.0, both.1, Rules::Ours), EditKind::Mixed);
+    assert_eq!(kind(both.0, both.1, Rules::Reference), EditKind::Refine);
+    assert_eq!(kind("a cat", "a big dog", Rules::Ours), EditKind::Refine);
 }

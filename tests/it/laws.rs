@@ -3,7 +3,7 @@
 
 use candle_core::{DType, Device, Tensor};
 use prompt_to_prompt::attention::{AttentionHook, Carry, NoHook, Site, SitePlan, Term, attend};
-use prompt_to_prompt::edit::{EditKind, MapEdit, Rules, TokenMap, Window, windows};
+use prompt_to_prompt::edit::{Acts, EditKind, MapEdit, Rules, TokenMap, Window, windows};
 use prompt_to_prompt::error::Result;
 use prompt_to_prompt::job::{
     EditSpec, Job, Outcome, Prepared, SchedulerName, conditioning, run, starting_noise,
@@ -11,26 +11,27 @@ use prompt_to_prompt::job::{
 use prompt_to_prompt::model::{Model, ModelFolder};
 use prompt_to_prompt::sample::noise::randn;
 use prompt_to_prompt::sample::{
-    Conditioning, Controller, Ddim, Denoiser, EditPlan, Recorder, Sampler, lockstep,
+    Conditioning, Controller, Ddim, Denoiser, EditPlan, Recorder, RowEdit, Sampler, Watcher,
+    lockstep,
 };
 
 use crate::common::{numbers, relative};
-use crate::literal::Literal;
+use crate::literal::{Literal, LiteralEdit};
 use crate::parity::{calm_mini_sd, flat};
 
-const STEPS: usize = 4;
-const SRC: &str = "a photo of a cat on a chair";
-const SWAP: &str = "a photo of a hippopotamus on a chair";
-const REFINED: &str = "a photo of a fluffy cat on a red chair";
+pub const STEPS: usize = 4;
+pub const SRC: &str = "a photo of a cat on a chair";
+pub const SWAP: &str = "a photo of a hippopotamus on a chair";
+pub const REFINED: &str = "a photo of a fluffy cat on a red chair";
 
-struct Lab {
-    folder: ModelFolder,
-    model: Model,
+pub struct Lab {
+    pub folder: ModelFolder,
+    pub model: Model,
     _keep: tempfile::TempDir,
 }
 
 impl Lab {
-    fn new() -> Self {
+    pub fn new() -> Self {
         let (folder, _keep) = calm_mini_sd();
         let model = folder.load().unwrap();
         Self {
@@ -40,7 +41,7 @@ impl Lab {
         }
     }
 
-    fn job(&self, edits: Vec<EditSpec>) -> Job {
+    pub fn job(&self, edits: Vec<EditSpec>) -> Job {
         Job {
             src: SRC.to_owned(),
             edits,
@@ -59,16 +60,16 @@ impl Lab {
     }
 
     /// Final latents of source and edits, by the way that users' runs go.
-    fn run(&self, job: &Job) -> Vec<Vec<f32>> {
+    pub fn run(&self, job: &Job) -> Vec<Vec<f32>> {
         rows(&self.outcome(job).latents)
     }
 
-    fn outcome(&self, job: &Job) -> Outcome {
+    pub fn outcome(&self, job: &Job) -> Outcome {
         let prepared = Prepared::new(job, &self.folder).unwrap();
         run(job, &prepared, &self.model, &mut |_| Ok(())).unwrap()
     }
 
-    fn sample(
+    pub fn sample(
         &self,
         job: &Job,
         prepared: &Prepared,
@@ -84,30 +85,31 @@ impl Lab {
             prepared.guidance,
             &noise,
         );
-        let latents = lockstep(
+        let recorder = recorder.map(|recorder| recorder as &mut dyn Watcher);
+        let finished = lockstep(
             sampler.unwrap(),
             &prepared.controller,
-            recorder,
+            &mut Vec::from_iter(recorder),
             &mut |_, _| Ok(()),
         )
         .unwrap();
-        rows(&latents)
+        rows(&finished.latents)
     }
 }
 
-fn rows(latents: &Tensor) -> Vec<Vec<f32>> {
+pub fn rows(latents: &Tensor) -> Vec<Vec<f32>> {
     let row = |r| flat(&latents.get(r).unwrap());
     (0..latents.dim(0).unwrap()).map(row).collect()
 }
 
-fn edit(dst: &str) -> EditSpec {
+pub fn edit(dst: &str) -> EditSpec {
     EditSpec {
         dst: Some(dst.to_owned()),
         ..EditSpec::default()
     }
 }
 
-fn everywhere(spec: EditSpec) -> EditSpec {
+pub fn everywhere(spec: EditSpec) -> EditSpec {
     let all = Some(Window::until(1.0));
     EditSpec {
         cross_steps: all,
@@ -116,7 +118,7 @@ fn everywhere(spec: EditSpec) -> EditSpec {
     }
 }
 
-fn weighted(spec: EditSpec, word: &str, factor: f32) -> EditSpec {
+pub fn weighted(spec: EditSpec, word: &str, factor: f32) -> EditSpec {
     EditSpec {
         weights: vec![(word.to_owned(), factor)],
         ..spec
@@ -124,7 +126,7 @@ fn weighted(spec: EditSpec, word: &str, factor: f32) -> EditSpec {
 }
 
 /// The edit does something: more than 1 % of the latents.
-fn moves(edited: &[f32], unedited: &[f32]) {
+pub fn moves(edited: &[f32], unedited: &[f32]) {
     let far = relative(edited, unedited);
     assert!(
         far > 0.01,
@@ -259,7 +261,7 @@ fn law_7_the_run_equals_the_method_written_out() {
 }
 
 /// Final latents of every row and the mean edited maps at downscale 4.
-fn literal_run(lab: &Lab, job: &Job, prepared: &Prepared) -> (Vec<Vec<f32>>, Vec<Vec<f32>>) {
+pub fn literal_run(lab: &Lab, job: &Job, prepared: &Prepared) -> (Vec<Vec<f32>>, Vec<Vec<f32>>) {
     let conditioning = conditioning(prepared, &lab.model).unwrap();
     let mut ddim = Ddim::new(&lab.model.scheduler, prepared.steps);
     let noise = starting_noise(job, prepared).unwrap();
@@ -273,39 +275,39 @@ fn literal_run(lab: &Lab, job: &Job, prepared: &Prepared) -> (Vec<Vec<f32>>, Vec
     .unwrap();
     let mut hook = Literal {
         edits: vec![],
-        inject_self: vec![],
         self_res: prepared.controller.self_res,
         record_at: 4,
-        recorded: vec![None; 3],
+        recorded: vec![None; prepared.controller.rows.len()],
     };
+    let clock = &prepared.controller.clock;
     for step in 0..prepared.steps {
-        let rows = &prepared.controller.rows;
-        hook.edits = rows
-            .iter()
-            .map(|r| {
-                let r = r.as_ref()?;
-                Some(
-                    r.edit
-                        .clone()
-                        .gate(&windows::gate(&r.cross, step, STEPS, Rules::Ours)),
-                )
-            })
-            .collect();
-        let open = |w: &Window| w.self_open(step, STEPS, Rules::Ours);
-        hook.inject_self = rows
-            .iter()
-            .map(|r| r.as_ref().is_some_and(|r| open(&r.self_window)))
-            .collect();
+        let edit = |row: &RowEdit| {
+            let gated = row
+                .edit
+                .clone()
+                .gate(&windows::gate(&row.cross, step, clock));
+            let late = row.late_factors.as_ref().map(|(factors, window)| {
+                let open = window.gate(step, clock, Acts::Cross);
+                factors
+                    .iter()
+                    .map(|f| open * f + 1.0 - open)
+                    .collect::<Vec<f32>>()
+            });
+            LiteralEdit {
+                base: row.base,
+                edit: late.map_or(gated.clone(), |factors| gated.reweight(&factors)),
+                self_share: row.self_window.gate(step, clock, Acts::SelfAttn).into(),
+            }
+        };
+        let rows = prepared.controller.rows.iter();
+        hook.edits = rows.map(|row| row.as_ref().map(edit)).collect();
         sampler.step(&mut hook).unwrap();
     }
-    let count = (5 * STEPS) as f64; // two down sites, three up sites
+    let count = (5 * prepared.steps) as f64; // two down sites, three up sites
     let mean = |sum: &Option<Tensor>| flat(&(sum.as_ref().unwrap() / count).unwrap());
     let maps = hook.recorded.iter().map(mean).collect();
     let latents = sampler.latents();
-    (
-        (0..3).map(|r| flat(&latents.get(r).unwrap())).collect(),
-        maps,
-    )
+    (rows(latents), maps)
 }
 
 /// Panics if it is ever handed a map.
@@ -398,7 +400,7 @@ fn a_plan_can_be_read_and_compared() {
     let identity = TokenMap::identity(77);
     let plan = |cross: usize, self_map_of: usize| EditPlan {
         cross: vec![vec![(0, identity.clone())], vec![(cross, identity.clone())]],
-        self_map_of: vec![0, self_map_of],
+        self_attention: vec![vec![(0, 1.0)], vec![(self_map_of, 1.0)]],
         self_res: 4,
     };
     // Defaults 0.8 and 0.4 of four steps.
@@ -434,20 +436,17 @@ fn the_sampler_needs_no_unet() {
     let sampler = Sampler::new(&Fake, &mut ddim, &conditioning, 1.0, &noise).unwrap();
     let mut seen = vec![];
     let edit = MapEdit::replace(TokenMap::identity(77));
-    let row = prompt_to_prompt::sample::RowEdit {
-        edit,
-        cross: vec![Window::until(1.0); 77],
-        self_window: Window::until(1.0),
-    };
+    let row = RowEdit::new(edit, vec![Window::ALL; 77], Window::ALL);
     let mut controller = Controller::plain(2, 3, 77);
     controller.rows[1] = Some(row);
-    let out = lockstep(sampler, &controller, None, &mut |step, _| {
+    let out = lockstep(sampler, &controller, &mut [], &mut |step, _| {
         seen.push(step);
         Ok(())
     })
     .unwrap();
     assert_eq!(seen, [1, 2, 3]);
-    moves(&flat(&out.get(1).unwrap()), &flat(&out.get(0).unwrap()));
+    let rows = rows(&out.latents);
+    moves(&rows[1], &rows[0]);
 }
 
 #[test]

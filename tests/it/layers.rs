@@ -69,7 +69,7 @@ fn imports(line: &str) -> Vec<String> {
 fn a_file_imports_only_from_floors_below_it() {
     for (file, text) in all_sources() {
         let module = file.split(['/', '.']).next().unwrap();
-        if ["lib", "main", "cli"].contains(&module) {
+        if ["lib", "main", "cli", "commands"].contains(&module) {
             continue;
         }
         // Floor 4 stays readable on paper: it may use floor 0 only, and no tensor library.

@@ -13,12 +13,17 @@ use crate::common::{numbers, relative};
 use crate::kernels::distance;
 use crate::parity::flat;
 
-/// One edited row: `P' = P_source . B + P_own . diag(o)` on cross maps, the source's self maps where
-/// they are injected.
+/// One edited row: `P' = P_base . B + P_own . diag(o)` on cross maps, the base's self maps to the share
+/// that is injected. The base is the source or, in a chain, a row before: its maps as edited.
+pub struct LiteralEdit {
+    pub base: usize,
+    pub edit: MapEdit,
+    pub self_share: f64,
+}
+
 pub struct Literal {
     /// Per row; `None` for the source and for untouched rows.
-    pub edits: Vec<Option<MapEdit>>,
-    pub inject_self: Vec<bool>,
+    pub edits: Vec<Option<LiteralEdit>>,
     pub self_res: usize,
     /// Edited maps averaged over heads, summed over the sites at `record_at`, per row.
     pub record_at: usize,
@@ -32,16 +37,13 @@ impl AttentionHook for Literal {
 
     /// `[rows, heads, n, t]`
     fn rewrite(&mut self, site: &Site, probs: Tensor) -> Result<Tensor> {
-        let source = probs.get(0)?;
-        let mut rows = vec![];
+        let mut rows: Vec<Tensor> = vec![];
         for row in 0..probs.dim(0)? {
             let own = probs.get(row)?;
             rows.push(match (site.kind, &self.edits[row]) {
-                (Kind::Cross, Some(edit)) => apply(edit, &source, &own)?,
-                (Kind::SelfAttn, Some(_))
-                    if self.inject_self[row] && site.downscale >= self.self_res =>
-                {
-                    source.clone()
+                (Kind::Cross, Some(e)) => apply(&e.edit, &rows[e.base], &own)?,
+                (Kind::SelfAttn, Some(e)) if site.downscale >= self.self_res => {
+                    ((&rows[e.base] * e.self_share)? + (own * (1.0 - e.self_share))?)?
                 }
                 _ => own,
             });
@@ -78,7 +80,11 @@ fn terms(t: usize, seed: u64) -> Vec<Vec<Term>> {
     vec![
         vec![Term::own(0)],
         vec![term(0, remap())],
-        vec![term(0, remap()), term(2, scale())],
+        vec![
+            term(0, remap()),
+            term(2, scale()),
+            term(3, Carry::Share(0.3)),
+        ],
         vec![term(2, Carry::Same), term(0, scale()), term(3, Carry::Same)],
         vec![],
     ]
@@ -100,6 +106,7 @@ fn with_maps(q: &Tensor, k: &Tensor, v: &Tensor, heads: usize, terms: &[Vec<Term
             let other = maps.get(term.map_of).unwrap();
             let carried = match &term.carry {
                 Carry::Same => other,
+                Carry::Share(share) => (other * f64::from(*share)).unwrap(),
                 Carry::Scale(w) => other.broadcast_mul(w).unwrap(),
                 Carry::Remap(s) => other.broadcast_matmul(s).unwrap(),
             };

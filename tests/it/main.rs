@@ -8,10 +8,16 @@ mod algebra;
 mod align;
 /// The largest request to the allocator.
 mod allocations;
+/// From attention to a mask.
+mod blend;
 /// Folders that are no usable model, and what is said of them.
 mod broken_models;
 /// The built binary from flags to files, streams and exit codes.
 mod cli;
+/// The laws of what acts beside attention: blend, chains, strength, copied latents.
+mod edits;
+/// What `p2p explain` says.
+mod explain;
 /// Fast kernels against plain candle, and the law of rows and threads.
 mod kernels;
 /// The laws of the house: what any change must leave true.

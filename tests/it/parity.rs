@@ -1,14 +1,19 @@
 //! Law 10: the reference implementation's golden trajectories, met through the library.
 //! `tests/reference/pack_parity.py` says where they come from.
 
+use std::cell::Cell;
 use std::collections::HashMap;
 
 use candle_core::{Device, Tensor};
+use prompt_to_prompt::attention::AttentionHook;
 use prompt_to_prompt::edit::{EditKind, Rules, Window, align};
-use prompt_to_prompt::job::{EditSpec, Job, Prepared, SchedulerName, conditioning, starting_noise};
-use prompt_to_prompt::model::{Model, ModelFolder};
+use prompt_to_prompt::error::Result;
+use prompt_to_prompt::job::{
+    BlendSpec, BlendWords, EditSpec, Job, Prepared, SchedulerName, conditioning, starting_noise,
+};
+use prompt_to_prompt::model::{Model, ModelFolder, UNet};
 use prompt_to_prompt::sample::{
-    Conditioning, Ddim, Denoiser, Lockstep, Recorder, Sampler, Scheduler, StepPlan, lockstep,
+    Conditioning, Ddim, Denoiser, Eps, Recorder, Sampler, Scheduler, lockstep,
 };
 use serde_json::Value;
 
@@ -110,13 +115,15 @@ fn job(case: &Value) -> Job {
             })
             .collect();
     }
-    let edit = |dst: &&str| EditSpec {
+    spec.inject_latents = case.get("inject_latents").map(window);
+    let edit = |(i, dst): (usize, &&str)| EditSpec {
         dst: Some((*dst).to_owned()),
+        blend: blend(case, i + 1),
         ..spec.clone()
     };
     Job {
         src: prompts[0].to_owned(),
-        edits: prompts[1..].iter().map(edit).collect(),
+        edits: prompts[1..].iter().enumerate().map(edit).collect(),
         negative_prompt: String::new(),
         seed: case["seed"].as_u64().unwrap(),
         steps: Some(case["steps"].as_u64().unwrap() as usize),
@@ -128,6 +135,68 @@ fn job(case: &Value) -> Job {
         rules: Rules::Reference,
         control: kind != "none",
         baseline: false,
+    }
+}
+
+/// The reference names a word per prompt.
+fn blend(case: &Value, row: usize) -> BlendSpec {
+    let word = |key: &str, row: usize| case[key][row].as_str().map(str::to_owned);
+    let words = |row| Vec::from_iter(word("local_blend", row));
+    if words(0).is_empty() {
+        return BlendSpec::default();
+    }
+    let threshold = |i: usize| case["threshold"][i].as_f64().unwrap_or(0.3) as f32;
+    let stable = case["local_blend_flavour"]
+        .as_str()
+        .unwrap_or("")
+        .contains("stable");
+    BlendSpec {
+        words: vec![BlendWords::Pair(words(0), words(row))],
+        keep: Vec::from_iter(word("substruct_words", row)),
+        threshold: Some((threshold(0), threshold(1))),
+        from: Some(
+            case["start_blend"]
+                .as_f64()
+                .unwrap_or(if stable { 0.0 } else { 0.2 }),
+        ),
+        ..BlendSpec::default()
+    }
+}
+
+/// Starts every step from recorded latents, whatever came out of the step before.
+struct Forced<'a> {
+    unet: &'a UNet,
+    ddim: Ddim,
+    /// Before each step.
+    recorded: &'a [Tensor],
+    step: Cell<usize>,
+}
+
+impl Denoiser for &Forced<'_> {
+    fn eps(
+        &self,
+        _: &Tensor,
+        t: usize,
+        conditioning: &Conditioning,
+        hook: &mut dyn AttentionHook,
+    ) -> Result<Eps> {
+        self.unet
+            .eps(&self.recorded[self.step.get()], t, conditioning, hook)
+    }
+}
+
+impl Scheduler for &Forced<'_> {
+    fn name(&self) -> &'static str {
+        self.ddim.name()
+    }
+
+    fn timesteps(&self) -> &[usize] {
+        self.ddim.timesteps()
+    }
+
+    fn step(&mut self, step: usize, eps: &Tensor, _: &Tensor) -> Result<Tensor> {
+        self.step.set(step + 1);
+        self.ddim.clone().step(step, eps, &self.recorded[step])
     }
 }
 
@@ -173,29 +242,34 @@ impl Bench {
         noise: &Tensor,
         recorded: &Tensor,
     ) {
-        let mut ddim = Ddim::new(&self.model.scheduler, prepared.steps);
-        let mut before = noise
-            .broadcast_as(recorded.get(0).unwrap().shape())
-            .unwrap();
-        for step in 0..prepared.steps {
-            let plan = StepPlan::lower(&prepared.controller.plan(step), &Device::Cpu).unwrap();
-            let t = ddim.timesteps()[step];
-            let mut hook = Lockstep::new(&plan, None);
-            let latents = before.contiguous().unwrap();
-            let eps = self
-                .model
-                .unet
-                .eps(&latents, t, conditioning, &mut hook)
-                .unwrap();
-            let after = ddim
-                .step(step, &eps.guide(prepared.guidance).unwrap(), &latents)
-                .unwrap();
-            let want = recorded.get(step).unwrap();
+        let mut before = vec![
+            noise
+                .broadcast_as(recorded.get(0).unwrap().shape())
+                .unwrap(),
+        ];
+        before[0] = before[0].contiguous().unwrap();
+        before.extend((0..prepared.steps).map(|step| recorded.get(step).unwrap()));
+        let forced = Forced {
+            unet: &self.model.unet,
+            ddim: Ddim::new(&self.model.scheduler, prepared.steps),
+            recorded: &before,
+            step: Cell::new(0),
+        };
+        let (mut scheduler, denoiser) = (&forced, &forced);
+        let sampler = Sampler::new(
+            &denoiser,
+            &mut scheduler,
+            conditioning,
+            prepared.guidance,
+            noise,
+        );
+        let check = &mut |step: usize, after: &Tensor| {
             // What float64 is away from the recorded float32, times three.
-            let bound = 2e-2 * 0.35f64.powi(step as i32) + 2e-5;
-            near(name, &format!("step {step}"), &after, &want, bound);
-            before = want;
-        }
+            let bound = 2e-2 * 0.35f64.powi(step as i32 - 1) + 2e-5;
+            near(name, &format!("step {step}"), after, &before[step], bound);
+            Ok(())
+        };
+        lockstep(sampler.unwrap(), &prepared.controller, &mut [], check).unwrap();
     }
 
     /// Runs a case freely and holds latents and token maps against the literal method in float64.
@@ -209,13 +283,14 @@ impl Bench {
         let sampler =
             Sampler::new(&self.model.unet, &mut ddim, &conditioning, guidance, &noise).unwrap();
         let mut recorder = Recorder::new(prepared.controller.rows.len(), 4);
-        let latents = lockstep(
+        let finished = lockstep(
             sampler,
             &prepared.controller,
-            Some(&mut recorder),
+            &mut [&mut recorder],
             &mut |_, _| Ok(()),
         )
         .unwrap();
+        let latents = finished.latents;
         for (row, map) in recorder.mean_maps().unwrap().into_iter().enumerate() {
             let (got, want) = (
                 latents.get(row).unwrap(),
@@ -251,7 +326,7 @@ fn check_plan(name: &str, prepared: &Prepared, golden: &HashMap<String, Tensor>)
     let ids: Vec<u32> = prepared
         .row_prompts()
         .iter()
-        .flat_map(|t| t.ids.clone())
+        .flat_map(|(t, _)| t.ids.clone())
         .collect();
     let expected: Vec<f32> = flat(
         &golden["token_ids"]
@@ -275,7 +350,7 @@ fn check_plan(name: &str, prepared: &Prepared, golden: &HashMap<String, Tensor>)
             .unwrap();
         match alignment.kind {
             EditKind::Replace => assert_eq!(flat(&mapper), alignment.map.weights(), "{name}"),
-            EditKind::Refine => {
+            EditKind::Refine | EditKind::Mixed => {
                 let alphas = flat(&golden["alphas"].get(i).unwrap());
                 assert_eq!(alphas, alignment.aligned, "{name}");
                 assert_eq!(flat(&mapper), gather(alignment), "{name}");
@@ -288,8 +363,7 @@ fn check_plan(name: &str, prepared: &Prepared, golden: &HashMap<String, Tensor>)
                 let gate = prompt_to_prompt::edit::windows::gate(
                     &row.cross,
                     step,
-                    prepared.steps,
-                    Rules::Reference,
+                    &prepared.controller.clock,
                 );
                 assert_eq!(
                     gate,

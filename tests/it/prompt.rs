@@ -1,6 +1,6 @@
 //! Word lookup, as a user spells words.
 
-use prompt_to_prompt::prompt::{Tokens, WordRef, find_in_any};
+use prompt_to_prompt::prompt::{Tokens, WordRef, unknown_word};
 
 use crate::common::toy_tokens;
 
@@ -66,33 +66,21 @@ fn an_unknown_word_lists_the_words_and_the_nearest() {
         toy_tokens("a big red car", 20),
         toy_tokens("a blue bicycle", 20),
     );
-    let error = find_in_any("bicicle", &[&one, &two]).unwrap_err();
+    let error = unknown_word("bicicle", &[&one, &two], "edited prompt");
     let (cause, cure) = error.parts();
     assert_eq!(cause, "\"bicicle\" is not a word of the edited prompt");
     assert_eq!(
         cure.unwrap(),
         "did you mean \"bicycle\"? its words: a, big, red, car, blue, bicycle"
     );
-    let error = find_in_any("zebra", &[&one]).unwrap_err();
+    let error = unknown_word("zebra", &[&one], "edited prompt");
     assert_eq!(
         error.parts().1.unwrap(),
         "use one of its words: a, big, red, car"
     );
-    let error = find_in_any("car#2", &[&one]).unwrap_err();
+    let error = unknown_word("car#2", &[&one], "edited prompt");
     assert_eq!(
         error.parts().0,
         "\"car#2\": \"car\" stands only once in the edited prompt"
-    );
-}
-
-#[test]
-fn a_word_in_one_of_several_prompts_is_enough() {
-    let (one, two) = (
-        toy_tokens("a red car", 20),
-        toy_tokens("a blue bicycle", 20),
-    );
-    assert_eq!(
-        find_in_any("red", &[&one, &two]).unwrap(),
-        [vec![2], vec![]]
     );
 }

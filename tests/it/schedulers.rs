@@ -279,7 +279,7 @@ impl Lab {
             .unwrap();
         let (unet, guidance) = (&self.model.unet, prepared.guidance);
         let mut sampler = Sampler::new(unet, &mut *scheduler, &text, guidance, &noise).unwrap();
-        assert_eq!(sampler.steps(), prepared.calls);
+        assert_eq!(sampler.steps(), prepared.controller.clock.calls);
         let mut seen = vec![sampler.latents().clone()];
         while !sampler.done() {
             sampler.step(&mut NoHook).unwrap();
@@ -383,9 +383,9 @@ fn windows_cover_the_calls_of_the_run() {
             ..lab.job(SchedulerName::Pndm, 50, 1)
         };
         let prepared = Prepared::new(&job, &folder).unwrap();
-        assert_eq!((prepared.steps, prepared.calls), (50, 51));
+        assert_eq!((prepared.steps, prepared.controller.clock.calls), (50, 51));
         let plan = prepared.controller.plan(50);
-        (plan.cross[1][0].0, plan.self_map_of[1])
+        (plan.cross[1][0].0, plan.self_attention[1][0].0)
     };
     assert_eq!(last(Rules::Ours), (0, 0));
     assert_eq!(last(Rules::Reference), (0, 1));

@@ -1,6 +1,6 @@
 //! Fractions to steps. Our rule and the reference's stand side by side here on purpose.
 
-use prompt_to_prompt::edit::{CrossWindows, Rules, Window, windows::gate};
+use prompt_to_prompt::edit::{Acts, Clock, CrossWindows, Rules, Window, windows::gate};
 
 use crate::common::{json, toy_tokens};
 
@@ -13,6 +13,15 @@ fn open(steps: usize, calls: usize, inside: impl Fn(usize) -> bool) -> Option<(u
         "a window is one run of the {steps} steps"
     );
     Some((*first, last + 1))
+}
+
+/// The reference's rules; its scheduler calls the model once more than there are steps.
+fn reference(steps: usize) -> Clock {
+    Clock {
+        rules: Rules::Reference,
+        steps,
+        calls: steps + 1,
+    }
 }
 
 #[test]
@@ -31,10 +40,10 @@ fn the_reference_rule_matches_200_golden_windows() {
             })
         };
         let cross = open(steps, steps + 1, |i| {
-            window.cross_open(i, steps, Rules::Reference)
+            window.gate(i, &reference(steps), Acts::Cross) == 1.0
         });
         let own = open(steps, steps + 1, |i| {
-            window.self_open(i, steps, Rules::Reference)
+            window.gate(i, &reference(steps), Acts::SelfAttn) == 1.0
         });
         assert_eq!(cross, golden("cross"), "cross {case}");
         assert_eq!(own, golden("self"), "self {case}");
@@ -45,7 +54,9 @@ fn the_reference_rule_matches_200_golden_windows() {
 fn ours_takes_step_i_when_a_le_i_over_n_lt_b() {
     let inside = |w: &str, steps| {
         let w: Window = w.parse().unwrap();
-        open(steps, steps, |i| w.cross_open(i, steps, Rules::Ours))
+        open(steps, steps, |i| {
+            w.gate(i, &Clock::new(steps), Acts::Cross) == 1.0
+        })
     };
     assert_eq!(inside("0.8", 50), Some((0, 40)));
     assert_eq!(
@@ -70,11 +81,8 @@ fn cross_and_self_windows_agree_under_our_rule() {
     for steps in 1..40 {
         for i in 0..steps {
             let w = Window::new(0.2, 0.7).unwrap();
-            let (cross, own) = (
-                w.cross_open(i, steps, Rules::Ours),
-                w.self_open(i, steps, Rules::Ours),
-            );
-            assert_eq!(cross, own);
+            let gate = |acts| w.gate(i, &Clock::new(steps), acts);
+            assert_eq!(gate(Acts::Cross), gate(Acts::SelfAttn));
         }
     }
 }
@@ -90,6 +98,13 @@ fn bad_windows_name_themselves_and_the_cure() {
         ("0.1..", "is not a window"),
         ("..0.4", "is not a window"),
         ("much", "is not a window"),
+        ("0.8~0.2", "reversed"),
+        ("0.2~0.6..0.4", "reversed"),
+        ("0.2~1.5", "leaves 0..1"),
+        ("steps:40..10", "reversed"),
+        ("steps:1.5", "is not a window"),
+        ("steps:-1", "is not a window"),
+        ("steps:", "is not a window"),
         ("", "is not a window"),
     ] {
         let error = text.parse::<Window>().unwrap_err();
@@ -104,13 +119,14 @@ fn words_have_windows_of_their_own() {
     let edited = toy_tokens("a red car, a blue car", 16);
     let windows = CrossWindows {
         default: Window::until(1.0),
+        changed: None,
         words: vec![
             ("car".into(), Window::until(0.5)),
             ("car#2".into(), Window::until(0.0)),
         ],
     };
-    let per_token = windows.per_token(&edited, Rules::Ours);
-    let at = |step| gate(&per_token, step, 10, Rules::Ours);
+    let per_token = windows.per_token(&edited, &[], Rules::Ours);
+    let at = |step| gate(&per_token, step, &Clock::new(10));
     let (first, second) = (3, 7);
     assert_eq!((at(0)[first], at(5)[first], at(0)[second]), (1.0, 0.0, 0.0));
     assert!(
@@ -118,4 +134,64 @@ fn words_have_windows_of_their_own() {
             .filter(|t| ![first, second].contains(t))
             .all(|t| at(9)[t] == 1.0)
     );
+}
+
+#[test]
+fn windows_fade_over_a_ramp() {
+    let gates = |text: &str, steps: usize| -> Vec<f32> {
+        let window: Window = text.parse().unwrap();
+        let gate = |call| window.gate(call, &Clock::new(steps), Acts::Cross);
+        (0..steps).map(gate).collect()
+    };
+    let near = |a: Vec<f32>, b: &[f32]| {
+        assert!(a.iter().zip(b).all(|(a, b)| (a - b).abs() < 1e-6), "{a:?}");
+    };
+    near(gates("0.2~0.8", 5), &[1.0, 1.0, 2.0 / 3.0, 1.0 / 3.0, 0.0]);
+    near(gates("0~0.4..0.6~1", 5), &[0.0, 0.5, 1.0, 1.0, 0.5]);
+    near(gates("0.4..0.6~1", 5), &[0.0, 0.0, 1.0, 1.0, 0.5]);
+    near(gates("steps:1..3", 5), &[0.0, 1.0, 1.0, 0.0, 0.0]);
+    near(gates("steps:2", 4), &[1.0, 1.0, 0.0, 0.0]);
+    near(gates("steps:1~3", 4), &[1.0, 1.0, 0.5, 0.0]);
+    // Absolute steps are what they say under either rule.
+    let window: Window = "steps:10..40".parse().unwrap();
+    let calls = |clock: &Clock| window.calls(clock, Acts::Cross);
+    assert_eq!(calls(&reference(50)), Some(10..=39));
+    assert_eq!(calls(&Clock::new(20)), Some(10..=19));
+    assert_eq!(calls(&Clock::new(10)), None);
+}
+
+#[test]
+fn windows_are_written_as_they_are_typed() {
+    for text in [
+        "0..0.8",
+        "0.1..0.8",
+        "0..0.6~0.8",
+        "0.1~0.2..0.6~0.8",
+        "steps:10..40",
+    ] {
+        let window: Window = text.parse().unwrap();
+        assert_eq!(window.to_string(), text);
+    }
+    assert_eq!("0.8".parse::<Window>().unwrap(), "0..0.8".parse().unwrap());
+}
+
+/// Copied latents: the reference has counted the step by the time it looks, so one step less.
+#[test]
+fn the_reference_copies_latents_one_step_less() {
+    let copied = |clock: &Clock| Window::until(0.2).calls(clock, Acts::Latents);
+    assert_eq!(copied(&Clock::new(50)), Some(0..=9));
+    assert_eq!(copied(&reference(50)), Some(0..=8));
+}
+
+#[test]
+fn new_words_may_have_a_window_of_their_own() {
+    let edited = toy_tokens("a red lion", 8);
+    let windows = CrossWindows {
+        default: Window::ALL,
+        changed: Some(Window::until(0.5)),
+        words: vec![("red".into(), Window::until(0.0))],
+    };
+    let per_token = windows.per_token(&edited, &[2, 3], Rules::Ours);
+    let ends: Vec<String> = per_token.iter().map(Window::to_string).collect();
+    assert_eq!(ends[1..4], ["0..1", "0..0", "0..0.5"]);
 }

@@ -1,9 +1,8 @@
 """Copies golden data of the reference implementation into tests/fixtures/parity.
 
-The trajectories were computed with the reference's own controller classes on diffusers 0.42. Three
+The trajectories were computed with the reference's own controller classes on diffusers 0.42. Four
 cases keep every step; of the others only token ids, text states, mappers, alphas and gates are kept.
-Free-running, these trajectories cannot be met by anyone: see tests/reference/trajectories.py. Cases
-with local blend are left out until local blend exists.
+Free-running, these trajectories cannot be met by anyone: see tests/reference/trajectories.py.
 
 usage: python tests/reference/pack_parity.py FOLDER   (safetensors, numpy)
 """
@@ -16,9 +15,9 @@ from safetensors.numpy import load_file, save_file
 
 source = pathlib.Path(sys.argv[1])
 target = pathlib.Path(__file__).parent.parent / "fixtures" / "parity"
-WHOLE = {"no-control", "replace-multitoken", "refine"}
+WHOLE = {"no-control", "replace-multitoken", "refine", "blend-subtract"}
 
-cases = [c for c in json.loads((source / "cases.json").read_text()) if "local_blend" not in c]
+cases = json.loads((source / "cases.json").read_text())
 for case in cases:
     name = case["name"] + ".safetensors"
     tensors = load_file(source / name)

@@ -105,7 +105,7 @@ fn latents_may_lie_beside_the_pictures() {
     let place = Place::new();
     let flags = ["-o", "new/out", "--save-latents", "./new/out/latents"];
     let output = place.edit(&flags);
-    assert!(stdout(&output).ends_with("new/out/manifest.json\nnew/out/latents\n"));
+    assert!(stdout(&output).ends_with("new/out/latents\nnew/out/manifest.json\n"));
     assert!(place.path("new/out/latents").is_file());
     place.edit(&["-o", "new/out", "--force", "--save-latents", "new/latents"]);
     assert!(place.path("new/latents").is_file());
@@ -177,7 +177,6 @@ fn force_replaces_an_earlier_run() {
 /// A command line made of nothing but a manifest's values.
 fn again(manifest: &Value) -> Vec<String> {
     let text = |v: &Value| v.as_str().map_or_else(|| v.to_string(), str::to_owned);
-    let window = |w: &Value| format!("{}..{}", w[0], w[1]);
     let edits = manifest["edits"].as_array().unwrap();
     let edit = &edits[0];
     let mut args = vec!["edit".to_owned()];
@@ -186,12 +185,27 @@ fn again(manifest: &Value) -> Vec<String> {
     flag("src", text(&manifest["source"]["prompt"]));
     edits.iter().for_each(|e| flag("dst", text(&e["prompt"])));
     flag("edit", text(&edit["kind"]));
-    flag("cross-steps", window(&edit["cross_steps"]["default"]));
+    flag("cross-steps", text(&edit["cross_steps"]["default"]));
     for word in edit["cross_steps"]["words"].as_array().unwrap() {
-        let value = format!("{}={}", text(&word["word"]), window(&word["window"]));
+        let value = format!("{}={}", text(&word["word"]), text(&word["window"]));
         flag("cross-steps", value);
     }
-    flag("self-steps", window(&edit["self_steps"]));
+    flag("self-steps", text(&edit["self_steps"]));
+    for name in ["preset", "weight_steps", "inject_latents", "strength"] {
+        if !edit[name].is_null() {
+            flag(&name.replace('_', "-"), text(&edit[name]));
+        }
+    }
+    let blend = &edit["blend"];
+    let words = |key: &str| blend[key].as_array().cloned().unwrap_or_default();
+    words("words").iter().for_each(|w| flag("blend", text(w)));
+    words("keep").iter().for_each(|w| flag("blend-keep", text(w)));
+    if !blend.is_null() {
+        let both = format!("{},{}", blend["threshold"], blend["keep_threshold"]);
+        flag("blend-threshold", both);
+        let from = text(&blend["from"]);
+        flag("blend-from", from.split("..").next().unwrap().to_owned());
+    }
     for weight in edit["weights"].as_array().unwrap() {
         let value = format!("{}={}", text(&weight["word"]), weight["factor"]);
         flag("weight", value);
@@ -219,7 +233,12 @@ fn a_manifest_is_enough_to_repeat_its_run() {
     let choices = "--cross-steps 0.1..0.9 --cross-steps car=0.5 --self-steps 0.6 --weight red=1.3 \
         --guidance 3.25 --negative-prompt fog --self-res 1 --compat reference --baseline -o first";
     let choices: Vec<&str> = choices.split_whitespace().collect();
-    for choices in [&choices[..], &["-o", "first", "--force"]] {
+    let more = "--cross-steps 0.2~0.9 --blend bicycle:car --blend-keep big --blend-threshold 0.2,0.6 \
+        --blend-from 0 --weight big=2 --weight-steps 0.5..1 --strength 0.8 --inject-latents steps:1 \
+        --scheduler pndm --edit mixed -o first --force";
+    let more: Vec<&str> = more.split_whitespace().collect();
+    let preset = ["--preset", "free-shape", "-o", "first", "--force"];
+    for choices in [&choices[..], &["-o", "first", "--force"], &more, &preset] {
         place.edit(choices);
         let manifest = json(&place.bytes("first/manifest.json"));
         let mut args = again(&manifest);
@@ -313,4 +332,88 @@ fn a_word_the_embedded_model_was_never_taught_is_named() {
         "{unknown}"
     );
     assert!(!warned("A red child's BALL, on the street!").contains("taught"));
+}
+
+#[test]
+fn masks_are_saved_and_taken_back() {
+    let place = Place::new();
+    let blend = "--blend auto --blend-threshold 0.8 --blend-from 0 --seed 1 --save-mask -o first";
+    let output = place.edit(&blend.split(' ').collect::<Vec<_>>());
+    assert!(stdout(&output).contains("first/mask-1.png\n"));
+    assert_eq!(size(&place, "first/mask-1.png"), (64, 64));
+    let manifest = json(&place.bytes("first/manifest.json"));
+    let files = manifest["files"].as_array().unwrap();
+    assert!(files.contains(&Value::from("mask-1.png")));
+    assert_eq!(manifest["edits"][0]["blend"]["words"][0], "auto");
+    // The run's own mask, given back, confines as the words did at the end.
+    let mask = ["--mask", "first/mask-1.png", "--blend-from", "0", "--seed", "1", "--save-mask"];
+    place.edit(&[&mask[..], &["-o", "second"]].concat());
+    assert_eq!(place.bytes("first/mask-1.png"), place.bytes("second/mask-1.png"));
+    let manifest = json(&place.bytes("second/manifest.json"));
+    let blend = &manifest["edits"][0]["blend"];
+    assert_eq!(blend["mask_sha256"].as_str().unwrap().len(), 64);
+    let change = &manifest["edits"][0]["change"];
+    let mean = |part: &str| change[part]["mean_abs"].as_f64().unwrap();
+    assert!(mean("inside") >= mean("outside"));
+}
+
+#[test]
+fn every_edit_says_what_it_did() {
+    let place = Place::new();
+    let said = |more: &[&str]| stderr(&place.edit(&[more, &["--seed", "1", "--force", "-o", "out"]].concat()));
+    assert!(said(&[]).contains("edit 1: changed by "));
+    let nothing = said(&["--inject-latents", "1"]);
+    assert!(nothing.contains("warning: edit 1: nothing to see has changed"), "{nothing}");
+    assert!(nothing.contains("--self-steps"), "{nothing}");
+    let asked = said(&["--strength", "0"]);
+    assert!(!asked.contains("warning"), "{asked}");
+    assert!(said(&["-v"]).contains("placed by"), "-v prints the plan");
+}
+
+#[test]
+fn edits_of_edits_and_morphs() {
+    let place = Place::new();
+    let chain = ["--then", "a small red car", "--dst", "a big red house", "--then", "a big blue house"];
+    let said = stderr(&place.edit(&[&chain[..], &["-o", "chain", "--seed", "1"]].concat()));
+    let manifest = json(&place.bytes("chain/manifest.json"));
+    let of: Vec<&Value> = manifest["edits"].as_array().unwrap().iter().map(|e| &e["of_edit"]).collect();
+    assert_eq!(of, [&Value::Null, &1.into(), &Value::Null, &3.into()], "{said}");
+    place.edit(&["--strength", "0,0.5,1", "-o", "morph", "--seed", "1"]);
+    assert_eq!(place.bytes("morph/edited-1.png"), place.bytes("morph/source.png"));
+    let plain = place.edit(&["-o", "plain", "--seed", "1"]);
+    assert!(plain.status.success());
+    assert_eq!(place.bytes("morph/edited-3.png"), place.bytes("plain/edited-1.png"));
+    assert_ne!(place.bytes("morph/edited-2.png"), place.bytes("plain/edited-1.png"));
+}
+
+#[test]
+fn explain_draws_nothing() {
+    let place = Place::new();
+    let args = [&["explain"], &EDIT[1..]].concat();
+    let output = place.succeed(&args);
+    assert!(stdout(&output).contains("car     bicycle"), "{}", stdout(&output));
+    let plan = json(&place.succeed(&[&args[..], &["--json"]].concat()).stdout);
+    assert_eq!(plan["edits"][0]["kind"], "replace");
+    assert!(place.listing().is_empty());
+}
+
+#[test]
+fn presets_are_listed_and_used() {
+    let place = Place::new();
+    let listed = stdout(&place.succeed(&["presets"]));
+    for name in ["swap", "style", "season", "attribute", "local", "free-shape"] {
+        assert!(listed.contains(&format!("\n{name} ")) || listed.starts_with(name), "{listed}");
+        place.edit(&["--preset", name, "--seed", "1", "-o", name]);
+        let manifest = json(&place.bytes(&format!("{name}/manifest.json")));
+        assert_eq!(manifest["edits"][0]["preset"], name);
+    }
+    let style = json(&place.bytes("style/manifest.json"));
+    assert_eq!(style["edits"][0]["cross_steps"]["default"], "0..0.5");
+    let free = json(&place.bytes("free-shape/manifest.json"));
+    assert_eq!(free["edits"][0]["cross_steps"]["changed"], "0..0.4");
+    assert_eq!(free["edits"][0]["blend"]["words"][0], "auto");
+    place.edit(&["--preset", "style", "--cross-steps", "0.7", "--seed", "1", "-o", "own"]);
+    let own = json(&place.bytes("own/manifest.json"));
+    assert_eq!(own["edits"][0]["cross_steps"]["default"], "0..0.7", "explicit flags win");
+    assert_eq!(own["edits"][0]["self_steps"], "0..0.2");
 }

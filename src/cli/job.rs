@@ -1,0 +1,380 @@
+//! The flags that make up a job, shared by all commands that take one, and how they fill a `Job`.
+
+use std::path::PathBuf;
+
+use clap::{Args, ValueEnum};
+
+use prompt_to_prompt::edit::{EditKind, Rules, Window};
+use prompt_to_prompt::error::Error;
+use prompt_to_prompt::job::{BlendSpec, EditSpec, Job, Preset, SchedulerName};
+
+use super::prompts::EditedPrompts;
+use super::values::{
+    BlendArg, CrossArg, ThresholdArg, WeightArg, downscale, fraction, guidance, pixels, schedulers,
+    seed, strength, whole,
+};
+
+/// What to draw and how to edit it.
+#[derive(Debug, Args)]
+pub struct JobArgs {
+    /// The source prompt: what the picture shows before the edit
+    #[arg(help_heading = "Edit", long, value_name = "PROMPT")]
+    src: String,
+
+    #[command(flatten)]
+    edited: EditedPrompts,
+
+    /// Settings of a kind of edit, listed by `p2p presets`; explicit flags win
+    #[arg(help_heading = "Edit", long, value_enum, value_name = "NAME")]
+    preset: Option<PresetArg>,
+
+    /// How attention is borrowed: replace where the word counts agree, refine where words were added
+    /// or removed, mixed where both; auto chooses
+    #[arg(help_heading = "Edit", long, value_enum, default_value_t = KindArg::Auto)]
+    edit: KindArg,
+
+    /// Turn a word up or down: red=2, "teddy bear"=-1, cat#2=0 (second occurrence); repeatable.
+    /// Without --dst it re-weights the source prompt. The paper uses -2 to 2
+    #[arg(
+        help_heading = "Edit",
+        long,
+        value_name = "WORD=FACTOR",
+        allow_hyphen_values = true
+    )]
+    weight: Vec<WeightArg>,
+
+    /// Part of the run in which the factors of --weight act
+    /// [default: with the edit, while --cross-steps are open]
+    #[arg(
+        help_heading = "Edit",
+        long,
+        value_name = "WINDOW",
+        allow_hyphen_values = true
+    )]
+    weight_steps: Option<Window>,
+
+    /// Part of the run in which cross-attention is edited: 0.8, 0.1..0.8, fading out 0.6~0.8, in steps
+    /// steps:10..40, or for one word car=0.4; repeatable [default: the model's, else 0.8]
+    #[arg(
+        help_heading = "Edit",
+        long,
+        value_name = "[WORD=]WINDOW",
+        allow_hyphen_values = true
+    )]
+    #[arg(alias = "cross-replace-steps")]
+    cross_steps: Vec<CrossArg>,
+
+    /// Part of the run in which the source's self-attention is injected: 0.4 or 0.1..0.4
+    /// [default: the model's, else 0.4]
+    #[arg(
+        help_heading = "Edit",
+        long,
+        value_name = "WINDOW",
+        allow_hyphen_values = true
+    )]
+    #[arg(alias = "self-replace-steps")]
+    self_steps: Option<Window>,
+
+    /// Part of the run in which the latents are the source's: the strongest hold on layout, 0.2
+    #[arg(
+        help_heading = "Edit",
+        long,
+        value_name = "WINDOW",
+        allow_hyphen_values = true
+    )]
+    inject_latents: Option<Window>,
+
+    /// How much of the edit is done: 0 is the source, 1 the edit. Several, 0.25,0.5,1, draw a morph
+    #[arg(
+        help_heading = "Edit",
+        long,
+        value_name = "S",
+        value_delimiter = ',',
+        allow_hyphen_values = true,
+        value_parser = strength
+    )]
+    strength: Vec<f64>,
+
+    /// Change the picture only where these words are: bicycle:car (source:edit), one side for either,
+    /// commas for several, auto for the words that differ; repeatable
+    #[arg(help_heading = "Blend", long, value_name = "WORDS")]
+    blend: Vec<BlendArg>,
+
+    /// Words whose places stay as they are; commas for several
+    #[arg(
+        help_heading = "Blend",
+        long,
+        value_name = "WORDS",
+        value_delimiter = ','
+    )]
+    blend_keep: Vec<String>,
+
+    /// Attention, as a share of its peak, above which a place belongs to the words; a second number
+    /// for --blend-keep [default: 0.3]
+    #[arg(
+        help_heading = "Blend",
+        long,
+        value_name = "T[,T]",
+        allow_hyphen_values = true
+    )]
+    blend_threshold: Option<ThresholdArg>,
+
+    /// Part of the run after which the rest is put back [default: 0.2]
+    #[arg(help_heading = "Blend", long, value_name = "FRACTION", allow_hyphen_values = true, value_parser = fraction)]
+    blend_from: Option<f64>,
+
+    /// Fade the edges of the mask
+    #[arg(help_heading = "Blend", long)]
+    blend_soft: bool,
+
+    /// A mask of your own: a PNG, white may change; together with --blend both must agree
+    #[arg(help_heading = "Blend", long, value_name = "FILE")]
+    mask: Option<PathBuf>,
+
+    /// Finest downscale of the latents at which self-attention is injected: 1, 2, 4, 8
+    /// [default: the model's layout grid, 16x16 for Stable Diffusion at 512 px]
+    #[arg(help_heading = "Edit", long, value_name = "DOWNSCALE", value_parser = downscale)]
+    self_res: Option<usize>,
+
+    /// Seed of the noise, the same picture as in a Python notebook [default: random]
+    #[arg(help_heading = "Picture", short, long, value_name = "N", allow_hyphen_values = true, value_parser = seed)]
+    seed: Option<u64>,
+
+    /// Denoising steps, 1 to 1000 [default: the model's, else 50]
+    #[arg(help_heading = "Picture", long, value_name = "N", allow_hyphen_values = true, value_parser = whole::<1, 1000>)]
+    steps: Option<usize>,
+
+    /// Classifier-free guidance scale [default: the model's, else 7.5]
+    #[arg(help_heading = "Picture", long, value_name = "SCALE", allow_hyphen_values = true, value_parser = guidance)]
+    #[arg(aliases = ["cfg-scale", "guidance-scale"])]
+    guidance: Option<f64>,
+
+    /// Pixels, a multiple of 8 [default: the model's native size]
+    #[arg(help_heading = "Picture", short = 'W', long, value_name = "PX", allow_hyphen_values = true, value_parser = pixels)]
+    width: Option<usize>,
+
+    /// Pixels, a multiple of 8 [default: the model's native size]
+    #[arg(help_heading = "Picture", short = 'H', long, value_name = "PX", allow_hyphen_values = true, value_parser = pixels)]
+    height: Option<usize>,
+
+    /// What the pictures should not show
+    #[arg(
+        help_heading = "Picture",
+        short,
+        long,
+        value_name = "PROMPT",
+        default_value = "",
+        hide_default_value = true
+    )]
+    negative_prompt: String,
+
+    #[arg(help_heading = "Picture", long, value_name = "NAME", default_value_t, hide_default_value = true, help = schedulers())]
+    scheduler: SchedulerName,
+
+    /// Run the edited prompts from the same noise without touching attention (the paper's figure 2)
+    #[arg(help_heading = "Edit", long)]
+    no_edit_control: bool,
+
+    /// Add the edits without attention control to the strip
+    #[arg(help_heading = "Output", long, conflicts_with = "no_edit_control")]
+    baseline: bool,
+
+    /// Reproduce another implementation's quirks: those of the paper's own code
+    #[arg(help_heading = "Edit", long, value_enum, value_name = "OF")]
+    compat: Option<CompatArg>,
+
+    /// A diffusers folder (model_index.json, unet/, vae/, text_encoder/, tokenizer/, scheduler/), or
+    /// `storybook`, the embedded model
+    #[arg(
+        help_heading = "Picture",
+        short,
+        long,
+        value_name = "DIR",
+        default_value = "storybook"
+    )]
+    pub model: String,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum KindArg {
+    Auto,
+    Replace,
+    Refine,
+    Mixed,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct PresetArg(Preset);
+
+impl ValueEnum for PresetArg {
+    fn value_variants<'a>() -> &'a [Self] {
+        const ALL: [PresetArg; Preset::ALL.len()] = {
+            let mut all = [PresetArg(Preset::Swap); Preset::ALL.len()];
+            let mut i = 0;
+            while i < all.len() {
+                all[i] = PresetArg(Preset::ALL[i]);
+                i += 1;
+            }
+            all
+        };
+        &ALL
+    }
+
+    fn to_possible_value(&self) -> Option<clap::builder::PossibleValue> {
+        Some(clap::builder::PossibleValue::new(self.0.name()))
+    }
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum CompatArg {
+    Reference,
+}
+
+impl JobArgs {
+    /// The job these flags ask for; `seed` is used where no --seed was given.
+    pub fn job(&self, seed: u64) -> Result<Job, Error> {
+        self.check()?;
+        let one = [EditSpec::default()];
+        let prompts = self.edited.0.iter().zip(self.edited.bases());
+        let prompted = prompts.map(|(edited, of)| EditSpec {
+            dst: Some(edited.prompt.clone()),
+            of,
+            ..EditSpec::default()
+        });
+        let prompted: Vec<EditSpec> = match self.edited.is_empty() {
+            true => one.to_vec(),
+            false => prompted.collect(),
+        };
+        let strengths: Vec<Option<f64>> = match self.strength.is_empty() {
+            true => vec![None],
+            false => self.strength.iter().copied().map(Some).collect(),
+        };
+        let edit = |prompted: EditSpec, strength: Option<f64>| EditSpec {
+            dst: prompted.dst,
+            of: prompted.of,
+            strength,
+            ..self.edit_spec()
+        };
+        let edits = prompted.iter().flat_map(|prompted| {
+            let strengths = strengths.iter();
+            strengths.map(|strength| edit(prompted.clone(), *strength))
+        });
+        Ok(Job {
+            src: self.src.clone(),
+            edits: edits.collect(),
+            negative_prompt: self.negative_prompt.clone(),
+            seed: self.seed.unwrap_or(seed),
+            steps: self.steps,
+            guidance: self.guidance,
+            width: self.width,
+            height: self.height,
+            scheduler: self.scheduler,
+            self_res: self.self_res,
+            rules: match self.compat {
+                Some(CompatArg::Reference) => Rules::Reference,
+                None => Rules::Ours,
+            },
+            control: !self.no_edit_control,
+            baseline: self.baseline,
+        })
+    }
+
+    /// What can be seen to be wrong without a model.
+    fn check(&self) -> Result<(), Error> {
+        if self.edited.is_empty() && self.weight.is_empty() {
+            return Err(Error::usage(
+                "there is nothing to edit: neither --dst nor --weight is given",
+                "add an edited prompt, --dst \"a big red car\", or a factor, --weight red=2",
+            ));
+        }
+        if self.edited.0.first().is_some_and(|prompt| prompt.chained) {
+            return Err(Error::usage(
+                "--then has no edit before it",
+                "give an edited prompt first: --dst \"a dog\" --then \"a fluffy dog\"",
+            ));
+        }
+        if self.strength.len() > 1 && self.edited.0.iter().any(|prompt| prompt.chained) {
+            return Err(Error::usage(
+                "several --strength make several edits, and --then would not know of which",
+                "give one --strength, or leave --then out",
+            ));
+        }
+        if self.no_edit_control && self.edited.is_empty() {
+            return Err(Error::usage(
+                "--no-edit-control without --dst would draw the source twice",
+                "add an edited prompt, --dst \"a big red car\", or leave --no-edit-control out",
+            ));
+        }
+        if self.blend.is_empty() && self.blend_keep.is_empty() && self.mask.is_none() {
+            let idle = [
+                ("--blend-threshold", self.blend_threshold.is_some()),
+                ("--blend-from", self.blend_from.is_some()),
+                ("--blend-soft", self.blend_soft),
+            ];
+            let blends = self.preset.is_some_and(|p| p.0.settings().blend);
+            if let Some((flag, _)) = idle.into_iter().find(|(_, given)| *given && !blends) {
+                return Err(Error::usage(
+                    format!("{flag} without --blend, --blend-keep or --mask does nothing"),
+                    "say where to blend, such as --blend auto",
+                ));
+            }
+        }
+        self.check_repeats()
+    }
+
+    /// Which of two would win is nothing to guess at.
+    fn check_repeats(&self) -> Result<(), Error> {
+        let weights = self.weight.iter().map(|w| Some(w.0.as_str())).collect();
+        let windows = self.cross_steps.iter().map(|arg| match arg {
+            CrossArg::Default(_) => None,
+            CrossArg::Of(word, _) => Some(word.as_str()),
+        });
+        let twice = |flag: &str, mut keys: Vec<Option<&str>>| {
+            keys.sort_unstable();
+            let Some(pair) = keys.windows(2).find(|pair| pair[0] == pair[1]) else {
+                return Ok(());
+            };
+            let what = pair[0].map_or("a default".to_owned(), |word| format!("\"{word}\""));
+            Err(Error::usage(
+                format!("{flag} gives {what} twice"),
+                "leave one of them out",
+            ))
+        };
+        twice("--weight", weights)?;
+        twice("--cross-steps", windows.collect())
+    }
+
+    /// The flags that apply to every edit.
+    fn edit_spec(&self) -> EditSpec {
+        let mut spec = EditSpec {
+            dst: None,
+            kind: match self.edit {
+                KindArg::Auto => None,
+                KindArg::Replace => Some(EditKind::Replace),
+                KindArg::Refine => Some(EditKind::Refine),
+                KindArg::Mixed => Some(EditKind::Mixed),
+            },
+            preset: self.preset.map(|preset| preset.0),
+            weights: self.weight.iter().map(|w| (w.0.clone(), w.1)).collect(),
+            weight_steps: self.weight_steps,
+            self_steps: self.self_steps,
+            inject_latents: self.inject_latents,
+            blend: BlendSpec {
+                words: self.blend.iter().map(|arg| arg.0.clone()).collect(),
+                keep: self.blend_keep.clone(),
+                threshold: self.blend_threshold.map(|t| (t.0, t.1)),
+                from: self.blend_from,
+                soft: self.blend_soft,
+                mask: self.mask.clone(),
+            },
+            ..EditSpec::default()
+        };
+        for arg in &self.cross_steps {
+            match arg {
+                CrossArg::Default(window) => spec.cross_steps = Some(*window),
+                CrossArg::Of(word, window) => spec.cross_steps_of.push((word.clone(), *window)),
+            }
+        }
+        spec
+    }
+}

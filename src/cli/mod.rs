@@ -1,0 +1,122 @@
+//! The command line as typed: commands, flags and their help. Knows no model and does no work;
+//! whatever needs the prompt's tokens is checked later.
+
+mod job;
+mod prompts;
+mod values;
+
+use std::path::PathBuf;
+
+use clap::{ArgAction, Args, Parser, Subcommand};
+
+use prompt_to_prompt::report::console::Verbosity;
+
+pub use job::JobArgs;
+
+/// Edit generated images by changing words (Prompt-to-Prompt, Hertz et al., ICLR 2023).
+#[derive(Debug, Parser)]
+#[command(name = "p2p", version, arg_required_else_help = true)]
+pub struct Cli {
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    Edit(Box<EditArgs>),
+    Explain(Box<ExplainArgs>),
+    /// List the presets: settings for kinds of edits
+    Presets,
+}
+
+/// Draw a picture of --src and edit it towards --dst, keeping its layout
+///
+/// Writes source.png, edited-1.png (one per --dst), strip.png and manifest.json into a new folder
+/// and prints their paths. Without --model the embedded model draws: no network, no weights to fetch.
+#[derive(Debug, Args)]
+#[command(after_help = EDIT_EXAMPLES)]
+pub struct EditArgs {
+    #[command(flatten)]
+    pub job: JobArgs,
+
+    /// Folder to write [default: p2p-out/EDIT-SEED]
+    #[arg(help_heading = "Output", short, long, value_name = "DIR")]
+    pub output: Option<PathBuf>,
+
+    /// Replace the outputs of an earlier run in an existing folder
+    #[arg(help_heading = "Output", long)]
+    pub force: bool,
+
+    /// Also write where each edit acted: mask-1.png, white is inside
+    #[arg(help_heading = "Output", long)]
+    pub save_mask: bool,
+
+    /// Also write the final latents [1+N, 4, h, w] as safetensors, key `latents`
+    #[arg(help_heading = "Output", long, value_name = "FILE")]
+    pub save_latents: Option<PathBuf>,
+
+    /// Worker threads [default: all cores]; the pictures don't depend on it
+    #[arg(long, value_name = "N", allow_hyphen_values = true, value_parser = values::whole::<1, 1024>)]
+    pub threads: Option<usize>,
+
+    /// Print the manifest on stdout instead of the paths
+    #[arg(help_heading = "Output", long)]
+    pub json: bool,
+
+    /// Print the plan first, as `p2p explain` does
+    #[arg(short, long, action = ArgAction::SetTrue, conflicts_with = "quiet")]
+    verbose: bool,
+
+    /// Say only warnings and errors
+    #[arg(short, long)]
+    quiet: bool,
+}
+
+/// Say what an edit would do, before anything is drawn
+///
+/// Takes the flags of `p2p edit` and prints which token reads which, with what factor and in which
+/// steps, what else is injected, the layers it touches and the work it is. Reads no weights.
+#[derive(Debug, Args)]
+#[command(after_help = EXPLAIN_EXAMPLES)]
+pub struct ExplainArgs {
+    #[command(flatten)]
+    pub job: JobArgs,
+
+    /// Print the plan as JSON
+    #[arg(help_heading = "Output", long)]
+    pub json: bool,
+}
+
+const EDIT_EXAMPLES: &str = "\
+Examples:
+  # swap a word
+  p2p edit --src \"a big red bicycle\" --dst \"a big red car\"
+  # add a phrase
+  p2p edit --src \"a castle\" --dst \"a pencil sketch of a castle\" --preset style
+  # turn a word down
+  p2p edit --src \"a fluffy dog\" --weight fluffy=-1
+  # change only where the words are
+  p2p edit --src \"a cat on the beach\" --dst \"a dog on the beach\" --blend cat:dog
+  # free the new word's shape early
+  p2p edit --src \"a dog\" --dst \"a house\" --cross-steps 1 --cross-steps house=0.4
+  # several edits of one source, and an edit of an edit
+  p2p edit --src \"a cat\" --dst \"a dog\" --dst \"a lion\" --then \"a fluffy lion\" --seed 3
+  # a morph
+  p2p edit --src \"a cat\" --dst \"a dog\" --strength 0.25,0.5,0.75,1
+
+Exit codes: 0 done, 1 the run failed, 2 wrong usage, 130 interrupted.";
+
+const EXPLAIN_EXAMPLES: &str = "\
+Examples:
+  p2p explain --src \"a big red bicycle\" --dst \"a big red car\"
+  p2p explain --src \"a castle\" --dst \"a castle in winter\" --preset season --json";
+
+impl EditArgs {
+    pub fn verbosity(&self) -> Verbosity {
+        match (self.quiet, self.verbose) {
+            (true, _) => Verbosity::Quiet,
+            (_, true) => Verbosity::Verbose,
+            _ => Verbosity::Normal,
+        }
+    }
+}

@@ -1,0 +1,203 @@
+//! `p2p edit`: one job, drawn into a folder.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
+
+use prompt_to_prompt::error::{Error, Result};
+use prompt_to_prompt::job::{EditSpec, Explanation, Job, Outcome, Picture, Prepared, run};
+use prompt_to_prompt::model::ModelFolder;
+use prompt_to_prompt::report::atomic::AtomicFile;
+use prompt_to_prompt::report::console::Console;
+use prompt_to_prompt::report::output::{MANIFEST, OutputFolder};
+use prompt_to_prompt::report::slug::slug;
+use prompt_to_prompt::report::strip::{Panel, strip};
+
+use super::{print, random_seed};
+use crate::cli::EditArgs;
+
+pub fn edit(args: &EditArgs, console: &Console) -> Result<()> {
+    let stop = interrupt_flag();
+    let job = args.job.job(random_seed())?;
+    let folder = ModelFolder::open(&args.job.model)?;
+    let prepared = Prepared::new(&job, &folder)?;
+    // Where nothing can be written, that shows before the work is done.
+    let target = args.output.clone().unwrap_or_else(|| default_target(&job));
+    let output = OutputFolder::create(&target, args.force)?;
+    let latents = args.save_latents.as_deref();
+    let latents = latents.map(|file| Latents::at(file, &output)).transpose()?;
+    announce(console, &job, &prepared, &folder);
+    let start = Instant::now();
+    let model = folder.load()?;
+    let load_s = start.elapsed().as_secs_f64();
+    let mut outcome = {
+        let mut progress = console.progress(prepared.controller.clock.calls, "drawing");
+        run(&job, &prepared, &model, &mut |_| {
+            progress.step();
+            go_on(&stop)
+        })?
+    };
+    outcome.manifest.timings.load_s = load_s;
+    // The pictures are decoded after the last step; an interrupt meanwhile counts too.
+    go_on(&stop)?;
+    tell_changes(console, &outcome);
+    let paths = write_outputs(output, &mut outcome, latents, args.save_mask)?;
+    if args.json {
+        console.note(&format!("wrote {}", target.display()));
+        return print(&outcome.manifest.to_json());
+    }
+    print(
+        &paths
+            .iter()
+            .map(|path| format!("{}\n", path.display()))
+            .collect::<String>(),
+    )
+}
+
+/// Whether anything happened: what nobody else's editor says.
+fn tell_changes(console: &Console, outcome: &Outcome) {
+    for (i, edit) in outcome.manifest.edits.iter().enumerate() {
+        console.note(&format!("edit {}: {}", i + 1, edit.change.describe()));
+        if let Some(warning) = edit.change.warning().filter(|_| edit.strength != 0.0) {
+            console.warn(&format!("edit {}: {warning}", i + 1));
+        }
+    }
+}
+
+/// The first Ctrl-C ends the run after the step, the second at once.
+fn interrupt_flag() -> Arc<AtomicBool> {
+    let stop = Arc::new(AtomicBool::new(false));
+    let flag = stop.clone();
+    // Without a handler an interrupt still ends the process; it only leaves the hidden folder.
+    let _ = ctrlc::set_handler(move || {
+        if flag.swap(true, Ordering::Relaxed) {
+            std::process::exit(130);
+        }
+    });
+    stop
+}
+
+fn go_on(stop: &AtomicBool) -> Result<()> {
+    if stop.load(Ordering::Relaxed) {
+        return Err(Error::Interrupted);
+    }
+    Ok(())
+}
+
+fn default_target(job: &Job) -> PathBuf {
+    let named = |spec: &EditSpec| match &spec.dst {
+        Some(dst) => dst.clone(),
+        None => spec
+            .weights
+            .iter()
+            .map(|(w, f)| format!("{w} {f}"))
+            .collect::<Vec<_>>()
+            .join(" "),
+    };
+    let edits: Vec<String> = job.edits.iter().map(named).collect();
+    let edits: Vec<&str> = edits.iter().map(String::as_str).collect();
+    Path::new("p2p-out").join(format!("{}-{}", slug(&job.src, &edits), job.seed))
+}
+
+/// What will be done, before it costs anything.
+fn announce(console: &Console, job: &Job, prepared: &Prepared, folder: &ModelFolder) {
+    if console.is_verbose() {
+        console.detail(&Explanation::new(job, prepared, folder).to_string());
+    } else {
+        summarise(console, job, prepared, folder);
+    }
+    prepared
+        .warnings
+        .iter()
+        .for_each(|warning| console.warn(warning));
+}
+
+fn summarise(console: &Console, job: &Job, prepared: &Prepared, folder: &ModelFolder) {
+    let Prepared {
+        steps,
+        guidance,
+        width,
+        height,
+        ..
+    } = prepared;
+    console.note(&format!(
+        "{}: {width}x{height}, {steps} steps, guidance {guidance}, seed {}",
+        folder.id, job.seed
+    ));
+    for (i, edit) in prepared.edits.iter().enumerate() {
+        let (kind, reason) = (edit.alignment.kind.name(), &edit.reason);
+        console.note(&match job.control {
+            true => format!("edit {}: {kind} ({reason})", i + 1),
+            false => format!("edit {}: without control", i + 1),
+        });
+    }
+}
+
+/// Where the latents go.
+enum Latents {
+    /// A file of the output folder, which comes into being with it.
+    Inside(String),
+    Apart(PathBuf, AtomicFile),
+}
+
+impl Latents {
+    fn at(file: &Path, output: &OutputFolder) -> Result<Self> {
+        Ok(match output.name_of(file) {
+            Some(name) if name.ends_with(".png") || name == MANIFEST => {
+                return Err(Error::usage(
+                    format!("--save-latents {} would replace an output", file.display()),
+                    "give it a name of its own, such as latents.safetensors",
+                ));
+            }
+            Some(name) => Self::Inside(name),
+            None => Self::Apart(file.to_owned(), AtomicFile::create(file)?),
+        })
+    }
+}
+
+fn write_outputs(
+    mut output: OutputFolder,
+    outcome: &mut Outcome,
+    latents: Option<Latents>,
+    save_masks: bool,
+) -> Result<Vec<PathBuf>> {
+    for picture in &outcome.pictures {
+        output.write_png(&format!("{}.png", picture.name), &picture.image)?;
+    }
+    let masks = outcome.masks.iter().enumerate().filter(|_| save_masks);
+    for (i, mask) in masks.filter_map(|(i, mask)| Some((i, mask.as_ref()?))) {
+        output.write_png(&format!("mask-{}.png", i + 1), mask)?;
+    }
+    let panels: Vec<Panel> = outcome.pictures.iter().map(panel).collect();
+    output.write_png("strip.png", &strip(&panels))?;
+    if let Some(Latents::Inside(name)) = &latents {
+        output.write_bytes(name, &safetensors_bytes(outcome)?)?;
+    }
+    outcome.manifest.files = output.files_with(MANIFEST);
+    output.write_text(MANIFEST, &outcome.manifest.to_json())?;
+    let mut paths = output.finish()?;
+    if let Some(Latents::Apart(path, file)) = latents {
+        file.finish(&safetensors_bytes(outcome)?)?;
+        paths.push(path);
+    }
+    Ok(paths)
+}
+
+fn panel(picture: &Picture) -> Panel<'_> {
+    Panel {
+        picture: &picture.image,
+        label: &picture.label,
+        caption: &picture.caption,
+    }
+}
+
+fn safetensors_bytes(outcome: &Outcome) -> Result<Vec<u8>> {
+    let tensors = [("latents", &outcome.latents)];
+    safetensors::serialize(tensors, None).map_err(|e| {
+        Error::run(
+            format!("cannot encode the latents: {e}"),
+            "please report this",
+        )
+    })
+}

@@ -1,0 +1,106 @@
+//! What an edit did to the picture, as numbers, and whether that looks like a mistake.
+//! Owns the measure and the thresholds of its warnings; knows no tensor.
+
+use image::{GrayImage, RgbImage};
+use serde::Serialize;
+
+/// Below this mean difference nobody sees an edit.
+const NOTHING: f64 = 0.5;
+/// Below this PSNR two pictures have no more in common than their palette.
+const EVERYTHING: f64 = 14.0;
+
+/// How far an edited picture is from the picture it is an edit of.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub struct Change {
+    pub whole: Difference,
+    /// Where the edit acts: inside the blend mask, else where the words of the edit are.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub inside: Option<Difference>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub outside: Option<Difference>,
+}
+
+/// Between two pictures, or parts of them.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub struct Difference {
+    /// Share of the picture that is compared.
+    pub share: f64,
+    /// Mean absolute difference of a channel, 0 to 255.
+    pub mean_abs: f64,
+    /// In dB; `None` where nothing differs.
+    pub psnr: Option<f64>,
+}
+
+impl Change {
+    /// `mask` is white where the edit acts.
+    pub(super) fn measure(base: &RgbImage, edited: &RgbImage, mask: Option<&GrayImage>) -> Self {
+        let pairs = || base.pixels().zip(edited.pixels());
+        let part = |mask: &GrayImage, white: bool| {
+            let marked = pairs()
+                .zip(mask.pixels())
+                .filter(|(_, m)| (m[0] >= 128) == white);
+            difference(marked.map(|(pair, _)| pair), base)
+        };
+        Self {
+            whole: difference(pairs(), base).expect("a picture has pixels"),
+            inside: mask.and_then(|mask| part(mask, true)),
+            outside: mask.and_then(|mask| part(mask, false)),
+        }
+    }
+
+    /// One line for people.
+    pub fn describe(&self) -> String {
+        match (&self.inside, &self.outside) {
+            (Some(inside), Some(outside)) => format!(
+                "changed by {} where the edit acts ({:.0} % of the picture), by {} elsewhere",
+                inside.describe(),
+                100.0 * inside.share,
+                outside.describe()
+            ),
+            _ => format!("changed by {}", self.whole.describe()),
+        }
+    }
+
+    /// What looks like a mistake, with the flag to try.
+    pub fn warning(&self) -> Option<&'static str> {
+        if self.whole.mean_abs < NOTHING {
+            return Some(
+                "nothing to see has changed: open the edit more, such as --cross-steps 0.4 \
+                 --self-steps 0.2, or give words another --weight",
+            );
+        }
+        // Words that are everywhere, such as a season's, may change everything.
+        let elsewhere = self.outside.filter(|outside| outside.share > 0.2)?;
+        elsewhere.psnr.is_some_and(|psnr| psnr < EVERYTHING).then_some(
+            "nearly everything has changed; if that is not wanted, keep more with --self-steps 0.8 \
+             or confine it with --blend auto",
+        )
+    }
+}
+
+impl Difference {
+    fn describe(&self) -> String {
+        match self.psnr {
+            Some(psnr) => format!("{:.1} of 255 (PSNR {psnr:.1} dB)", self.mean_abs),
+            None => "nothing".to_owned(),
+        }
+    }
+}
+
+/// `None` where there is nothing to compare.
+fn difference<'a>(
+    pairs: impl Iterator<Item = (&'a image::Rgb<u8>, &'a image::Rgb<u8>)>,
+    whole: &RgbImage,
+) -> Option<Difference> {
+    let (mut count, mut sum, mut squares) = (0u64, 0u64, 0u64);
+    for (a, b) in pairs.flat_map(|(a, b)| a.0.into_iter().zip(b.0)) {
+        let far = u64::from(a.abs_diff(b));
+        (count, sum, squares) = (count + 1, sum + far, squares + far * far);
+    }
+    let mean = |total: u64| total as f64 / count as f64;
+    (count > 0).then(|| Difference {
+        share: count as f64 / whole.as_raw().len() as f64,
+        mean_abs: mean(sum),
+        psnr: (squares > 0).then(|| 10.0 * (255.0 * 255.0 / mean(squares)).log10()),
+    })
+}

@@ -1,0 +1,123 @@
+//! Named settings: what the reference's demos used for kinds of edits.
+//! Owns the table; explicit settings win over a preset's, a preset's over the model's.
+
+use crate::edit::{EditKind, Window};
+
+/// Settings for a kind of edit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Preset {
+    Swap,
+    Style,
+    Season,
+    Attribute,
+    Local,
+    FreeShape,
+}
+
+/// What a preset sets.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct PresetSettings {
+    pub kind: Option<EditKind>,
+    pub cross_steps: f64,
+    /// The window of words that the source doesn't have, where it is another.
+    pub cross_steps_changed: Option<f64>,
+    pub self_steps: f64,
+    /// Blend in the words in which the prompts differ.
+    pub blend: bool,
+}
+
+impl Preset {
+    pub const ALL: [Self; 6] = [
+        Self::Swap,
+        Self::Style,
+        Self::Season,
+        Self::Attribute,
+        Self::Local,
+        Self::FreeShape,
+    ];
+
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Swap => "swap",
+            Self::Style => "style",
+            Self::Season => "season",
+            Self::Attribute => "attribute",
+            Self::Local => "local",
+            Self::FreeShape => "free-shape",
+        }
+    }
+
+    /// What it is for, on one line.
+    pub fn purpose(self) -> &'static str {
+        match self {
+            Self::Swap => "one thing for another in the same place: squirrel -> lion",
+            Self::Style => "the whole picture in another manner: -> a watercolor painting of ...",
+            Self::Season => "season, weather or time of day: -> ... in winter",
+            Self::Attribute => "a word turned up or down; add --weight smiling=5",
+            Self::Local => "a change that stays inside its object: soup -> pea soup with croutons",
+            Self::FreeShape => "a thing that needs another shape: squirrel -> lion, rest kept",
+        }
+    }
+
+    /// The reference's notebooks: cross- and self-attention windows, kind of edit, local blend.
+    pub fn settings(self) -> PresetSettings {
+        let plain = PresetSettings {
+            kind: None,
+            cross_steps: 0.8,
+            cross_steps_changed: None,
+            self_steps: 0.4,
+            blend: false,
+        };
+        match self {
+            Self::Swap | Self::Attribute => plain,
+            Self::Style => PresetSettings {
+                kind: Some(EditKind::Refine),
+                cross_steps: 0.5,
+                self_steps: 0.2,
+                ..plain
+            },
+            Self::Season => PresetSettings {
+                kind: Some(EditKind::Refine),
+                ..plain
+            },
+            Self::Local => PresetSettings {
+                blend: true,
+                ..plain
+            },
+            Self::FreeShape => PresetSettings {
+                cross_steps: 1.0,
+                cross_steps_changed: Some(0.4),
+                blend: true,
+                ..plain
+            },
+        }
+    }
+
+    /// The settings as flags.
+    pub fn flags(self) -> String {
+        let set = self.settings();
+        let mut flags = vec![];
+        if let Some(kind) = set.kind {
+            flags.push(format!("--edit {}", kind.name()));
+        }
+        flags.push(format!("--cross-steps {}", set.cross_steps));
+        if let Some(window) = set.cross_steps_changed {
+            flags.push(format!("--cross-steps NEW-WORD={window}"));
+        }
+        flags.push(format!("--self-steps {}", set.self_steps));
+        if set.blend {
+            flags.push("--blend auto".to_owned());
+        }
+        flags.join(" ")
+    }
+}
+
+impl PresetSettings {
+    pub fn cross(&self) -> Window {
+        Window::until(self.cross_steps)
+    }
+
+    pub fn self_window(&self) -> Window {
+        Window::until(self.self_steps)
+    }
+}

@@ -1,0 +1,295 @@
+//! The laws, extended to what acts beside attention: local blend, masks, chains, strength, copied
+//! latents, windows that fade, negative prompts of their own. On the lab model of `laws.rs`.
+
+use std::path::PathBuf;
+
+use image::{GrayImage, Luma};
+use prompt_to_prompt::edit::{EditKind, Window};
+use prompt_to_prompt::job::{BlendSpec, BlendWords, EditSpec, Job, Prepared, SchedulerName};
+
+use crate::common::relative;
+use crate::laws::{Lab, REFINED, SRC, SWAP, edit, everywhere, literal_run, moves, weighted};
+
+/// An edit that is confined.
+fn blended(spec: EditSpec, blend: BlendSpec) -> EditSpec {
+    EditSpec {
+        blend: BlendSpec {
+            from: Some(0.0),
+            ..blend
+        },
+        ..spec
+    }
+}
+
+fn words(base: &str, edited: &str) -> BlendSpec {
+    BlendSpec {
+        words: vec![BlendWords::Pair(vec![base.into()], vec![edited.into()])],
+        ..BlendSpec::default()
+    }
+}
+
+/// A mask file whose left part, up to `share` of its width, is white.
+fn mask_file(folder: &tempfile::TempDir, share: f32) -> PathBuf {
+    let (w, h) = (64, 48);
+    let white = |x: u32| (x as f32) < share * w as f32;
+    let path = folder.path().join(format!("mask-{share}.png"));
+    let picture = GrayImage::from_fn(w, h, |x, _| Luma([if white(x) { 255 } else { 0 }]));
+    picture.save(&path).unwrap();
+    path
+}
+
+fn masked(spec: EditSpec, mask: PathBuf) -> EditSpec {
+    let mask = Some(mask);
+    blended(
+        spec,
+        BlendSpec {
+            mask,
+            ..BlendSpec::default()
+        },
+    )
+}
+
+#[test]
+fn a_mask_of_zeros_is_the_source_and_one_of_ones_changes_nothing() {
+    let (lab, folder) = (Lab::new(), tempfile::tempdir().unwrap());
+    let [black, half, white] = [0.0, 0.5, 1.0].map(|share| mask_file(&folder, share));
+    let specs = vec![
+        edit(SWAP),
+        masked(edit(SWAP), black),
+        masked(edit(SWAP), white),
+        masked(edit(SWAP), half),
+    ];
+    let rows = lab.run(&lab.job(specs));
+    moves(&rows[1], &rows[0]);
+    assert_eq!(rows[2], rows[0], "nothing may change");
+    assert_eq!(rows[3], rows[1], "everything may change");
+    // Between the two: the source to the right, to the bit, and something else to the left.
+    let (w, differs) = (16, |i: &usize| rows[4][*i] != rows[0][*i]);
+    let (left, right): (Vec<usize>, Vec<usize>) = (0..rows[0].len()).partition(|i| i % w < w / 2);
+    assert!(!right.iter().any(differs));
+    assert!(left.iter().filter(|i| differs(i)).count() > left.len() / 2);
+}
+
+#[test]
+fn outside_of_its_words_an_edit_is_its_source() {
+    let lab = Lab::new();
+    let blend = BlendSpec {
+        threshold: Some((0.6, 0.3)),
+        ..words("cat", "hippopotamus")
+    };
+    let job = lab.job(vec![edit(SWAP), blended(edit(SWAP), blend)]);
+    let outcome = lab.outcome(&job);
+    let mask = outcome.masks[1].as_ref().unwrap();
+    let inside = mask.pixels().filter(|p| p[0] == 255).count() as f64 / mask.len() as f64;
+    assert!((0.02..0.98).contains(&inside), "{inside} of the picture");
+    let rows = crate::laws::rows(&outcome.latents);
+    moves(&rows[2], &rows[0]);
+    for (i, (got, source)) in rows[2].iter().zip(&rows[0]).enumerate() {
+        let (x, y) = (i as u32 % 16, i as u32 / 16 % 12);
+        if mask.get_pixel(8 * x, 8 * y)[0] == 0 {
+            assert_eq!(got, source, "at {x}, {y}");
+        }
+    }
+    // The report says the same of the pictures.
+    let change = outcome.manifest.edits[1].change;
+    assert!(change.inside.unwrap().mean_abs > change.outside.unwrap().mean_abs);
+}
+
+#[test]
+fn strength_scales_the_whole_edit() {
+    let lab = Lab::new();
+    let strong = |strength| EditSpec {
+        strength: Some(strength),
+        ..edit(SWAP)
+    };
+    let specs = vec![
+        edit(SWAP),
+        strong(0.0),
+        strong(0.5),
+        strong(1.0),
+        strong(1.5),
+    ];
+    let rows = lab.run(&lab.job(specs));
+    moves(&rows[1], &rows[0]);
+    assert_eq!(rows[2], rows[0], "no strength is the source");
+    assert_eq!(rows[4], rows[1], "full strength is the edit");
+    let far = |row: usize| relative(&rows[row], &rows[0]);
+    assert!(0.05 < far(3) / far(1) && far(3) < far(1) && far(1) < far(5));
+}
+
+#[test]
+fn copied_latents_are_the_source() {
+    let lab = Lab::new();
+    let copied = |window: &str| EditSpec {
+        inject_latents: Some(window.parse().unwrap()),
+        ..edit(SWAP)
+    };
+    let specs = vec![edit(SWAP), copied("1"), copied("0"), copied("0.5")];
+    let rows = lab.run(&lab.job(specs));
+    moves(&rows[1], &rows[0]);
+    assert_eq!((&rows[2], &rows[3]), (&rows[0], &rows[1]));
+    let far = |row: usize| relative(&rows[row], &rows[0]);
+    assert!(0.0 < far(4) && far(4) < far(1));
+}
+
+/// Law 7 for all that is scheduled in new ways: an edit of an edit, windows that fade, factors apart.
+#[test]
+fn chains_fades_and_late_factors_equal_the_method_written_out() {
+    let lab = Lab::new();
+    let specs = vec![
+        EditSpec {
+            self_steps: Some("0.2~0.9".parse().unwrap()),
+            cross_steps: Some("0.3~1".parse().unwrap()),
+            ..weighted(edit(SWAP), "hippopotamus", 1.5)
+        },
+        EditSpec {
+            of: Some(0),
+            weight_steps: Some("0.5..1".parse().unwrap()),
+            ..weighted(edit("a photo of a hippopotamus on a red chair"), "red", 2.0)
+        },
+        EditSpec {
+            of: Some(1),
+            self_steps: Some("0.5..0.6~1".parse().unwrap()),
+            ..edit("a sketch of a hippopotamus on a red chair")
+        },
+    ];
+    let job = lab.job(specs);
+    let prepared = Prepared::new(&job, &lab.folder).unwrap();
+    let got = lab.run(&job);
+    let (expected, _) = literal_run(&lab, &job, &prepared);
+    assert_eq!((got.len(), expected.len()), (4, 4));
+    for row in 0..4 {
+        let far = relative(&got[row], &expected[row]);
+        assert!(far < 1e-5, "row {row}: {far:e}");
+        if row > 0 {
+            moves(&got[row], &got[row - 1]);
+        }
+    }
+}
+
+/// An edit that changes nothing in between changes nothing at the end; strength and blend of a chain
+/// are measured from the edit before.
+#[test]
+fn an_edit_of_an_edit_starts_where_that_one_ends() {
+    let lab = Lab::new();
+    let then = |spec: EditSpec| EditSpec {
+        of: Some(0),
+        ..spec
+    };
+    let rows = lab.run(&lab.job(vec![
+        everywhere(edit(SRC)),
+        edit(REFINED),
+        then(edit(REFINED)),
+    ]));
+    assert_eq!(rows[1], rows[0]);
+    moves(&rows[2], &rows[0]);
+    assert_eq!(rows[3], rows[2]);
+    let none = then(EditSpec {
+        strength: Some(0.0),
+        ..edit("a photo of a hippopotamus on a red chair")
+    });
+    let rows = lab.run(&lab.job(vec![edit(SWAP), none]));
+    moves(&rows[1], &rows[0]);
+    assert_eq!(
+        rows[2], rows[1],
+        "no strength is the edit before, not the source"
+    );
+}
+
+/// A factor that an edit has from the edit before is not applied again.
+#[test]
+fn a_factor_acts_once_along_a_chain() {
+    let lab = Lab::new();
+    let chain = |factor: f32| {
+        let first = weighted(everywhere(edit(SWAP)), "chair", 3.0);
+        let then = EditSpec {
+            of: Some(0),
+            ..weighted(everywhere(edit(SWAP)), "chair", factor)
+        };
+        lab.run(&lab.job(vec![first, then]))
+    };
+    let (same, more) = (chain(3.0), chain(2.0));
+    assert_eq!(same[2], same[1]);
+    moves(&more[2], &more[1]);
+}
+
+/// Law 5 with everything at once.
+#[test]
+fn confined_and_chained_edits_together_equal_each_alone() {
+    let lab = Lab::new();
+    let negative = |spec: EditSpec, prompt: &str| EditSpec {
+        negative_prompt: Some(prompt.to_owned()),
+        ..spec
+    };
+    let keep = BlendSpec {
+        keep: vec!["chair".into()],
+        threshold: Some((0.1, 0.9)),
+        soft: true,
+        ..words("cat", "cat")
+    };
+    let specs = [
+        blended(
+            edit(SWAP),
+            BlendSpec {
+                threshold: Some((0.1, 0.3)),
+                ..words("cat", "hippopotamus")
+            },
+        ),
+        negative(edit(SWAP), "a dog"),
+        blended(edit(REFINED), keep),
+        EditSpec {
+            strength: Some(1.3),
+            inject_latents: Some(Window::until(0.25)),
+            ..edit(SWAP)
+        },
+    ];
+    for scheduler in [
+        SchedulerName::Ddim,
+        SchedulerName::Pndm,
+        SchedulerName::EulerA,
+    ] {
+        let job = |edits| Job {
+            scheduler,
+            ..lab.job(edits)
+        };
+        let together = lab.run(&job(specs.to_vec()));
+        for (i, spec) in specs.iter().enumerate() {
+            moves(&together[i + 1], &together[0]);
+            let alone = lab.run(&job(vec![spec.clone()]));
+            assert_eq!(alone[1], together[i + 1], "{scheduler}, edit {i}");
+            assert_eq!(alone[0], together[0], "{scheduler}: law 1");
+        }
+    }
+}
+
+#[test]
+fn negative_prompts_may_differ() {
+    let lab = Lab::new();
+    let own = EditSpec {
+        negative_prompt: Some("a red chair".to_owned()),
+        ..edit(SWAP)
+    };
+    let job = lab.job(vec![edit(SWAP), own]);
+    let rows = lab.run(&job);
+    moves(&rows[2], &rows[1]);
+    let everyone = Job {
+        negative_prompt: "a red chair".to_owned(),
+        ..lab.job(vec![edit(SWAP)])
+    };
+    // Its source has another negative prompt: the edit does not equal the second row, the source differs.
+    moves(&lab.run(&everyone)[0], &rows[0]);
+}
+
+#[test]
+fn a_mixed_edit_swaps_and_adds() {
+    let lab = Lab::new();
+    let both = "a photo of a dog on a red chair";
+    let kinds = [EditKind::Mixed, EditKind::Refine];
+    let specs = kinds.map(|kind| EditSpec {
+        kind: Some(kind),
+        ..edit(both)
+    });
+    let rows = lab.run(&lab.job([specs.to_vec(), vec![edit(both)]].concat()));
+    moves(&rows[1], &rows[2]);
+    assert_eq!(rows[3], rows[1], "mixed is what auto chooses here");
+}

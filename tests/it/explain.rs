@@ -1,0 +1,254 @@
+//! What `p2p explain` says, as snapshots in `fixtures/explain`: read them when they change.
+//! `UPDATE_SNAPSHOTS=1 cargo test explain` writes them anew.
+
+use prompt_to_prompt::edit::{EditKind, Rules};
+use prompt_to_prompt::job::{
+    BlendSpec, BlendWords, EditSpec, Explanation, Job, Prepared, Preset, SchedulerName,
+};
+use serde_json::Value;
+
+use crate::common::fixture;
+use crate::parity::mini_sd;
+
+fn edit(dst: &str) -> EditSpec {
+    EditSpec {
+        dst: Some(dst.to_owned()),
+        ..EditSpec::default()
+    }
+}
+
+fn job(src: &str, edits: Vec<EditSpec>) -> Job {
+    Job {
+        src: src.to_owned(),
+        edits,
+        negative_prompt: String::new(),
+        seed: 1,
+        steps: None,
+        guidance: None,
+        width: None,
+        height: None,
+        scheduler: SchedulerName::Ddim,
+        self_res: None,
+        rules: Rules::Ours,
+        control: true,
+        baseline: false,
+    }
+}
+
+/// Warnings and plan, or the refusal, as the command prints them.
+fn said(job: &Job) -> String {
+    let folder = mini_sd();
+    match Prepared::new(job, &folder) {
+        Ok(prepared) => {
+            let warnings = prepared.warnings.iter().map(|w| format!("warning: {w}\n"));
+            warnings.collect::<String>() + &Explanation::new(job, &prepared, &folder).to_string()
+        }
+        Err(error) => {
+            let (cause, cure) = error.parts();
+            format!("error: {cause}\n  {}\n", cure.unwrap())
+        }
+    }
+}
+
+fn snapshot(name: &str, job: Job) {
+    let path = fixture(&format!("explain/{name}.txt"));
+    let said = said(&job);
+    if std::env::var_os("UPDATE_SNAPSHOTS").is_some() {
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(&path, &said).unwrap();
+    }
+    let expected = std::fs::read_to_string(&path).unwrap_or_default();
+    assert_eq!(
+        said, expected,
+        "{name}: UPDATE_SNAPSHOTS=1 writes it anew, if it reads well"
+    );
+}
+
+#[test]
+fn swaps() {
+    snapshot(
+        "swap",
+        job("a big red bicycle", vec![edit("a big red car")]),
+    );
+    snapshot(
+        "fewer-tokens",
+        job("a lasagne on a plate", vec![edit("a burger on a plate")]),
+    );
+    snapshot(
+        "more-tokens",
+        job("a cat on a chair", vec![edit("a hippopotamus on a chair")]),
+    );
+    snapshot(
+        "punctuation",
+        job(
+            "a burger, fries and a cola",
+            vec![edit("a lasagne, fries and a cola")],
+        ),
+    );
+    snapshot(
+        "case",
+        job(
+            "A Cat riding a Bicycle",
+            vec![edit("a dog riding a bicycle")],
+        ),
+    );
+    snapshot(
+        "unicode",
+        job("ein Café in München", vec![edit("ein Schloß in München")]),
+    );
+    snapshot(
+        "emoji",
+        job("a 🐱 on the beach", vec![edit("a 🐶 on the beach")]),
+    );
+}
+
+#[test]
+fn insertions_and_deletions() {
+    snapshot(
+        "insert-front",
+        job("a castle", vec![edit("a pencil sketch of a castle")]),
+    );
+    snapshot(
+        "insert-middle",
+        job("a cat on a mat", vec![edit("a fluffy cat on a red mat")]),
+    );
+    snapshot(
+        "insert-end",
+        job("a castle", vec![edit("a castle in winter")]),
+    );
+    snapshot(
+        "delete",
+        job("a big red cat on a mat", vec![edit("a cat on a mat")]),
+    );
+    let both = "a lion riding a bicycle on the sunny beach";
+    snapshot(
+        "swap-and-insert",
+        job("a cat riding a bicycle on the beach", vec![edit(both)]),
+    );
+}
+
+#[test]
+fn weights() {
+    let weighted = |dst: Option<&str>, word: &str, factor| EditSpec {
+        dst: dst.map(str::to_owned),
+        weights: vec![(word.to_owned(), factor)],
+        ..EditSpec::default()
+    };
+    snapshot(
+        "reweight",
+        job("a fluffy dog", vec![weighted(None, "fluffy", -3.0)]),
+    );
+    let second = weighted(Some("a cat and a dog"), "a#2", 2.0);
+    snapshot("repeated-words", job("a cat and a cat", vec![second]));
+    let apart = EditSpec {
+        weight_steps: Some("0.5..1".parse().unwrap()),
+        ..weighted(Some("soup with croutons"), "croutons", 3.0)
+    };
+    snapshot("weight-steps", job("soup", vec![apart]));
+}
+
+#[test]
+fn nothing_to_do_and_too_much() {
+    snapshot(
+        "identical",
+        job("a cat on a mat", vec![edit("a cat on a mat")]),
+    );
+    snapshot("too-long", job("a cat", vec![edit(&"very ".repeat(80))]));
+    let shut = EditSpec {
+        cross_steps: Some("0.301..0.309".parse().unwrap()),
+        self_steps: Some("0".parse().unwrap()),
+        ..edit("a dog on a mat")
+    };
+    snapshot("no-step", job("a cat on a mat", vec![shut]));
+}
+
+#[test]
+fn windows() {
+    let spec = EditSpec {
+        cross_steps: Some("0.2~0.4..0.6~0.8".parse().unwrap()),
+        cross_steps_of: vec![("car".to_owned(), "steps:0..12".parse().unwrap())],
+        self_steps: Some("0.1..0.3".parse().unwrap()),
+        inject_latents: Some("0.1".parse().unwrap()),
+        strength: Some(0.5),
+        ..edit("a big red car")
+    };
+    let job = Job {
+        scheduler: SchedulerName::Pndm,
+        guidance: Some(1.0),
+        ..job("a big red bicycle", vec![spec])
+    };
+    snapshot("windows", job);
+}
+
+#[test]
+fn blends() {
+    let spec = EditSpec {
+        blend: BlendSpec {
+            words: vec![BlendWords::Pair(
+                vec!["squirrel".into()],
+                vec!["lion".into()],
+            )],
+            keep: vec!["burger".into()],
+            threshold: Some((0.3, 0.5)),
+            soft: true,
+            ..BlendSpec::default()
+        },
+        ..edit("a lion eating a burger")
+    };
+    snapshot("blend", job("a squirrel eating a burger", vec![spec]));
+    let preset = |preset, dst: &str| EditSpec {
+        preset: Some(preset),
+        ..edit(dst)
+    };
+    let free = preset(Preset::FreeShape, "a lion eating a burger");
+    snapshot(
+        "preset-free-shape",
+        job("a squirrel eating a burger", vec![free]),
+    );
+    let style = preset(Preset::Style, "a watercolor painting of a squirrel");
+    snapshot("preset-style", job("a squirrel", vec![style]));
+}
+
+#[test]
+fn chains_and_several_edits() {
+    let then = EditSpec {
+        of: Some(0),
+        ..edit("a fluffy dog")
+    };
+    let mut job = job("a cat", vec![edit("a dog"), then, edit("a lion")]);
+    job.baseline = true;
+    snapshot("chain", job.clone());
+    job.baseline = false;
+    job.control = false;
+    snapshot("no-control", job);
+}
+
+#[test]
+fn the_reference_reads_otherwise() {
+    let job = Job {
+        rules: Rules::Reference,
+        ..job("a lasagne on a plate", vec![edit("a burger on a plate")])
+    };
+    snapshot("compat-reference", job);
+}
+
+#[test]
+fn the_plan_is_data_too() {
+    let job = job("a cat", vec![edit("a big dog")]);
+    let folder = mini_sd();
+    let prepared = Prepared::new(&job, &folder).unwrap();
+    let json = Explanation::new(&job, &prepared, &folder).to_json();
+    let plan: Value = serde_json::from_str(&json).unwrap();
+    assert_eq!(plan["schema"], "p2p.explain/v1");
+    let edit = &plan["edits"][0];
+    assert_eq!(edit["kind"], EditKind::Refine.name());
+    let big = &edit["tokens"][1];
+    assert_eq!(
+        (&big["text"], big["reads"].as_array().unwrap().len()),
+        (&Value::from("big"), 0)
+    );
+    assert_eq!(edit["self_attention"]["steps"], serde_json::json!([1, 20]));
+    // What explain says of the work is what the plan of each call adds up to.
+    assert_eq!(plan["work"]["conditional_rows"], 2);
+    assert!(plan["work"]["denoise_gflop"].as_f64().unwrap() > 100.0);
+}
