@@ -130,7 +130,11 @@ impl Window {
             sorted.sort_by(f64::total_cmp);
             let [a, b, c, d] = sorted;
             let (opens, closes) = (Edge { from: a, to: b }, Edge { from: c, to: d });
-            let right = Self { opens, closes, ..self };
+            let right = Self {
+                opens,
+                closes,
+                ..self
+            };
             return Err(Error::usage(
                 format!("window {self} is reversed"),
                 format!("write {right}"),

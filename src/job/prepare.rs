@@ -152,8 +152,17 @@ fn prompts(job: &Job, tokenizer: &Tokenizer) -> Result<Prompts> {
         edits: vec![],
         bases: vec![],
     };
-    for spec in &job.edits {
+    for (i, spec) in job.edits.iter().enumerate() {
         let base = spec.of.map_or(0, |edit| edit + 1);
+        if base > i {
+            return Err(Error::usage(
+                format!(
+                    "edit {} is an edit of edit {base}, which does not come before it",
+                    i + 1
+                ),
+                "put the edit it starts from first",
+            ));
+        }
         let tokens = match &spec.dst {
             Some(dst) => encode(tokenizer, "--dst", dst)?,
             None => prompts.row(base).clone(),
@@ -196,41 +205,47 @@ impl Setting<'_> {
         let region = words::region(self.job, i, self.prompts, &changed)?;
         let weights = self.weights(spec, base);
         let has = |word: &str| !rules.find(tokens, word).is_empty();
-        let mut edit =
-            PreparedEdit {
-                base: self.prompts.bases[i],
-                negative: match &spec.negative_prompt {
-                    Some(prompt) => self.model.tokenizer.encode(prompt)?,
-                    None => self.model.tokenizer.encode(&self.job.negative_prompt)?,
-                },
-                alignment: align(kind, base, tokens, rules)?,
-                reason,
-                factors: equalizer(&weights, tokens, rules),
-                weights: weights.into_iter().filter(|(word, _)| has(word)).collect(),
-                weight_steps: spec.weight_steps,
-                cross: CrossWindows {
-                    default: spec.cross_steps.or(preset.map(|p| p.cross())).unwrap_or(
-                        Window::until(recommended.cross_steps.unwrap_or(CROSS_STEPS)),
-                    ),
-                    changed: preset
-                    .and_then(|p| p.cross_steps_changed)
-                    .map(Window::until),
-                words: spec.cross_steps_of.clone(),
-                },
-                changed,
-                self_window: spec
-                    .self_steps
-                    .or(preset.map(|p: PresetSettings| p.self_window()))
-                    .unwrap_or(Window::until(recommended.self_steps.unwrap_or(SELF_STEPS))),
-                latents: spec.inject_latents,
-                strength: spec.strength.unwrap_or(1.0),
-                blend: region.blends.then(|| blend_from(spec)).transpose()?,
-                region: region.region,
-                mask_sha256: None,
-                tokens: tokens.clone(),
-            };
+        let mut edit = PreparedEdit {
+            base: self.prompts.bases[i],
+            negative: match &spec.negative_prompt {
+                Some(prompt) => self.model.tokenizer.encode(prompt)?,
+                None => self.model.tokenizer.encode(&self.job.negative_prompt)?,
+            },
+            alignment: align(kind, base, tokens, rules)?,
+            reason,
+            factors: equalizer(&weights, tokens, rules),
+            weights: weights.into_iter().filter(|(word, _)| has(word)).collect(),
+            weight_steps: spec.weight_steps,
+            cross: self.cross_windows(spec, preset),
+            changed,
+            self_window: spec
+                .self_steps
+                .or(preset.map(|p| p.self_window()))
+                .unwrap_or(Window::until(recommended.self_steps.unwrap_or(SELF_STEPS))),
+            latents: spec.inject_latents,
+            strength: spec.strength.unwrap_or(1.0),
+            blend: region.blends.then(|| blend_from(spec)).transpose()?,
+            region: region.region,
+            mask_sha256: None,
+            tokens: tokens.clone(),
+        };
         self.add_mask(spec, &mut edit, warnings)?;
         Ok(edit)
+    }
+
+    /// What is given wins over the preset, the preset over the model's recommendation.
+    fn cross_windows(&self, spec: &EditSpec, preset: Option<PresetSettings>) -> CrossWindows {
+        let recommended = self.model.recommended.cross_steps;
+        CrossWindows {
+            default: spec
+                .cross_steps
+                .or(preset.map(|p| p.cross()))
+                .unwrap_or(Window::until(recommended.unwrap_or(CROSS_STEPS))),
+            changed: preset
+                .and_then(|p| p.cross_steps_changed)
+                .map(Window::until),
+            words: spec.cross_steps_of.clone(),
+        }
     }
 
     /// An edit of an edit reads attention that is weighed already: a factor that both name acts once.

@@ -32,7 +32,11 @@ def arguments():
     command = commands.add_parser("export", help="write the model folder")
     command.add_argument("out", nargs="?", default=MODEL)
     commands.add_parser("judge", help="train the classifier that scores pictures")
-    for name, help_ in (("sweep", "find and store the defaults"), ("evaluate", "print the table")):
+    for name, help_ in (
+        ("sweep", "find and store the defaults"),
+        ("evaluate", "print the table"),
+        ("steps", "swaps by scheduler and number of steps"),
+    ):
         command = commands.add_parser(name, help=help_)
         command.add_argument("model", nargs="?", default=MODEL)
         command.add_argument("--binary", default=BINARY, help="p2p, built with --release")
@@ -80,6 +84,10 @@ def main():
             from sweep import sweep
 
             sweep(args.model, args.binary, judge, args.world, int(160 * args.share), int(48 * args.share))
+        case "steps":
+            from steps import steps
+
+            steps(args.model, args.binary, judge, args.world, int(48 * args.share))
         case "evaluate":
             from evaluate import table
 

@@ -255,7 +255,10 @@ fn notes(explanation: &EditExplanation, edit: &PreparedEdit, base: &Tokens) -> V
         notes.push("the prompts are the same and no word has a weight: nothing will change".into());
     }
     let identity = |diagonal: Vec<f32>| diagonal.iter().all(|x| *x == 1.0);
-    let open = explanation.tokens.iter().any(|token| token.when.steps.is_some());
+    let open = explanation
+        .tokens
+        .iter()
+        .any(|token| token.when.steps.is_some());
     let swaps = alignment.kind != EditKind::Refine && !same && open;
     if swaps && alignment.map.as_diagonal().is_some_and(identity) {
         notes.push(
@@ -269,9 +272,7 @@ fn notes(explanation: &EditExplanation, edit: &PreparedEdit, base: &Tokens) -> V
         .collect();
     if !own.is_empty() {
         let words = quoted(&phrases(&edit.tokens, &own));
-        notes.push(format!(
-            "{words}: new, so placed by its own attention"
-        ));
+        notes.push(format!("{words}: new, so placed by its own attention"));
     }
     let read = |i: usize| (0..edit.tokens.ids.len()).any(|j| alignment.map.get(i, j) != 0.0);
     let dropped: Vec<usize> = (1..base.eos()).filter(|&i| !read(i)).collect();
@@ -307,7 +308,8 @@ fn quoted(words: &[String]) -> String {
 /// From the finest to the coarsest.
 fn levels(work: &Work, prepared: &Prepared) -> Vec<Level> {
     let controller = &prepared.controller;
-    let open = |(_, edit): (usize, &RowEdit)| edit.self_window.calls(&controller.clock, Acts::SelfAttn);
+    let open =
+        |(_, edit): (usize, &RowEdit)| edit.self_window.calls(&controller.clock, Acts::SelfAttn);
     let injects = controller.edits().filter_map(open).next().is_some();
     let mut levels: Vec<Level> = vec![];
     for Site {

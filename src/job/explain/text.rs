@@ -56,7 +56,9 @@ impl Explanation {
                 "        without control: the same noise, nothing is injected"
             );
         }
-        let from = edit.of_edit.map_or(String::new(), |n| format!("of edit {n}; "));
+        let from = edit
+            .of_edit
+            .map_or(String::new(), |n| format!("of edit {n}; "));
         writeln!(f, "        {from}{}: {}\n", edit.kind, edit.because)?;
         write_tokens(f, &edit.tokens)?;
         writeln!(f)?;

@@ -376,22 +376,57 @@ fn models_that_are_broken() {
 
 #[test]
 fn blends_that_say_nothing() {
-    wrong("--blend zebra", "\"zebra\" is not a word of the prompts", "big, red, bicycle, car");
-    wrong("--blend bicycle:bicycle", "\"bicycle\" is not a word of the edited prompt", "car");
-    wrong("--blend car:car", "\"car\" is not a word of the source prompt", "bicycle");
-    wrong("--blend-keep tree", "\"tree\" is not a word of the prompts", "bicycle");
+    wrong(
+        "--blend zebra",
+        "\"zebra\" is not a word of the prompts",
+        "big, red, bicycle, car",
+    );
+    wrong(
+        "--blend bicycle:bicycle",
+        "\"bicycle\" is not a word of the edited prompt",
+        "car",
+    );
+    wrong(
+        "--blend car:car",
+        "\"car\" is not a word of the source prompt",
+        "bicycle",
+    );
+    wrong(
+        "--blend-keep tree",
+        "\"tree\" is not a word of the prompts",
+        "bicycle",
+    );
     for value in [":", ",", "a:b:c"] {
         wrong(&format!("--blend {value}"), "--blend", "bicycle:car");
     }
     for value in ["1", "-0.1", "x", "0.3,2"] {
-        wrong(&format!("--blend-threshold {value}"), "--blend-threshold", "0.3,0.5");
+        wrong(
+            &format!("--blend-threshold {value}"),
+            "--blend-threshold",
+            "0.3,0.5",
+        );
     }
-    wrong("--blend auto --blend-from 1.5", "--blend-from", "from 0 to 1");
+    wrong(
+        "--blend auto --blend-from 1.5",
+        "--blend-from",
+        "from 0 to 1",
+    );
     for flags in ["--blend-soft", "--blend-from 0.3", "--blend-threshold 0.3"] {
-        wrong(flags, "without --blend, --blend-keep or --mask does nothing", "--blend auto");
+        wrong(
+            flags,
+            "without --blend, --blend-keep or --mask does nothing",
+            "--blend auto",
+        );
     }
-    let same = ["edit", "--src", "a cat", "--dst", "a cat", "--blend", "auto"];
-    refused(&same, WRONG_USAGE, "edit 1 changes no word", "--blend bicycle");
+    let same = [
+        "edit", "--src", "a cat", "--dst", "a cat", "--blend", "auto",
+    ];
+    refused(
+        &same,
+        WRONG_USAGE,
+        "edit 1 changes no word",
+        "--blend bicycle",
+    );
 }
 
 #[test]
@@ -401,19 +436,39 @@ fn masks_that_are_none() {
     for file in ["nowhere.png", "text.png", "."] {
         let args = [&EDIT[..5], &["--mask", file]].concat();
         let cause = format!("cannot read the mask {file}");
-        refused_in(&place, &args, WRONG_USAGE, &cause, "white where the picture may change");
+        refused_in(
+            &place,
+            &args,
+            WRONG_USAGE,
+            &cause,
+            "white where the picture may change",
+        );
     }
 }
 
 #[test]
 fn strengths_and_chains_that_make_no_sense() {
     for value in ["x", "nan", "9", "0.5,x"] {
-        wrong(&format!("--strength {value}"), "--strength", "0 is the source, 1 the edit");
+        wrong(
+            &format!("--strength {value}"),
+            "--strength",
+            "0 is the source, 1 the edit",
+        );
     }
     let first = ["edit", "--src", "a cat", "--then", "a dog"];
-    refused(&first, WRONG_USAGE, "--then has no edit before it", "--dst \"a dog\" --then");
+    refused(
+        &first,
+        WRONG_USAGE,
+        "--then has no edit before it",
+        "--dst \"a dog\" --then",
+    );
     let both = [&EDIT[..5], &["--strength", "0.5,1", "--then", "a red car"]].concat();
-    refused(&both, WRONG_USAGE, "would not know of which", "give one --strength");
+    refused(
+        &both,
+        WRONG_USAGE,
+        "would not know of which",
+        "give one --strength",
+    );
     let preset = [&EDIT[..5], &["--preset", "sytle"]].concat();
     refused(&preset, WRONG_USAGE, "'sytle'", "style");
 }

@@ -199,7 +199,9 @@ fn again(manifest: &Value) -> Vec<String> {
     let blend = &edit["blend"];
     let words = |key: &str| blend[key].as_array().cloned().unwrap_or_default();
     words("words").iter().for_each(|w| flag("blend", text(w)));
-    words("keep").iter().for_each(|w| flag("blend-keep", text(w)));
+    words("keep")
+        .iter()
+        .for_each(|w| flag("blend-keep", text(w)));
     if !blend.is_null() {
         let both = format!("{},{}", blend["threshold"], blend["keep_threshold"]);
         flag("blend-threshold", both);
@@ -346,9 +348,20 @@ fn masks_are_saved_and_taken_back() {
     assert!(files.contains(&Value::from("mask-1.png")));
     assert_eq!(manifest["edits"][0]["blend"]["words"][0], "auto");
     // The run's own mask, given back, confines as the words did at the end.
-    let mask = ["--mask", "first/mask-1.png", "--blend-from", "0", "--seed", "1", "--save-mask"];
+    let mask = [
+        "--mask",
+        "first/mask-1.png",
+        "--blend-from",
+        "0",
+        "--seed",
+        "1",
+        "--save-mask",
+    ];
     place.edit(&[&mask[..], &["-o", "second"]].concat());
-    assert_eq!(place.bytes("first/mask-1.png"), place.bytes("second/mask-1.png"));
+    assert_eq!(
+        place.bytes("first/mask-1.png"),
+        place.bytes("second/mask-1.png")
+    );
     let manifest = json(&place.bytes("second/manifest.json"));
     let blend = &manifest["edits"][0]["blend"];
     assert_eq!(blend["mask_sha256"].as_str().unwrap().len(), 64);
@@ -360,10 +373,15 @@ fn masks_are_saved_and_taken_back() {
 #[test]
 fn every_edit_says_what_it_did() {
     let place = Place::new();
-    let said = |more: &[&str]| stderr(&place.edit(&[more, &["--seed", "1", "--force", "-o", "out"]].concat()));
+    let said = |more: &[&str]| {
+        stderr(&place.edit(&[more, &["--seed", "1", "--force", "-o", "out"]].concat()))
+    };
     assert!(said(&[]).contains("edit 1: changed by "));
     let nothing = said(&["--inject-latents", "1"]);
-    assert!(nothing.contains("warning: edit 1: nothing to see has changed"), "{nothing}");
+    assert!(
+        nothing.contains("warning: edit 1: nothing to see has changed"),
+        "{nothing}"
+    );
     assert!(nothing.contains("--self-steps"), "{nothing}");
     let asked = said(&["--strength", "0"]);
     assert!(!asked.contains("warning"), "{asked}");
@@ -373,17 +391,42 @@ fn every_edit_says_what_it_did() {
 #[test]
 fn edits_of_edits_and_morphs() {
     let place = Place::new();
-    let chain = ["--then", "a small red car", "--dst", "a big red house", "--then", "a big blue house"];
+    let chain = [
+        "--then",
+        "a small red car",
+        "--dst",
+        "a big red house",
+        "--then",
+        "a big blue house",
+    ];
     let said = stderr(&place.edit(&[&chain[..], &["-o", "chain", "--seed", "1"]].concat()));
     let manifest = json(&place.bytes("chain/manifest.json"));
-    let of: Vec<&Value> = manifest["edits"].as_array().unwrap().iter().map(|e| &e["of_edit"]).collect();
-    assert_eq!(of, [&Value::Null, &1.into(), &Value::Null, &3.into()], "{said}");
+    let of: Vec<&Value> = manifest["edits"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|e| &e["of_edit"])
+        .collect();
+    assert_eq!(
+        of,
+        [&Value::Null, &1.into(), &Value::Null, &3.into()],
+        "{said}"
+    );
     place.edit(&["--strength", "0,0.5,1", "-o", "morph", "--seed", "1"]);
-    assert_eq!(place.bytes("morph/edited-1.png"), place.bytes("morph/source.png"));
+    assert_eq!(
+        place.bytes("morph/edited-1.png"),
+        place.bytes("morph/source.png")
+    );
     let plain = place.edit(&["-o", "plain", "--seed", "1"]);
     assert!(plain.status.success());
-    assert_eq!(place.bytes("morph/edited-3.png"), place.bytes("plain/edited-1.png"));
-    assert_ne!(place.bytes("morph/edited-2.png"), place.bytes("plain/edited-1.png"));
+    assert_eq!(
+        place.bytes("morph/edited-3.png"),
+        place.bytes("plain/edited-1.png")
+    );
+    assert_ne!(
+        place.bytes("morph/edited-2.png"),
+        place.bytes("plain/edited-1.png")
+    );
 }
 
 #[test]
@@ -391,7 +434,11 @@ fn explain_draws_nothing() {
     let place = Place::new();
     let args = [&["explain"], &EDIT[1..]].concat();
     let output = place.succeed(&args);
-    assert!(stdout(&output).contains("car     bicycle"), "{}", stdout(&output));
+    assert!(
+        stdout(&output).contains("car     bicycle"),
+        "{}",
+        stdout(&output)
+    );
     let plan = json(&place.succeed(&[&args[..], &["--json"]].concat()).stdout);
     assert_eq!(plan["edits"][0]["kind"], "replace");
     assert!(place.listing().is_empty());
@@ -401,8 +448,18 @@ fn explain_draws_nothing() {
 fn presets_are_listed_and_used() {
     let place = Place::new();
     let listed = stdout(&place.succeed(&["presets"]));
-    for name in ["swap", "style", "season", "attribute", "local", "free-shape"] {
-        assert!(listed.contains(&format!("\n{name} ")) || listed.starts_with(name), "{listed}");
+    for name in [
+        "swap",
+        "style",
+        "season",
+        "attribute",
+        "local",
+        "free-shape",
+    ] {
+        assert!(
+            listed.contains(&format!("\n{name} ")) || listed.starts_with(name),
+            "{listed}"
+        );
         place.edit(&["--preset", name, "--seed", "1", "-o", name]);
         let manifest = json(&place.bytes(&format!("{name}/manifest.json")));
         assert_eq!(manifest["edits"][0]["preset"], name);
@@ -412,8 +469,20 @@ fn presets_are_listed_and_used() {
     let free = json(&place.bytes("free-shape/manifest.json"));
     assert_eq!(free["edits"][0]["cross_steps"]["changed"], "0..0.4");
     assert_eq!(free["edits"][0]["blend"]["words"][0], "auto");
-    place.edit(&["--preset", "style", "--cross-steps", "0.7", "--seed", "1", "-o", "own"]);
+    place.edit(&[
+        "--preset",
+        "style",
+        "--cross-steps",
+        "0.7",
+        "--seed",
+        "1",
+        "-o",
+        "own",
+    ]);
     let own = json(&place.bytes("own/manifest.json"));
-    assert_eq!(own["edits"][0]["cross_steps"]["default"], "0..0.7", "explicit flags win");
+    assert_eq!(
+        own["edits"][0]["cross_steps"]["default"], "0..0.7",
+        "explicit flags win"
+    );
     assert_eq!(own["edits"][0]["self_steps"], "0..0.2");
 }
