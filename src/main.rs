@@ -15,8 +15,8 @@ use prompt_to_prompt::report::console::{Console, Verbosity};
 fn main() -> ExitCode {
     let Cli { command } = Cli::parse();
     let console = Console::new(match &command {
-        Command::Edit(args) => args.verbosity(),
-        Command::Explain(_) | Command::Presets => Verbosity::Normal,
+        Command::Edit(args) | Command::Explain(args) => args.verbosity(),
+        Command::Presets => Verbosity::Normal,
     });
     match run(command, &console) {
         Ok(()) => ExitCode::SUCCESS,

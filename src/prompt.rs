@@ -27,10 +27,13 @@ impl Tokens {
         self.len - 1
     }
 
-    /// A token's text, with `<begin>`, `<end>` and `<pad>` for what the prompt doesn't hold.
+    /// A token's text, with `<begin>`, `<end>` and `<pad>` for what the prompt doesn't hold and
+    /// `<unknown>` for what the model can't read.
     pub fn label(&self, token: usize) -> String {
         match token {
             0 => "<begin>".to_owned(),
+            // What a small vocabulary lacks is read as the end of the text.
+            i if i < self.eos() && self.ids[i] == self.ids[self.eos()] => "<unknown>".to_owned(),
             i if i < self.eos() => self.pieces[i - 1].clone(),
             i if i == self.eos() => "<end>".to_owned(),
             _ => "<pad>".to_owned(),

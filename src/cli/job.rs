@@ -54,7 +54,7 @@ pub struct JobArgs {
     weight_steps: Option<Window>,
 
     /// Part of the run in which cross-attention is edited: 0.8, 0.1..0.8, fading out 0.6~0.8, in steps
-    /// steps:10..40, or for one word car=0.4; repeatable [default: the model's, else 0.8]
+    /// steps:10..40 (from 0, the end not included), or for one word car=0.4; repeatable [default: the model's, else 0.8]
     #[arg(
         help_heading = "Edit",
         long,
@@ -84,7 +84,8 @@ pub struct JobArgs {
     )]
     inject_latents: Option<Window>,
 
-    /// How much of the edit is done: 0 is the source, 1 the edit. Several, 0.25,0.5,1, draw a morph
+    /// How much of the edit is done: 0 is the source, 1 the edit, and most happens below 0.2. Several
+    /// draw a morph: 0.02,0.05,0.1,0.2,1
     #[arg(
         help_heading = "Edit",
         long,
@@ -119,7 +120,7 @@ pub struct JobArgs {
     )]
     blend_threshold: Option<ThresholdArg>,
 
-    /// Part of the run after which the rest is put back [default: 0.2]
+    /// Where in the run it begins: from then on the rest of the picture is put back [default: 0.2]
     #[arg(help_heading = "Blend", long, value_name = "FRACTION", allow_hyphen_values = true, value_parser = fraction)]
     blend_from: Option<f64>,
 
@@ -138,7 +139,7 @@ pub struct JobArgs {
 
     /// Seed of the noise, the same picture as in a Python notebook [default: random]
     #[arg(help_heading = "Picture", short, long, value_name = "N", allow_hyphen_values = true, value_parser = seed)]
-    seed: Option<u64>,
+    pub seed: Option<u64>,
 
     /// Denoising steps, 1 to 1000 [default: the model's, else 50]
     #[arg(help_heading = "Picture", long, value_name = "N", allow_hyphen_values = true, value_parser = whole::<1, 1000>)]
@@ -299,10 +300,38 @@ impl JobArgs {
                 "give one --strength, or leave --then out",
             ));
         }
+        self.check_idle()?;
+        self.check_repeats()
+    }
+
+    /// A flag that cannot do anything is a mistake, not a wish.
+    fn check_idle(&self) -> Result<(), Error> {
         if self.no_edit_control && self.edited.is_empty() {
             return Err(Error::usage(
                 "--no-edit-control without --dst would draw the source twice",
                 "add an edited prompt, --dst \"a big red car\", or leave --no-edit-control out",
+            ));
+        }
+        let needs_control = [
+            ("--blend", !self.blend.is_empty()),
+            ("--blend-keep", !self.blend_keep.is_empty()),
+            ("--mask", self.mask.is_some()),
+            ("--strength", !self.strength.is_empty()),
+            ("--inject-latents", self.inject_latents.is_some()),
+        ];
+        if let Some((flag, _)) = needs_control
+            .iter()
+            .find(|(_, given)| *given && self.no_edit_control)
+        {
+            return Err(Error::usage(
+                format!("{flag} does nothing beside --no-edit-control"),
+                "leave one of them out",
+            ));
+        }
+        if self.weight_steps.is_some() && self.weight.is_empty() {
+            return Err(Error::usage(
+                "--weight-steps without --weight does nothing",
+                "give a factor, such as --weight red=2",
             ));
         }
         if self.blend.is_empty() && self.blend_keep.is_empty() && self.mask.is_none() {
@@ -319,22 +348,28 @@ impl JobArgs {
                 ));
             }
         }
-        self.check_repeats()
+        Ok(())
     }
 
     /// Which of two would win is nothing to guess at.
     fn check_repeats(&self) -> Result<(), Error> {
-        let weights = self.weight.iter().map(|w| Some(w.0.as_str())).collect();
+        let weights = self
+            .weight
+            .iter()
+            .map(|w| Some(w.0.to_lowercase()))
+            .collect();
         let windows = self.cross_steps.iter().map(|arg| match arg {
             CrossArg::Default(_) => None,
-            CrossArg::Of(word, _) => Some(word.as_str()),
+            CrossArg::Of(word, _) => Some(word.to_lowercase()),
         });
-        let twice = |flag: &str, mut keys: Vec<Option<&str>>| {
+        let twice = |flag: &str, mut keys: Vec<Option<String>>| {
             keys.sort_unstable();
             let Some(pair) = keys.windows(2).find(|pair| pair[0] == pair[1]) else {
                 return Ok(());
             };
-            let what = pair[0].map_or("a default".to_owned(), |word| format!("\"{word}\""));
+            let what = pair[0]
+                .as_ref()
+                .map_or("a default".to_owned(), |word| format!("\"{word}\""));
             Err(Error::usage(
                 format!("{flag} gives {what} twice"),
                 "leave one of them out",

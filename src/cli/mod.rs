@@ -24,7 +24,13 @@ pub struct Cli {
 #[derive(Debug, Subcommand)]
 pub enum Command {
     Edit(Box<EditArgs>),
-    Explain(Box<ExplainArgs>),
+    /// Say what an edit would do, before anything is drawn
+    ///
+    /// Takes the flags of `p2p edit` and prints which token is placed by which, with what factor and in
+    /// which steps, what else is injected, the layers it touches and the work it is. --json prints the
+    /// plan as data. Reads no weights and writes nothing.
+    #[command(after_help = EXPLAIN_EXAMPLES)]
+    Explain(Box<EditArgs>),
     /// List the presets: settings for kinds of edits
     Presets,
 }
@@ -72,21 +78,6 @@ pub struct EditArgs {
     quiet: bool,
 }
 
-/// Say what an edit would do, before anything is drawn
-///
-/// Takes the flags of `p2p edit` and prints which token reads which, with what factor and in which
-/// steps, what else is injected, the layers it touches and the work it is. Reads no weights.
-#[derive(Debug, Args)]
-#[command(after_help = EXPLAIN_EXAMPLES)]
-pub struct ExplainArgs {
-    #[command(flatten)]
-    pub job: JobArgs,
-
-    /// Print the plan as JSON
-    #[arg(help_heading = "Output", long)]
-    pub json: bool,
-}
-
 const EDIT_EXAMPLES: &str = "\
 Examples:
   # swap a word
@@ -102,7 +93,7 @@ Examples:
   # several edits of one source, and an edit of an edit
   p2p edit --src \"a cat\" --dst \"a dog\" --dst \"a lion\" --then \"a fluffy lion\" --seed 3
   # a morph
-  p2p edit --src \"a cat\" --dst \"a dog\" --strength 0.25,0.5,0.75,1
+  p2p edit --src \"a cat\" --dst \"a dog\" --strength 0.02,0.05,0.1,0.2,1
 
 Exit codes: 0 done, 1 the run failed, 2 wrong usage, 130 interrupted.";
 

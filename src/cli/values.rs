@@ -137,9 +137,9 @@ pub fn fraction(text: &str) -> Result<f64, String> {
 
 pub fn strength(text: &str) -> Result<f64, String> {
     match text.parse::<f64>() {
-        Ok(x) if (-2.0..=4.0).contains(&x) => Ok(x),
+        Ok(x) if (0.0..=4.0).contains(&x) => Ok(x),
         _ => Err(
-            "use a number from -2 to 4: 0 is the source, 1 the edit, more exaggerates".to_owned(),
+            "use a number from 0 to 4: 0 is the source, 1 the edit, more exaggerates".to_owned(),
         ),
     }
 }

@@ -6,7 +6,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 use prompt_to_prompt::error::{Error, Result};
-use prompt_to_prompt::job::{EditSpec, Explanation, Job, Outcome, Picture, Prepared, run};
+use prompt_to_prompt::job::{
+    EditSpec, Explanation, Job, Outcome, Picture, Prepared, PreparedEdit, run,
+};
 use prompt_to_prompt::model::ModelFolder;
 use prompt_to_prompt::report::atomic::AtomicFile;
 use prompt_to_prompt::report::console::Console;
@@ -23,7 +25,10 @@ pub fn edit(args: &EditArgs, console: &Console) -> Result<()> {
     let folder = ModelFolder::open(&args.job.model)?;
     let prepared = Prepared::new(&job, &folder)?;
     // Where nothing can be written, that shows before the work is done.
-    let target = args.output.clone().unwrap_or_else(|| default_target(&job));
+    let target = args.output.clone().unwrap_or_else(|| match args.force {
+        true => default_target(&job),
+        false => unused(default_target(&job)),
+    });
     let output = OutputFolder::create(&target, args.force)?;
     let latents = args.save_latents.as_deref();
     let latents = latents.map(|file| Latents::at(file, &output)).transpose()?;
@@ -41,7 +46,7 @@ pub fn edit(args: &EditArgs, console: &Console) -> Result<()> {
     outcome.manifest.timings.load_s = load_s;
     // The pictures are decoded after the last step; an interrupt meanwhile counts too.
     go_on(&stop)?;
-    tell_changes(console, &outcome);
+    tell_changes(console, &prepared, &outcome);
     let paths = write_outputs(output, &mut outcome, latents, args.save_mask)?;
     if args.json {
         console.note(&format!("wrote {}", target.display()));
@@ -55,13 +60,23 @@ pub fn edit(args: &EditArgs, console: &Console) -> Result<()> {
     )
 }
 
-/// Whether anything happened: what nobody else's editor says.
-fn tell_changes(console: &Console, outcome: &Outcome) {
-    for (i, edit) in outcome.manifest.edits.iter().enumerate() {
-        console.note(&format!("edit {}: {}", i + 1, edit.change.describe()));
-        if let Some(warning) = edit.change.warning().filter(|_| edit.strength != 0.0) {
-            console.warn(&format!("edit {}: {warning}", i + 1));
+/// Whether anything happened.
+fn tell_changes(console: &Console, prepared: &Prepared, outcome: &Outcome) {
+    let edits = prepared.edits.iter().zip(&outcome.manifest.edits);
+    for (i, (edit, done)) in edits.enumerate() {
+        let name = name(i, edit);
+        console.note(&format!("{name}: {}", done.change.describe()));
+        if let Some(warning) = done.change.warning(edit) {
+            console.warn(&format!("{name}: {warning}"));
         }
+    }
+}
+
+/// `edit 2 (of edit 1)`
+fn name(i: usize, edit: &PreparedEdit) -> String {
+    match edit.base {
+        0 => format!("edit {}", i + 1),
+        base => format!("edit {} (of edit {base})", i + 1),
     }
 }
 
@@ -95,15 +110,31 @@ fn default_target(job: &Job) -> PathBuf {
             .collect::<Vec<_>>()
             .join(" "),
     };
-    let edits: Vec<String> = job.edits.iter().map(named).collect();
+    let mut edits: Vec<String> = job.edits.iter().map(named).collect();
+    // A morph names its prompt once.
+    edits.dedup();
     let edits: Vec<&str> = edits.iter().map(String::as_str).collect();
     Path::new("p2p-out").join(format!("{}-{}", slug(&job.src, &edits), job.seed))
+}
+
+/// The folder, or the first of its name with a number behind it: other settings of the same prompts
+/// and seed are what one tries next.
+fn unused(folder: PathBuf) -> PathBuf {
+    let numbered = |n: usize| {
+        folder.with_file_name(format!(
+            "{}-{n}",
+            folder.file_name().unwrap_or_default().display()
+        ))
+    };
+    let names = std::iter::once(folder.clone()).chain((2..).map(numbered));
+    let free = |folder: &PathBuf| std::fs::symlink_metadata(folder).is_err();
+    names.into_iter().find(free).unwrap_or(folder)
 }
 
 /// What will be done, before it costs anything.
 fn announce(console: &Console, job: &Job, prepared: &Prepared, folder: &ModelFolder) {
     if console.is_verbose() {
-        console.detail(&Explanation::new(job, prepared, folder).to_string());
+        console.detail(&Explanation::new(job, Some(job.seed), prepared, folder).to_string());
     } else {
         summarise(console, job, prepared, folder);
     }
@@ -128,7 +159,7 @@ fn summarise(console: &Console, job: &Job, prepared: &Prepared, folder: &ModelFo
     for (i, edit) in prepared.edits.iter().enumerate() {
         let (kind, reason) = (edit.alignment.kind.name(), &edit.reason);
         console.note(&match job.control {
-            true => format!("edit {}: {kind} ({reason})", i + 1),
+            true => format!("{}: {kind} ({reason})", name(i, edit)),
             false => format!("edit {}: without control", i + 1),
         });
     }

@@ -5,14 +5,15 @@ use prompt_to_prompt::job::{Explanation, Prepared};
 use prompt_to_prompt::model::ModelFolder;
 use prompt_to_prompt::report::console::Console;
 
-use super::{print, random_seed};
-use crate::cli::ExplainArgs;
+use super::print;
+use crate::cli::EditArgs;
 
-pub fn explain(args: &ExplainArgs, console: &Console) -> Result<()> {
-    let job = args.job.job(random_seed())?;
+pub fn explain(args: &EditArgs, console: &Console) -> Result<()> {
+    let job = args.job.job(0)?;
     let folder = ModelFolder::open(&args.job.model)?;
     let prepared = Prepared::new(&job, &folder)?;
-    let explanation = Explanation::new(&job, &prepared, &folder);
+    let seed = args.job.seed;
+    let explanation = Explanation::new(&job, seed, &prepared, &folder);
     if args.json {
         return print(&explanation.to_json());
     }

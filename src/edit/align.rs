@@ -51,22 +51,29 @@ impl EditKind {
         }
     }
 
-    /// Replace where the word counts agree, else mixed where words are swapped one for one, else
-    /// refine; with the reason, for people. The reference knows no mixed edits.
+    /// Replace where words are swapped one for one, mixed where some are and others were added or
+    /// removed, else refine; with the reason, for people. The reference goes by the word counts.
     pub fn choose(source: &Tokens, edited: &Tokens, rules: Rules) -> (Self, String) {
         let (s, e) = (source.words().len(), edited.words().len());
-        if s == e {
-            return (EditKind::Replace, format!("both prompts have {}", count(s)));
+        let spans = changed_spans(source, edited);
+        let swaps = spans.iter().filter(|span| span.swaps()).count();
+        match rules {
+            Rules::Ours if swaps == spans.len() => {}
+            Rules::Ours if swaps > 0 => {
+                let reason = "words are both swapped and added or removed";
+                return (EditKind::Mixed, reason.to_owned());
+            }
+            Rules::Reference if s == e => {}
+            _ if s == e => {
+                let reason = "as many words are added as removed, in other places";
+                return (EditKind::Refine, reason.to_owned());
+            }
+            _ => {
+                let reason = format!("the source has {}, the edit {e}", count(s));
+                return (EditKind::Refine, reason);
+            }
         }
-        let swapped = |span: &Span| span.swaps() && !span.edited.is_empty();
-        if rules == Rules::Ours && changed_spans(source, edited).iter().any(swapped) {
-            return (
-                EditKind::Mixed,
-                "words are both swapped and added or removed".to_owned(),
-            );
-        }
-        let reason = format!("the source has {}, the edit {e}", count(s));
-        (EditKind::Refine, reason)
+        (EditKind::Replace, format!("both prompts have {}", count(s)))
     }
 }
 

@@ -174,9 +174,14 @@ impl Region {
             };
             grid.normalised(rules).map(|v| self.inside(v, threshold))
         };
+        // The sign first: what a negative word's neighbours have is less, not more.
+        let upright = |grid: Grid| match rules {
+            Rules::Ours => grid.normalised(rules),
+            Rules::Reference => grid,
+        };
         let Thresholds { words, keep, .. } = self.thresholds;
         let mut mask = match self.has_words() {
-            true => union(&self.words, &|grid| cut(grid.dilated(), words))?,
+            true => union(&self.words, &|grid| cut(upright(grid).dilated(), words))?,
             false => Some(Grid::full(size, 1.0)),
         }
         .unwrap_or_else(|| Grid::full(size, 0.0));

@@ -47,10 +47,15 @@ impl MapEdit {
     /// Attention re-weighting (paper 3.2): each token's column times its factor. Rows then don't
     /// sum to one, and are not normalised: the factor is the point.
     pub fn reweight(self, factors: &[f32]) -> Self {
-        let own = self.own.iter().zip(factors).map(|(o, f)| o * f).collect();
+        self.reweight_apart(factors, factors)
+    }
+
+    /// The same with factors of their own for what is borrowed: what an edit of an edit borrows may be
+    /// weighed already.
+    pub fn reweight_apart(self, borrowed: &[f32], own: &[f32]) -> Self {
         Self {
-            borrow: self.borrow.scale_columns(factors),
-            own,
+            borrow: self.borrow.scale_columns(borrowed),
+            own: self.own.iter().zip(own).map(|(o, f)| o * f).collect(),
         }
     }
 

@@ -42,7 +42,7 @@ pub enum Acts {
     Cross,
     /// Injected self-attention.
     SelfAttn,
-    /// Latents, copied or blended after a step.
+    /// Latents that are copied after a step.
     Latents,
 }
 

@@ -4,6 +4,8 @@
 use image::{GrayImage, RgbImage};
 use serde::Serialize;
 
+use super::PreparedEdit;
+
 /// Below this mean difference nobody sees an edit.
 const NOTHING: f64 = 0.5;
 /// Below this PSNR two pictures have no more in common than their palette.
@@ -57,25 +59,55 @@ impl Change {
                 100.0 * inside.share,
                 outside.describe()
             ),
+            (Some(inside), None) => {
+                format!("changed by {} (100 % of the picture)", inside.describe())
+            }
             _ => format!("changed by {}", self.whole.describe()),
         }
     }
 
     /// What looks like a mistake, with the flag to try.
-    pub fn warning(&self) -> Option<&'static str> {
-        if self.whole.mean_abs < NOTHING {
-            return Some(
-                "nothing to see has changed: open the edit more, such as --cross-steps 0.4 \
-                 --self-steps 0.2, or give words another --weight",
-            );
+    pub fn warning(&self, edit: &PreparedEdit) -> Option<String> {
+        let acting = self.inside.unwrap_or(self.whole);
+        if acting.mean_abs.max(self.whole.mean_abs) < NOTHING {
+            return nothing(edit, self.inside.is_none() && self.outside.is_some());
         }
         // Words that are everywhere, such as a season's, may change everything.
+        if edit.blend.is_some() && self.outside.is_none() {
+            let cure = "raise --blend-threshold, or name fewer words";
+            return Some(format!(
+                "the blend covers the whole picture and confines nothing; {cure}"
+            ));
+        }
         let elsewhere = self.outside.filter(|outside| outside.share > 0.2)?;
-        elsewhere.psnr.is_some_and(|psnr| psnr < EVERYTHING).then_some(
+        let everything = elsewhere.psnr.is_some_and(|psnr| psnr < EVERYTHING);
+        everything.then(|| {
             "nearly everything has changed; if that is not wanted, keep more with --self-steps 0.8 \
-             or confine it with --blend auto",
-        )
+             or confine it with --blend auto"
+                .to_owned()
+        })
     }
+}
+
+/// Why there is nothing to see, and what to do about it.
+fn nothing(edit: &PreparedEdit, shut: bool) -> Option<String> {
+    let factors = edit.factors.iter().any(|f| *f != 1.0);
+    let cure = if edit.strength == 0.0 {
+        return None; // as asked
+    } else if edit.latents.is_some() {
+        "shorten --inject-latents: while it is open, the latents are the source's"
+    } else if shut && edit.region.mask.is_some() {
+        "the mask leaves nothing to change: white is what may change"
+    } else if shut && edit.blend.is_some() {
+        "the blend leaves nothing to change: lower --blend-threshold"
+    } else if edit.changed.0.is_empty() && edit.changed.1.is_empty() && !factors {
+        "the prompts say the same: change a word, or give one a --weight"
+    } else if factors {
+        "give the words stronger factors, such as --weight WORD=-2, or lower --self-steps"
+    } else {
+        "open the edit more: lower --cross-steps (for the new word alone: WORD=0.3) and --self-steps"
+    };
+    Some(format!("nothing to see has changed; {cure}"))
 }
 
 impl Difference {

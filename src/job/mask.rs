@@ -18,7 +18,7 @@ pub(super) struct Mask {
     pub warning: Option<String>,
 }
 
-/// Reads a mask. Each latent is the mean brightness of what it covers, cut in the middle unless
+/// Reads a mask. Each latent is the brightness around it, smoothly averaged, cut in the middle unless
 /// edges are to be soft; what is transparent counts as black.
 ///
 /// # Errors

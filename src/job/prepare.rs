@@ -58,6 +58,9 @@ pub struct PreparedEdit {
     pub weights: Vec<(String, f32)>,
     /// Per token, 1 where no weight names it.
     pub factors: Vec<f32>,
+    /// The same for attention that is borrowed: 1 where the edit before, in a chain, has weighed it
+    /// by the same factor already.
+    pub borrowed_factors: Vec<f32>,
     /// When the factors act; `None` is inside the cross-attention windows.
     pub weight_steps: Option<Window>,
     pub cross: CrossWindows,
@@ -99,6 +102,13 @@ impl Prepared {
         }
         if job.rules == Rules::Reference {
             words::first_equalizer_for_all(&mut edits);
+        }
+        for i in 0..edits.len() {
+            let before = edits[i]
+                .base
+                .checked_sub(1)
+                .map(|edit| &edits[edit].factors);
+            edits[i].borrowed_factors = weighed_once(&edits[i], before);
         }
         let steps = steps(job, model)?;
         let clock = Clock {
@@ -203,7 +213,6 @@ impl Setting<'_> {
         };
         let changed = changed_tokens(base, tokens);
         let region = words::region(self.job, i, self.prompts, &changed)?;
-        let weights = self.weights(spec, base);
         let has = |word: &str| !rules.find(tokens, word).is_empty();
         let mut edit = PreparedEdit {
             base: self.prompts.bases[i],
@@ -213,8 +222,14 @@ impl Setting<'_> {
             },
             alignment: align(kind, base, tokens, rules)?,
             reason,
-            factors: equalizer(&weights, tokens, rules),
-            weights: weights.into_iter().filter(|(word, _)| has(word)).collect(),
+            factors: equalizer(&spec.weights, tokens, rules),
+            weights: spec
+                .weights
+                .iter()
+                .filter(|(word, _)| has(word))
+                .cloned()
+                .collect(),
+            borrowed_factors: vec![],
             weight_steps: spec.weight_steps,
             cross: self.cross_windows(spec, preset),
             changed,
@@ -248,21 +263,6 @@ impl Setting<'_> {
         }
     }
 
-    /// An edit of an edit reads attention that is weighed already: a factor that both name acts once.
-    fn weights(&self, spec: &EditSpec, base: &Tokens) -> Vec<(String, f32)> {
-        let before = spec
-            .of
-            .map_or(&[][..], |edit| &self.job.edits[edit].weights);
-        let weighed = |weight: &&(String, f32)| {
-            before.contains(weight) && !self.job.rules.find(base, &weight.0).is_empty()
-        };
-        spec.weights
-            .iter()
-            .filter(|weight| !weighed(weight))
-            .cloned()
-            .collect()
-    }
-
     fn add_mask(
         &self,
         spec: &EditSpec,
@@ -289,6 +289,19 @@ impl Setting<'_> {
         edit.mask_sha256 = Some(mask.sha256);
         Ok(())
     }
+}
+
+/// A factor acts once along a chain, however often it is named.
+fn weighed_once(edit: &PreparedEdit, before: Option<&Vec<f32>>) -> Vec<f32> {
+    let factor = |(j, factor): (usize, &f32)| {
+        let read = edit.alignment.map.column(j);
+        let weighed = |before: &Vec<f32>| read.iter().all(|(i, _)| before[*i] == *factor);
+        match before.is_some_and(|before| !read.is_empty() && weighed(before)) {
+            true => 1.0,
+            false => *factor,
+        }
+    };
+    edit.factors.iter().enumerate().map(factor).collect()
 }
 
 fn blend_from(spec: &EditSpec) -> Result<Window> {

@@ -53,7 +53,7 @@ impl Preset {
             Self::Swap => "one thing for another in the same place: squirrel -> lion",
             Self::Style => "the whole picture in another manner: -> a watercolor painting of ...",
             Self::Season => "season, weather or time of day: -> ... in winter",
-            Self::Attribute => "a word turned up or down; add --weight smiling=5",
+            Self::Attribute => "a word turned up or down; add --weight fluffy=2",
             Self::Local => "a change that stays inside its object: soup -> pea soup with croutons",
             Self::FreeShape => "a thing that needs another shape: squirrel -> lion, rest kept",
         }

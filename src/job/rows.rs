@@ -4,7 +4,7 @@
 use super::{Job, PreparedEdit};
 use crate::edit::{Clock, Rules, reference};
 use crate::model::ModelFolder;
-use crate::sample::{Controller, RowEdit};
+use crate::sample::{Controller, LateFactors, RowEdit};
 
 pub(super) fn controller(
     job: &Job,
@@ -33,10 +33,17 @@ pub(super) fn controller(
 }
 
 fn row_edit(edit: &PreparedEdit, rules: Rules) -> RowEdit {
-    let factors = edit.factors.clone();
+    let (borrowed, own) = (edit.borrowed_factors.clone(), edit.factors.clone());
     let (map_edit, late_factors) = match edit.weight_steps {
-        None => (edit.alignment.edit().reweight(&factors), None),
-        Some(window) => (edit.alignment.edit(), Some((factors, window))),
+        None => (edit.alignment.edit().reweight_apart(&borrowed, &own), None),
+        Some(window) => (
+            edit.alignment.edit(),
+            Some(LateFactors {
+                borrowed,
+                own,
+                window,
+            }),
+        ),
     };
     let cross = edit.cross.per_token(&edit.tokens, &edit.changed.1, rules);
     RowEdit {

@@ -123,7 +123,13 @@ pub(super) fn region(
         to[side].dedup();
     };
     let acting = match changed {
-        (base, edited) if !base.is_empty() || !edited.is_empty() => [base.clone(), edited.clone()],
+        (base, edited) if !base.is_empty() || !edited.is_empty() => {
+            let telling = [telling(sides[0], base), telling(sides[1], edited)];
+            match telling.iter().all(|tokens| tokens.is_empty()) {
+                true => [base.clone(), edited.clone()],
+                false => telling,
+            }
+        }
         _ => {
             let weighted: Vec<String> = spec.weights.iter().map(|(word, _)| word.clone()).collect();
             let mut words = [vec![], vec![]];
@@ -131,6 +137,14 @@ pub(super) fn region(
             words
         }
     };
+    let stands = |side: usize, words: &[String]| {
+        words.is_empty() || words.iter().any(|w| !rules.find(sides[side], w).is_empty())
+    };
+    let counts = |words: &BlendWords| match words {
+        BlendWords::Pair(base, edited) => stands(0, base) && stands(1, edited),
+        _ => true,
+    };
+    let any_counts = spec.blend_words().iter().any(counts);
     for words in spec.blend_words() {
         match words {
             BlendWords::Changed if acting.iter().all(|tokens| tokens.is_empty()) => {
@@ -143,10 +157,9 @@ pub(super) fn region(
             BlendWords::Either(words) => {
                 (0..2).for_each(|side| add(&mut region.words, side, words))
             }
-            // A pair counts for the edits that have its second half.
-            BlendWords::Pair(_, edited)
-                if !edited.is_empty()
-                    && edited.iter().all(|w| rules.find(sides[1], w).is_empty()) => {}
+            // A pair counts for the edits that have both of its halves. The reference takes what it is
+            // given; with several edits, what is meant for them.
+            pair if !counts(pair) && (rules == Rules::Ours || any_counts) => {}
             BlendWords::Pair(base, edited) => {
                 add(&mut region.words, 0, base);
                 add(&mut region.words, 1, edited);
@@ -161,8 +174,29 @@ pub(super) fn region(
     Ok(Where { region, blends })
 }
 
+/// Words that are everywhere in a picture say nothing of where a change is.
+const EVERYWHERE: [&str; 14] = [
+    "a", "an", "the", "of", "in", "on", "at", "with", "and", "or", "by", "to", "is", "next",
+];
+
+fn telling(prompt: &Tokens, tokens: &[usize]) -> Vec<usize> {
+    let everywhere: Vec<usize> = EVERYWHERE
+        .iter()
+        .flat_map(|word| prompt.find(&WordRef::new(word)))
+        .collect();
+    tokens
+        .iter()
+        .copied()
+        .filter(|token| !everywhere.contains(token))
+        .collect()
+}
+
 /// A small model draws something for a word it never saw, and nobody would know why.
 pub(super) fn check_vocabulary(prompt: &Tokens, model: &ModelFolder, warnings: &mut Vec<String>) {
+    for i in (1..prompt.eos()).filter(|&i| prompt.ids[i] == prompt.ids[prompt.eos()]) {
+        let sign = &prompt.text[prompt.spans[i - 1].clone()];
+        push_once(warnings, format!("{} cannot read \"{sign}\"", model.id));
+    }
     let known: Vec<&str> = model.recommended.words.iter().map(|w| &**w).collect();
     let is_text = |w: &str| w.chars().any(char::is_alphabetic);
     for text in prompt.words().iter().map(|w| w.text.to_lowercase()) {

@@ -13,7 +13,7 @@ mod word_sums;
 
 pub use denoiser::{Conditioning, Denoiser, Eps};
 pub use lockstep::{Lockstep, StepPlan, Watcher};
-pub use plan::{Controller, EditPlan, RowEdit, Sum};
+pub use plan::{Controller, EditPlan, LateFactors, RowEdit, Sum};
 pub use recorder::Recorder;
 pub use sampler::{Finished, Sampler, lockstep};
 pub use scheduler::{Ddim, DpmPp2m, Euler, EulerA, Pndm, Scheduler, UniPc};

@@ -13,7 +13,7 @@ pub struct RowEdit {
     /// When each token of the edited prompt is edited.
     pub cross: Vec<Window>,
     /// Factors of the tokens that have a window apart from the edit's.
-    pub late_factors: Option<(Vec<f32>, Window)>,
+    pub late_factors: Option<LateFactors>,
     /// When the base's self-attention is injected.
     pub self_window: Window,
     /// When the latents are the base's.
@@ -48,13 +48,23 @@ impl RowEdit {
             .edit
             .clone()
             .gate(&windows::gate(&self.cross, call, clock));
-        let Some((factors, window)) = &self.late_factors else {
+        let Some(late) = &self.late_factors else {
             return gated;
         };
-        let open = window.gate(call, clock, Acts::Cross);
-        let factors: Vec<f32> = factors.iter().map(|f| 1.0 + open * (f - 1.0)).collect();
-        gated.reweight(&factors)
+        let open = late.window.gate(call, clock, Acts::Cross);
+        let now = |factors: &[f32]| -> Vec<f32> {
+            factors.iter().map(|f| 1.0 + open * (f - 1.0)).collect()
+        };
+        gated.reweight_apart(&now(&late.borrowed), &now(&late.own))
     }
+}
+
+/// Factors with a window of their own, per token: of borrowed attention and of the row's own.
+#[derive(Debug, Clone, PartialEq)]
+pub struct LateFactors {
+    pub borrowed: Vec<f32>,
+    pub own: Vec<f32>,
+    pub window: Window,
 }
 
 /// Knows every row's edit and says what to do at a step. Row 0 is the source.

@@ -246,4 +246,8 @@ fn auto_mixes_where_words_are_swapped_and_added() {
     assert_eq!(kind(both.0, both.1, Rules::Ours), EditKind::Mixed);
     assert_eq!(kind(both.0, both.1, Rules::Reference), EditKind::Refine);
     assert_eq!(kind("a cat", "a big dog", Rules::Ours), EditKind::Refine);
+    // As many words, but in other places: nothing is swapped.
+    let moved = ("a red cat on a beach", "a cat on a big beach");
+    assert_eq!(kind(moved.0, moved.1, Rules::Ours), EditKind::Refine);
+    assert_eq!(kind(moved.0, moved.1, Rules::Reference), EditKind::Replace);
 }

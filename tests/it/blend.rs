@@ -121,12 +121,22 @@ fn a_word_of_negative_weight_is_where_it_pushes() {
         },
         ..region(&[], &[1])
     };
-    // As a kept word, which is not dilated: dilation of what is negative grows its surroundings.
     let got = mask(&region, Rules::Ours, &negative, &negative);
     assert_eq!(shape(&got), ["####", "#.##", "####"]);
     // The reference divides by the largest value, the one nearest to zero: all is above.
     let got = mask(&region, Rules::Reference, &negative, &negative);
     assert_eq!(shape(&got), ["....", "....", "...."]);
+    // As a word to blend in it grows like any other: not its surroundings at its cost.
+    let wide = grid(&["11111", "11911", "11111", "11111"]);
+    let pushed = Grid::new(wide.size, wide.values.iter().map(|v| -v).collect());
+    let region = Region {
+        words: [vec![], vec![1]],
+        keep: Default::default(),
+        ..region
+    };
+    let got = mask(&region, Rules::Ours, &pushed, &pushed);
+    assert_eq!(shape(&got), [".###.", ".###.", ".###.", "....."]);
+    assert_eq!(got, mask(&region, Rules::Ours, &wide, &wide));
 }
 
 #[test]

@@ -213,6 +213,71 @@ fn a_factor_acts_once_along_a_chain() {
     moves(&more[2], &more[1]);
 }
 
+/// The same prompt once more is the edit before, whenever its factors act: what is borrowed is weighed
+/// already, the row's own attention is not.
+#[test]
+fn an_edit_into_the_same_prompt_changes_nothing_whatever_its_windows() {
+    let lab = Lab::new();
+    let spec = |of: Option<usize>| EditSpec {
+        of,
+        weight_steps: Some("0.5..1".parse().unwrap()),
+        cross_steps: Some(Window::until(0.5)),
+        self_steps: Some(Window::until(0.25)),
+        ..weighted(edit(SWAP), "chair", -1.0)
+    };
+    let rows = lab.run(&lab.job(vec![spec(None), spec(Some(0))]));
+    moves(&rows[1], &rows[0]);
+    let far = relative(&rows[2], &rows[1]);
+    assert!(far < 1e-5, "{far:e}");
+    let plain = EditSpec {
+        weights: vec![],
+        weight_steps: None,
+        ..spec(None)
+    };
+    moves(&lab.run(&lab.job(vec![plain]))[1], &rows[1]);
+}
+
+/// Strength 0, masks and copied latents are the same whatever solves the steps, and in chains.
+#[test]
+fn nothing_is_nothing_under_every_scheduler() {
+    let (lab, folder) = (Lab::new(), tempfile::tempdir().unwrap());
+    let [black, white] = [0.0, 1.0].map(|share| mask_file(&folder, share));
+    let none = EditSpec {
+        strength: Some(0.0),
+        ..edit(REFINED)
+    };
+    let then = |spec: EditSpec| EditSpec {
+        of: Some(0),
+        ..spec
+    };
+    let specs = vec![
+        edit(SWAP),
+        none.clone(),
+        masked(edit(SWAP), black.clone()),
+        masked(edit(SWAP), white),
+        then(none),
+        then(masked(edit(REFINED), black)),
+    ];
+    for scheduler in SchedulerName::ALL {
+        let job = Job {
+            scheduler,
+            ..lab.job(specs.clone())
+        };
+        let rows = lab.run(&job);
+        moves(&rows[1], &rows[0]);
+        assert_eq!(
+            (&rows[2], &rows[3], &rows[4]),
+            (&rows[0], &rows[0], &rows[1]),
+            "{scheduler}"
+        );
+        assert_eq!(
+            (&rows[5], &rows[6]),
+            (&rows[1], &rows[1]),
+            "{scheduler}, chained"
+        );
+    }
+}
+
 /// Law 5 with everything at once.
 #[test]
 fn confined_and_chained_edits_together_equal_each_alone() {

@@ -41,7 +41,8 @@ fn said(job: &Job) -> String {
     match Prepared::new(job, &folder) {
         Ok(prepared) => {
             let warnings = prepared.warnings.iter().map(|w| format!("warning: {w}\n"));
-            warnings.collect::<String>() + &Explanation::new(job, &prepared, &folder).to_string()
+            warnings.collect::<String>()
+                + &Explanation::new(job, Some(job.seed), &prepared, &folder).to_string()
         }
         Err(error) => {
             let (cause, cure) = error.parts();
@@ -119,6 +120,15 @@ fn insertions_and_deletions() {
     snapshot(
         "delete",
         job("a big red cat on a mat", vec![edit("a cat on a mat")]),
+    );
+    let moved = edit("a cat on a big beach");
+    snapshot(
+        "insert-and-delete",
+        job("a red cat on a beach", vec![moved]),
+    );
+    snapshot(
+        "a-comma-more",
+        job("a cat on a mat", vec![edit("a cat, on a mat")]),
     );
     let both = "a lion riding a bicycle on the sunny beach";
     snapshot(
@@ -221,6 +231,11 @@ fn chains_and_several_edits() {
     job.baseline = false;
     job.control = false;
     snapshot("no-control", job);
+    let morph = [0.0, 0.1, 1.0].map(|strength| EditSpec {
+        strength: Some(strength),
+        ..edit("a dog")
+    });
+    snapshot("morph", self::job("a cat", morph.to_vec()));
 }
 
 #[test]
@@ -237,9 +252,12 @@ fn the_plan_is_data_too() {
     let job = job("a cat", vec![edit("a big dog")]);
     let folder = mini_sd();
     let prepared = Prepared::new(&job, &folder).unwrap();
-    let json = Explanation::new(&job, &prepared, &folder).to_json();
+    let json = Explanation::new(&job, None, &prepared, &folder).to_json();
     let plan: Value = serde_json::from_str(&json).unwrap();
-    assert_eq!(plan["schema"], "p2p.explain/v1");
+    assert_eq!(
+        (&plan["schema"], &plan["seed"]),
+        (&"p2p.explain/v1".into(), &Value::Null)
+    );
     let edit = &plan["edits"][0];
     assert_eq!(edit["kind"], EditKind::Refine.name());
     let big = &edit["tokens"][1];

@@ -286,16 +286,18 @@ pub fn literal_run(lab: &Lab, job: &Job, prepared: &Prepared) -> (Vec<Vec<f32>>,
                 .edit
                 .clone()
                 .gate(&windows::gate(&row.cross, step, clock));
-            let late = row.late_factors.as_ref().map(|(factors, window)| {
-                let open = window.gate(step, clock, Acts::Cross);
-                factors
-                    .iter()
-                    .map(|f| open * f + 1.0 - open)
-                    .collect::<Vec<f32>>()
+            let late = row.late_factors.as_ref().map(|late| {
+                let open = late.window.gate(step, clock, Acts::Cross);
+                let now = |factors: &[f32]| -> Vec<f32> {
+                    factors.iter().map(|f| open * f + 1.0 - open).collect()
+                };
+                (now(&late.borrowed), now(&late.own))
             });
             LiteralEdit {
                 base: row.base,
-                edit: late.map_or(gated.clone(), |factors| gated.reweight(&factors)),
+                edit: late.map_or(gated.clone(), |(borrowed, own)| {
+                    gated.reweight_apart(&borrowed, &own)
+                }),
                 self_share: row.self_window.gate(step, clock, Acts::SelfAttn).into(),
             }
         };

@@ -9,7 +9,7 @@ use serde::Serialize;
 
 use super::{Job, Prepared, PreparedEdit};
 use crate::attention::{Kind, Site};
-use crate::edit::{Acts, Clock, EditKind, Region, Window};
+use crate::edit::{Acts, Clock, EditKind, Region, Rules, Window};
 use crate::model::{ModelFolder, SiteWork, Work};
 use crate::prompt::Tokens;
 use crate::sample::{EditPlan, RowEdit};
@@ -22,9 +22,14 @@ pub struct Explanation {
     pub width: usize,
     pub height: usize,
     pub steps: usize,
+    pub scheduler: &'static str,
     pub scheduler_calls: usize,
     pub guidance: f64,
-    pub seed: u64,
+    /// `None`: drawn when it runs.
+    pub seed: Option<u64>,
+    pub negative_prompt: String,
+    /// `reference` under `--compat reference`.
+    pub compat: Option<&'static str>,
     pub source: String,
     /// `false`: the edited prompts are drawn from the same noise and nothing is injected.
     pub edit_control: bool,
@@ -113,7 +118,8 @@ pub struct WorkEstimate {
 }
 
 impl Explanation {
-    pub fn new(job: &Job, prepared: &Prepared, model: &ModelFolder) -> Self {
+    /// `seed` as it was given, if it was.
+    pub fn new(job: &Job, seed: Option<u64>, prepared: &Prepared, model: &ModelFolder) -> Self {
         let work = model.work(prepared.latent_size);
         let edits = prepared.edits.iter();
         Self {
@@ -122,9 +128,12 @@ impl Explanation {
             width: prepared.width,
             height: prepared.height,
             steps: prepared.steps,
+            scheduler: job.scheduler.name(),
             scheduler_calls: prepared.controller.clock.calls,
             guidance: prepared.guidance,
-            seed: job.seed,
+            seed,
+            negative_prompt: job.negative_prompt.clone(),
+            compat: (job.rules == Rules::Reference).then_some("reference"),
             source: prepared.source.text.clone(),
             edit_control: job.control,
             edits: edits.map(|edit| explain(edit, prepared)).collect(),
@@ -250,7 +259,7 @@ fn phrases(prompt: &Tokens, tokens: &[usize]) -> Vec<String> {
 fn notes(explanation: &EditExplanation, edit: &PreparedEdit, base: &Tokens) -> Vec<String> {
     let mut notes = vec![];
     let alignment = &edit.alignment;
-    let same = base.ids == edit.tokens.ids;
+    let same = base.text == edit.tokens.text;
     if same && edit.factors.iter().all(|f| *f == 1.0) {
         notes.push("the prompts are the same and no word has a weight: nothing will change".into());
     }
@@ -310,6 +319,9 @@ fn levels(work: &Work, prepared: &Prepared) -> Vec<Level> {
     let controller = &prepared.controller;
     let open =
         |(_, edit): (usize, &RowEdit)| edit.self_window.calls(&controller.clock, Acts::SelfAttn);
+    let located = controller
+        .edits()
+        .any(|(_, edit)| edit.region.is_somewhere());
     let injects = controller.edits().filter_map(open).next().is_some();
     let mut levels: Vec<Level> = vec![];
     for Site {
@@ -327,7 +339,7 @@ fn levels(work: &Work, prepared: &Prepared) -> Vec<Level> {
                 cross_layers: 0,
                 self_layers: 0,
                 injects_self: injects && downscale >= controller.self_res,
-                locates: downscale == controller.layout,
+                locates: located && downscale == controller.layout,
             });
             levels.len() - 1
         });

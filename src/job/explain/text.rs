@@ -6,29 +6,19 @@ use super::{BlendPlan, EditExplanation, Explanation, Level, Read, TokenPlan, Whe
 
 impl fmt::Display for Explanation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self {
-            model,
-            width,
-            height,
-            steps,
-            guidance,
-            seed,
-            ..
-        } = self;
-        writeln!(
-            f,
-            "{model}, {width}x{height}, {steps} steps, guidance {guidance}, seed {seed}"
-        )?;
-        if self.scheduler_calls != self.steps {
-            writeln!(
-                f,
-                "the scheduler calls the model {} times",
-                self.scheduler_calls
-            )?;
-        }
-        writeln!(f, "\nsource  {}", self.source)?;
+        self.write_head(f)?;
         for (i, edit) in self.edits.iter().enumerate() {
-            self.write_edit(f, i + 1, edit)?;
+            match i.checked_sub(1).map(|before| &self.edits[before]) {
+                Some(before) if same_but_strength(before, edit) => {
+                    writeln!(
+                        f,
+                        "\nedit {}  as edit {i}, strength {}",
+                        i + 1,
+                        edit.strength
+                    )?;
+                }
+                _ => self.write_edit(f, i + 1, edit)?,
+            }
         }
         writeln!(f)?;
         self.levels
@@ -38,7 +28,43 @@ impl fmt::Display for Explanation {
     }
 }
 
+/// A morph repeats one edit.
+fn same_but_strength(a: &EditExplanation, b: &EditExplanation) -> bool {
+    let strength = b.strength;
+    *b == EditExplanation {
+        strength,
+        ..a.clone()
+    }
+}
+
 impl Explanation {
+    fn write_head(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        let (model, width, height) = (&self.model, self.width, self.height);
+        let seed = self
+            .seed
+            .map_or("drawn when it runs".to_owned(), |seed| seed.to_string());
+        let (scheduler, guidance) = (self.scheduler, self.guidance);
+        let steps = match self.steps {
+            1 => "1 step".to_owned(),
+            steps => format!("{steps} steps"),
+        };
+        let calls = match self.scheduler_calls {
+            calls if calls == self.steps => String::new(),
+            calls => format!(" ({calls} calls of the model)"),
+        };
+        writeln!(
+            f,
+            "{model}, {width}x{height}, {steps} of {scheduler}{calls}, guidance {guidance}, seed {seed}"
+        )?;
+        if !self.negative_prompt.is_empty() {
+            writeln!(f, "negative prompt: {}", self.negative_prompt)?;
+        }
+        if let Some(of) = self.compat {
+            writeln!(f, "with the quirks of the {of} implementation")?;
+        }
+        writeln!(f, "\nsource  {}", self.source)
+    }
+
     fn write_edit(
         &self,
         f: &mut fmt::Formatter,
@@ -61,7 +87,10 @@ impl Explanation {
             .map_or(String::new(), |n| format!("of edit {n}; "));
         writeln!(f, "        {from}{}: {}\n", edit.kind, edit.because)?;
         write_tokens(f, &edit.tokens)?;
-        writeln!(f)?;
+        writeln!(
+            f,
+            "  (in these steps a token attends where the one that places it does)\n"
+        )?;
         let calls = self.scheduler_calls;
         writeln!(
             f,
@@ -181,15 +210,23 @@ fn span(token: &TokenPlan) -> String {
         return "all".to_owned();
     }
     match token.when.steps {
-        Some([first, last]) => format!("{first}-{last}{}", fading(&token.when)),
+        Some(span) => format!("{}{}", range(span), fading(&token.when)),
         None => "none".to_owned(),
     }
 }
 
 fn steps(when: &When, calls: usize) -> String {
     match when.steps {
-        Some([first, last]) => format!("steps {first}-{last} of {calls}{}", fading(when)),
+        Some([first, last]) if first == last => format!("step {first} of {calls}"),
+        Some(span) => format!("steps {} of {calls}{}", range(span), fading(when)),
         None => "in no step".to_owned(),
+    }
+}
+
+fn range([first, last]: [usize; 2]) -> String {
+    match first == last {
+        true => first.to_string(),
+        false => format!("{first}-{last}"),
     }
 }
 
@@ -202,37 +239,39 @@ fn fading(when: &When) -> &'static str {
 }
 
 fn write_blend(f: &mut fmt::Formatter, blend: &BlendPlan, of: &str, calls: usize) -> fmt::Result {
-    let both = |words: &[Vec<String>; 2]| -> String {
+    // The words, and "draw" as they are one or several.
+    let both = |words: &[Vec<String>; 2]| -> (String, &str) {
         let mut all: Vec<String> = vec![];
         for word in words.iter().flatten().map(|w| format!("\"{w}\"")) {
             if !all.contains(&word) {
                 all.push(word);
             }
         }
-        all.join(", ")
+        let verb = if all.len() == 1 { "draws" } else { "draw" };
+        (all.join(", "), verb)
     };
-    let (words, keep) = (both(&blend.words), both(&blend.keep));
+    let ((words, draw), (keep, keep_draw)) = (both(&blend.words), both(&blend.keep));
     let mut inside = vec![];
     if !words.is_empty() {
         let threshold = blend.threshold;
         inside.push(format!(
-            "where {words} draw more than {threshold} of their peak attention"
+            "only where {words} {draw} more than {threshold} of their peak attention"
         ));
     }
     if !keep.is_empty() {
         inside.push(format!(
-            "not where {keep} draw more than {}",
+            "not where {keep} {keep_draw} more than {}",
             blend.keep_threshold
         ));
     }
     if blend.mask {
-        inside.push("inside the mask".to_owned());
+        inside.push("only inside the mask".to_owned());
     }
     let edges = if blend.soft { ", edges fade" } else { "" };
     let (inside, when) = (inside.join(", "), steps(&blend.when, calls));
     writeln!(
         f,
-        "  blend: only {inside}{edges}; elsewhere {of} is put back: {when}"
+        "  blend: {inside}{edges}; elsewhere {of} is put back: {when}"
     )
 }
 

@@ -448,7 +448,7 @@ fn masks_that_are_none() {
 
 #[test]
 fn strengths_and_chains_that_make_no_sense() {
-    for value in ["x", "nan", "9", "0.5,x"] {
+    for value in ["x", "nan", "9", "-0.5", "0.5,x"] {
         wrong(
             &format!("--strength {value}"),
             "--strength",
@@ -461,6 +461,29 @@ fn strengths_and_chains_that_make_no_sense() {
         WRONG_USAGE,
         "--then has no edit before it",
         "--dst \"a dog\" --then",
+    );
+    for flags in [
+        "--blend auto",
+        "--strength 0.5",
+        "--mask x.png",
+        "--inject-latents 0.2",
+    ] {
+        let idle = format!("{flags} --no-edit-control");
+        wrong(
+            &idle,
+            "does nothing beside --no-edit-control",
+            "leave one of them out",
+        );
+    }
+    wrong(
+        "--weight-steps 0.5",
+        "--weight-steps without --weight",
+        "--weight red=2",
+    );
+    wrong(
+        "--weight BIG=2 --weight big=3",
+        "--weight gives \"big\" twice",
+        "leave one",
     );
     let both = [&EDIT[..5], &["--strength", "0.5,1", "--then", "a red car"]].concat();
     refused(

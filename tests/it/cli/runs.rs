@@ -373,19 +373,96 @@ fn masks_are_saved_and_taken_back() {
 #[test]
 fn every_edit_says_what_it_did() {
     let place = Place::new();
-    let said = |more: &[&str]| {
-        stderr(&place.edit(&[more, &["--seed", "1", "--force", "-o", "out"]].concat()))
+    let black = image::GrayImage::new(64, 64);
+    black.save(place.path("black.png")).unwrap();
+    let said = |more: &str| {
+        let more: Vec<&str> = more.split_whitespace().collect();
+        stderr(&place.edit(&[&more[..], &["--seed", "1", "--force", "-o", "out"]].concat()))
     };
-    assert!(said(&[]).contains("edit 1: changed by "));
-    let nothing = said(&["--inject-latents", "1"]);
+    assert!(said("").contains("edit 1: changed by "));
+    // Nothing happened, and why.
+    for (flags, cure) in [
+        ("--inject-latents 1", "shorten --inject-latents"),
+        (
+            "--mask black.png --blend-from 0",
+            "white is what may change",
+        ),
+    ] {
+        let said = said(flags);
+        let warning = "warning: edit 1: nothing to see has changed; ";
+        assert!(said.contains(warning) && said.contains(cure), "{said}");
+    }
+    let same = "edit --src cat --dst cat --steps 2 --width 64 --height 64 --seed 1 -o same";
+    let same = stderr(&place.succeed(&same.split(' ').collect::<Vec<_>>()));
+    assert!(same.contains("the prompts say the same"), "{same}");
+    let wide = said("--blend auto --blend-threshold 0 --blend-from 0");
     assert!(
-        nothing.contains("warning: edit 1: nothing to see has changed"),
-        "{nothing}"
+        wide.contains("confines nothing; raise --blend-threshold"),
+        "{wide}"
     );
-    assert!(nothing.contains("--self-steps"), "{nothing}");
-    let asked = said(&["--strength", "0"]);
+    let asked = said("--strength 0");
     assert!(!asked.contains("warning"), "{asked}");
-    assert!(said(&["-v"]).contains("placed by"), "-v prints the plan");
+    assert!(said("-v").contains("placed by"), "-v prints the plan");
+}
+
+#[test]
+fn an_edit_of_an_edit_is_measured_against_it() {
+    let place = Place::new();
+    let said = stderr(&place.edit(&["--then", "a small red car", "--seed", "1", "-o", "out"]));
+    assert!(said.contains("edit 2 (of edit 1): changed by "), "{said}");
+}
+
+/// The default folder gives way: other settings of the same prompts are what one tries next.
+#[test]
+fn a_default_folder_is_never_in_the_way() {
+    let place = Place::new();
+    let folders = [
+        &["--seed", "1"][..],
+        &["--seed", "1", "--strength", "0.1,1"],
+    ]
+    .map(|flags| {
+        let paths = stdout(&place.edit(flags));
+        paths
+            .lines()
+            .next()
+            .unwrap()
+            .rsplit_once('/')
+            .unwrap()
+            .0
+            .to_owned()
+    });
+    let first = "p2p-out/a-big-red-bicycle--a-big-red-car-1";
+    assert_eq!(folders, [first.to_owned(), format!("{first}-2")]);
+}
+
+/// The promises, on the embedded model.
+#[test]
+fn blend_keeps_the_beach_and_the_bear() {
+    let place = Place::new();
+    let outside = |args: &[&str], out: &str| {
+        place.succeed(&[args, &["-q", "-o", out]].concat());
+        let manifest = json(&place.bytes(&format!("{out}/manifest.json")));
+        let change = manifest["edits"][0]["change"].clone();
+        change["outside"]["psnr"].as_f64().unwrap_or(f64::INFINITY)
+    };
+    let beach = ["edit", "--src", "a cat riding a bicycle on the beach"];
+    let dog = [
+        "--dst",
+        "a dog riding a bicycle on the beach",
+        "--seed",
+        "1",
+    ];
+    let beach = [&beach[..], &dog].concat();
+    let kept = outside(&[&beach[..], &["--blend", "cat:dog"]].concat(), "blend");
+    let free = outside(&beach, "free");
+    assert!(
+        kept > 35.0 && free < kept - 2.0,
+        "{kept:.1} dB with blend, {free:.1} without"
+    );
+    // The pink bear: only its bicycle changes.
+    let bear = "edit|--src|a pink bear riding a bicycle|--weight|pink=-1|--blend|bicycle|--blend-keep|bear|--seed|1";
+    let kept = outside(&bear.split('|').collect::<Vec<_>>(), "bear");
+    assert!(kept > 30.0, "{kept:.1} dB");
 }
 
 #[test]
