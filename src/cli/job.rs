@@ -29,9 +29,9 @@ pub struct JobArgs {
     preset: Option<PresetArg>,
 
     /// How attention is borrowed: replace where the word counts agree, refine where words were added
-    /// or removed, mixed where both; auto chooses
-    #[arg(help_heading = "Edit", long, value_enum, default_value_t = KindArg::Auto)]
-    edit: KindArg,
+    /// or removed, mixed where both [default: the preset's, else auto, which chooses]
+    #[arg(help_heading = "Edit", long, value_enum)]
+    edit: Option<KindArg>,
 
     /// Turn a word up or down: red=2, "teddy bear"=-1, cat#2=0 (second occurrence); repeatable.
     /// Without --dst it re-weights the source prompt. The paper uses -2 to 2
@@ -384,11 +384,12 @@ impl JobArgs {
         let mut spec = EditSpec {
             dst: None,
             kind: match self.edit {
-                KindArg::Auto => None,
-                KindArg::Replace => Some(EditKind::Replace),
-                KindArg::Refine => Some(EditKind::Refine),
-                KindArg::Mixed => Some(EditKind::Mixed),
+                None | Some(KindArg::Auto) => None,
+                Some(KindArg::Replace) => Some(EditKind::Replace),
+                Some(KindArg::Refine) => Some(EditKind::Refine),
+                Some(KindArg::Mixed) => Some(EditKind::Mixed),
             },
+            auto_kind: matches!(self.edit, Some(KindArg::Auto)),
             preset: self.preset.map(|preset| preset.0),
             weights: self.weight.iter().map(|w| (w.0.clone(), w.1)).collect(),
             weight_steps: self.weight_steps,

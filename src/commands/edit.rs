@@ -47,6 +47,9 @@ pub fn edit(args: &EditArgs, console: &Console) -> Result<()> {
     // The pictures are decoded after the last step; an interrupt meanwhile counts too.
     go_on(&stop)?;
     tell_changes(console, &prepared, &outcome);
+    if args.save_mask && outcome.masks.iter().all(Option::is_none) {
+        console.warn("there is no mask to save: nothing says where the edits act");
+    }
     let paths = write_outputs(output, &mut outcome, latents, args.save_mask)?;
     if args.json {
         console.note(&format!("wrote {}", target.display()));

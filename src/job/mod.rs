@@ -60,8 +60,10 @@ pub struct EditSpec {
     pub of: Option<usize>,
     /// What stands below unless it is given.
     pub preset: Option<Preset>,
-    /// `None` chooses by the prompts.
+    /// `None` is the preset's, else chosen by the prompts.
     pub kind: Option<EditKind>,
+    /// Chooses by the prompts whatever the preset says.
+    pub auto_kind: bool,
     /// Its own; `None` is the job's.
     pub negative_prompt: Option<String>,
     /// Word or phrase, and its factor.

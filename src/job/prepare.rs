@@ -206,7 +206,8 @@ impl Setting<'_> {
         let (rules, recommended) = (self.job.rules, &self.model.recommended);
         let (base, tokens) = (self.prompts.base(i), &self.prompts.edits[i]);
         let preset = spec.preset.map(|preset| preset.settings());
-        let (kind, reason) = match (spec.kind, preset.and_then(|p| p.kind)) {
+        let presets_kind = preset.and_then(|p| p.kind).filter(|_| !spec.auto_kind);
+        let (kind, reason) = match (spec.kind, presets_kind) {
             (Some(kind), _) => (kind, "as asked".to_owned()),
             (None, Some(kind)) => (kind, "the preset's".to_owned()),
             (None, None) => EditKind::choose(base, tokens, rules),
@@ -214,6 +215,13 @@ impl Setting<'_> {
         let changed = changed_tokens(base, tokens);
         let region = words::region(self.job, i, self.prompts, &changed)?;
         let has = |word: &str| !rules.find(tokens, word).is_empty();
+        if !region.blends && !spec.blend_words().is_empty() {
+            let about = format!(
+                "edit {}: no --blend is about its words, so it is not confined",
+                i + 1
+            );
+            words::push_once(warnings, about);
+        }
         let mut edit = PreparedEdit {
             base: self.prompts.bases[i],
             negative: match &spec.negative_prompt {

@@ -136,7 +136,7 @@ def blur(pictures, random):
     return (out + random.uniform(0, 0.08) * torch.randn_like(out)).clamp(-1, 1)
 
 
-def train(path, tier, count=24000, passes=8, batch=64):
+def train(path, tier, count=30000, passes=9, batch=64):
     device, random = model.device(), np.random.default_rng(0)
     torch.manual_seed(0)
     labels = Labels(World(tier))

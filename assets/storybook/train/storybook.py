@@ -17,10 +17,10 @@ def arguments():
     parser.add_argument("--work", default="storybook-work", help="folder of scenes, checkpoints and parts")
     commands = parser.add_subparsers(dest="command", required=True)
     command = commands.add_parser("render", help="draw captioned scenes")
-    command.add_argument("--scenes", type=int, default=44_000)
+    command.add_argument("--scenes", type=int, default=110_000)
     command = commands.add_parser("sheet", help="one picture of many scenes, to look at")
     command.add_argument("file")
-    for name, steps, batch in (("vae", 12_000, 16), ("unet", 12_000, 32)):
+    for name, steps, batch in (("vae", 12_000, 16), ("unet", 15_500, 32)):
         command = commands.add_parser(name, help=f"train the {name}; run again to go on")
         command.add_argument("--steps", type=int, default=steps)
         command.add_argument("--batch", type=int, default=batch)

@@ -562,4 +562,9 @@ fn presets_are_listed_and_used() {
         "explicit flags win"
     );
     assert_eq!(own["edits"][0]["self_steps"], "0..0.2");
+    place.edit(&[
+        "--preset", "style", "--edit", "auto", "--seed", "1", "-o", "auto",
+    ]);
+    let auto = json(&place.bytes("auto/manifest.json"));
+    assert_eq!(auto["edits"][0]["kind"], "replace", "so does auto");
 }
