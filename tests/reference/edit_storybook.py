@@ -17,7 +17,7 @@ from trajectories import Model
 
 STORYBOOK = pathlib.Path(__file__).parent.parent.parent / "assets" / "storybook"
 case = {"prompts": ["a big red bicycle", "a big red car"], "kind": "replace", "cross_replace_steps": 0.8,
-        "self_replace_steps": 0.4, "steps": 30, "guidance": 5.0, "seed": int(sys.argv[1])}
+        "self_replace_steps": 0.6, "steps": 30, "guidance": 5.0, "seed": int(sys.argv[1])}
 latents, _, _ = Model(torch.float32, 1.0, STORYBOOK).sample(case)
 vae = AutoencoderKL.from_pretrained(STORYBOOK, subfolder="vae", torch_dtype=torch.float32)
 pictures = (vae.decode(latents / vae.config.scaling_factor).sample / 2 + 0.5).clamp(0, 1)
