@@ -26,7 +26,7 @@
 //! | 1 | [`kernels`] | fast CPU operations, each beside its plain candle form |
 //! | 2 | [`attention`] | the seam: `Site`, `Term`, `SitePlan`, `AttentionHook`, `attend` |
 //! | 3 | [`model`] | UNet, VAE, text encoder, tokenizer; diffusers folders; the embedded model |
-//! | 4 | [`edit`] | what an edit is: `MapEdit`, alignment, windows. Uses floor 0 only |
+//! | 4 | [`edit`] | what an edit is: `MapEdit`, alignment, windows, blend. Uses floor 0 only |
 //! | 5 | [`sample`] | noise, schedulers, the controller, recorder and word sums, the lockstep loop |
 //! | 6 | [`job`], [`report`], the binary | what a user asks for, and what a run leaves behind |
 //!
@@ -40,6 +40,8 @@
 //! | change where in the picture it may act | [`edit::blend`] |
 //! | see what happens at a step | [`sample::Controller::plan`] |
 //! | watch or rewrite attention | [`attention::AttentionHook`], `examples/custom_hook.rs` |
+//! | change what `p2p explain` says | [`job::Explanation`] |
+//! | add a preset | [`job::Preset`] |
 //! | add a scheduler | [`sample::Scheduler`], then [`job::SchedulerName`] |
 //! | add a flag | `src/cli/job.rs`, then [`job::Job`] and [`job::Prepared`] |
 //! | support another model config | `src/model/*_config.rs`; unknown keys are errors on purpose |
@@ -66,8 +68,9 @@
 //! | self-attention | at most 16 x 16 queries | the model's layout grid and coarser, the same at 512 px |
 //! | pictures | brightness truncated to a byte | rounded |
 //!
-//! Maps that [`sample::Recorder`] keeps, and the attention that masks are made of, are those *after* the edit, on purpose; in the reference they
-//! are so only because a stored tensor is overwritten through a view.
+//! Maps that [`sample::Recorder`] keeps, and the attention that masks are made of, are those *after*
+//! the edit, on purpose; in the reference they are so only because a stored tensor is overwritten
+//! through a view.
 
 pub mod attention;
 pub mod edit;

@@ -28,7 +28,7 @@ pub struct JobArgs {
     #[arg(help_heading = "Edit", long, value_enum, value_name = "NAME")]
     preset: Option<PresetArg>,
 
-    /// How attention is borrowed: replace where the word counts agree, refine where words were added
+    /// How attention is borrowed: replace where words were swapped one for one, refine where some were added
     /// or removed, mixed where both [default: the preset's, else auto, which chooses]
     #[arg(help_heading = "Edit", long, value_enum)]
     edit: Option<KindArg>,
