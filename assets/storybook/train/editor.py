@@ -1,6 +1,5 @@
 """Runs `p2p edit`: what is scored is what a user gets."""
 
-import json
 import os
 import subprocess
 import tempfile
@@ -33,11 +32,3 @@ class Editor:
         """`jobs`: keyword arguments of `run`; results in their order."""
         with ThreadPoolExecutor(os.cpu_count()) as pool:
             return list(pool.map(lambda job: self.run(**job), jobs))
-
-
-def recommended(folder):
-    path = f"{folder}/p2p.json"
-    if os.path.exists(path):
-        with open(path) as file:
-            return json.load(file)
-    return {}
