@@ -91,6 +91,12 @@ impl TokenMap {
         self.weights.iter().all(|w| *w == 0.0)
     }
 
+    /// Whether every token reads the one in its own place.
+    pub fn is_identity(&self) -> bool {
+        self.as_diagonal()
+            .is_some_and(|diagonal| diagonal.iter().all(|x| *x == 1.0))
+    }
+
     /// The diagonal, where there is nothing beside it.
     pub fn as_diagonal(&self) -> Option<Vec<f32>> {
         let beside =

@@ -33,6 +33,14 @@ impl Clock {
             calls: steps,
         }
     }
+
+    /// Whether denoiser call `call` lies in the run from `fraction` on.
+    pub fn reached(&self, fraction: f64, call: usize) -> bool {
+        match self.rules {
+            Rules::Ours => fraction <= call as f64 / self.calls as f64,
+            Rules::Reference => (fraction * self.steps as f64).trunc() <= call as f64,
+        }
+    }
 }
 
 /// What a window is for: the reference counts cross-attention's steps in its own way.
@@ -148,12 +156,6 @@ impl Window {
         let at = self.time(call, clock, acts);
         let edge = |edge: Edge| self.edge(edge, clock, acts).passed(at);
         (edge(self.opens) * (1.0 - edge(self.closes))) as f32
-    }
-
-    /// Whether it has opened by denoiser call `call`, closed again or not.
-    pub fn opened(&self, call: usize, clock: &Clock) -> bool {
-        let at = self.time(call, clock, Acts::SelfAttn);
-        self.edge(self.opens, clock, Acts::SelfAttn).from <= at
     }
 
     fn time(&self, call: usize, clock: &Clock, acts: Acts) -> f64 {

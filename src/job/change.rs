@@ -74,7 +74,10 @@ impl Change {
         }
         // Words that are everywhere, such as a season's, may change everything.
         if edit.blend.is_some() && self.outside.is_none() {
-            let cure = "raise --blend-threshold, or name fewer words";
+            let cure = match edit.mask_sha256 {
+                Some(_) => "paint black in --mask what must stay",
+                None => "raise --blend-threshold, or name fewer words",
+            };
             return Some(format!(
                 "the blend covers the whole picture and confines nothing; {cure}"
             ));

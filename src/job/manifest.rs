@@ -106,7 +106,8 @@ pub struct Blend {
     pub keep: Vec<String>,
     pub threshold: f32,
     pub keep_threshold: f32,
-    pub from: String,
+    /// Part of the run from which on it acts.
+    pub from: f64,
     pub soft: bool,
     /// Of the user's mask, at the latents' size.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -238,14 +239,14 @@ fn edit(edit: &PreparedEdit, spec: &EditSpec, prepared: &Prepared, change: Chang
     }
 }
 
-fn blend(edit: &PreparedEdit, spec: &EditSpec, from: Window) -> Blend {
+fn blend(edit: &PreparedEdit, spec: &EditSpec, from: f64) -> Blend {
     let thresholds = edit.region.thresholds;
     Blend {
         words: spec.blend_words().iter().map(|w| w.to_string()).collect(),
         keep: spec.blend.keep.clone(),
         threshold: thresholds.words,
         keep_threshold: thresholds.keep,
-        from: from.to_string(),
+        from,
         soft: thresholds.soft,
         mask_sha256: edit.mask_sha256.clone(),
     }

@@ -58,9 +58,6 @@ pub struct PreparedEdit {
     pub weights: Vec<(String, f32)>,
     /// Per token, 1 where no weight names it.
     pub factors: Vec<f32>,
-    /// The same for attention that is borrowed: 1 where the edit before, in a chain, has weighed it
-    /// by the same factor already.
-    pub borrowed_factors: Vec<f32>,
     /// When the factors act; `None` is inside the cross-attention windows.
     pub weight_steps: Option<Window>,
     pub cross: CrossWindows,
@@ -71,8 +68,8 @@ pub struct PreparedEdit {
     pub strength: f64,
     /// Where it changes the picture: what is blended, else where its words are.
     pub region: Region,
-    /// From when on what lies outside of the region is put back.
-    pub blend: Option<Window>,
+    /// From which part of the run on what lies outside of the region is put back.
+    pub blend: Option<f64>,
     /// Of the mask file's pixels.
     pub mask_sha256: Option<String>,
 }
@@ -102,13 +99,6 @@ impl Prepared {
         }
         if job.rules == Rules::Reference {
             words::first_equalizer_for_all(&mut edits);
-        }
-        for i in 0..edits.len() {
-            let before = edits[i]
-                .base
-                .checked_sub(1)
-                .map(|edit| &edits[edit].factors);
-            edits[i].borrowed_factors = weighed_once(&edits[i], before);
         }
         let steps = steps(job, model)?;
         let clock = Clock {
@@ -237,7 +227,6 @@ impl Setting<'_> {
                 .filter(|(word, _)| has(word))
                 .cloned()
                 .collect(),
-            borrowed_factors: vec![],
             weight_steps: spec.weight_steps,
             cross: self.cross_windows(spec, preset),
             changed,
@@ -247,7 +236,7 @@ impl Setting<'_> {
                 .unwrap_or(Window::until(recommended.self_steps.unwrap_or(SELF_STEPS))),
             latents: spec.inject_latents,
             strength: spec.strength.unwrap_or(1.0),
-            blend: region.blends.then(|| blend_from(spec)).transpose()?,
+            blend: region.blends.then_some(blend_from(spec)),
             region: region.region,
             mask_sha256: None,
             tokens: tokens.clone(),
@@ -287,7 +276,7 @@ impl Setting<'_> {
                 thresholds: edit.region.thresholds,
                 ..Region::default()
             };
-            edit.blend = Some(blend_from(spec)?);
+            edit.blend = Some(blend_from(spec));
         }
         let mask = mask::load(path, self.latent_size, spec.blend.soft)?;
         mask.warning
@@ -299,21 +288,8 @@ impl Setting<'_> {
     }
 }
 
-/// A factor acts once along a chain, however often it is named.
-fn weighed_once(edit: &PreparedEdit, before: Option<&Vec<f32>>) -> Vec<f32> {
-    let factor = |(j, factor): (usize, &f32)| {
-        let read = edit.alignment.map.column(j);
-        let weighed = |before: &Vec<f32>| read.iter().all(|(i, _)| before[*i] == *factor);
-        match before.is_some_and(|before| !read.is_empty() && weighed(before)) {
-            true => 1.0,
-            false => *factor,
-        }
-    };
-    edit.factors.iter().enumerate().map(factor).collect()
-}
-
-fn blend_from(spec: &EditSpec) -> Result<Window> {
-    Window::new(spec.blend.from.unwrap_or(BLEND_FROM), 1.0)
+fn blend_from(spec: &EditSpec) -> f64 {
+    spec.blend.from.unwrap_or(BLEND_FROM)
 }
 
 fn thresholds(spec: &EditSpec) -> Thresholds {

@@ -13,7 +13,10 @@ pub(super) fn controller(
     model: &ModelFolder,
     latent_size: (usize, usize),
 ) -> Controller {
-    let edited = |edit| job.control.then(|| row_edit(edit, job.rules));
+    let edited = |edit: &PreparedEdit| {
+        let before = edit.base.checked_sub(1).map(|edit| &edits[edit]);
+        job.control.then(|| row_edit(edit, before, job.rules))
+    };
     let mut rows = vec![None];
     rows.extend(edits.iter().map(edited));
     if job.baseline {
@@ -32,8 +35,9 @@ pub(super) fn controller(
     }
 }
 
-fn row_edit(edit: &PreparedEdit, rules: Rules) -> RowEdit {
-    let (borrowed, own) = (edit.borrowed_factors.clone(), edit.factors.clone());
+/// `before` is the edit that it is an edit of, in a chain.
+fn row_edit(edit: &PreparedEdit, before: Option<&PreparedEdit>, rules: Rules) -> RowEdit {
+    let (borrowed, own) = (weighed_once(edit, before), edit.factors.clone());
     let (map_edit, late_factors) = match edit.weight_steps {
         None => (edit.alignment.edit().reweight_apart(&borrowed, &own), None),
         Some(window) => (
@@ -55,4 +59,19 @@ fn row_edit(edit: &PreparedEdit, rules: Rules) -> RowEdit {
         blend: edit.blend,
         ..RowEdit::new(map_edit, cross, edit.self_window)
     }
+}
+
+/// Factors of borrowed attention: what the edit before has weighed by the same factor already is not
+/// weighed again.
+fn weighed_once(edit: &PreparedEdit, before: Option<&PreparedEdit>) -> Vec<f32> {
+    let factor = |(j, factor): (usize, &f32)| {
+        let read = edit.alignment.map.column(j);
+        let weighed =
+            |before: &PreparedEdit| read.iter().all(|(i, _)| before.factors[*i] == *factor);
+        match before.is_some_and(|before| !read.is_empty() && weighed(before)) {
+            true => 1.0,
+            false => *factor,
+        }
+    };
+    edit.factors.iter().enumerate().map(factor).collect()
 }

@@ -72,24 +72,8 @@ pub fn run(
         denoise_s,
         decode_s: clock.lap(),
     };
-    let size = (prepared.width as u32, prepared.height as u32);
-    let masks: Vec<Option<GrayImage>> = (1..=prepared.edits.len())
-        .map(|row| {
-            finished.regions[row]
-                .as_ref()
-                .map(|region| mask_picture(region, size))
-        })
-        .collect();
-    let changes = prepared
-        .edits
-        .iter()
-        .zip(&masks)
-        .enumerate()
-        .map(|(i, (edit, mask))| {
-            let picture = |row: usize| &pictures[row].image;
-            Change::measure(picture(edit.base), picture(i + 1), mask.as_ref())
-        });
-    let changes = changes.collect();
+    let masks = masks(prepared, &finished.regions);
+    let changes = changes(prepared, &pictures, &masks);
     let manifest = Manifest::new(job, prepared, model, scheduler.name(), changes, timings);
     let latents = latents
         .narrow(0, 0, 1 + prepared.edits.len())?
@@ -100,6 +84,22 @@ pub fn run(
         masks,
         manifest,
     })
+}
+
+/// Per edit, where it was made.
+fn masks(prepared: &Prepared, regions: &[Option<Grid>]) -> Vec<Option<GrayImage>> {
+    let size = (prepared.width as u32, prepared.height as u32);
+    let mask = |row: usize| Some(mask_picture(regions[row].as_ref()?, size));
+    (1..=prepared.edits.len()).map(mask).collect()
+}
+
+/// Per edit, what it did to the picture that it is an edit of.
+fn changes(prepared: &Prepared, pictures: &[Picture], masks: &[Option<GrayImage>]) -> Vec<Change> {
+    let picture = |row: usize| &pictures[row].image;
+    let edits = prepared.edits.iter().zip(masks).enumerate();
+    edits
+        .map(|(i, (edit, mask))| Change::measure(picture(edit.base), picture(i + 1), mask.as_ref()))
+        .collect()
 }
 
 /// White where the mask is 1, of the picture's size.

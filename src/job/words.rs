@@ -1,7 +1,7 @@
 //! Words that a job names, looked up in its prompts: weights, windows, blends.
 //! Owns who must contain a word and what is said where nobody does. Knows no tensor.
 
-use super::{BlendWords, Job, PreparedEdit};
+use super::{BlendWords, EditSpec, Job, PreparedEdit};
 use crate::edit::{Region, Rules};
 use crate::error::{Error, Result};
 use crate::model::ModelFolder;
@@ -115,27 +115,10 @@ pub(super) fn region(
 ) -> Result<Where> {
     let (spec, rules) = (&job.edits[i], job.rules);
     let sides = [prompts.base(i), &prompts.edits[i]];
+    let acting = acting(spec, rules, sides, changed);
     let mut region = Region::default();
     let add = |to: &mut [Vec<usize>; 2], side: usize, words: &[String]| {
-        let found = words.iter().flat_map(|word| rules.find(sides[side], word));
-        to[side].extend(found);
-        to[side].sort_unstable();
-        to[side].dedup();
-    };
-    let acting = match changed {
-        (base, edited) if !base.is_empty() || !edited.is_empty() => {
-            let telling = [telling(sides[0], base), telling(sides[1], edited)];
-            match telling.iter().all(|tokens| tokens.is_empty()) {
-                true => [base.clone(), edited.clone()],
-                false => telling,
-            }
-        }
-        _ => {
-            let weighted: Vec<String> = spec.weights.iter().map(|(word, _)| word.clone()).collect();
-            let mut words = [vec![], vec![]];
-            (0..2).for_each(|side| add(&mut words, side, &weighted));
-            words
-        }
+        to[side].extend(tokens(rules, sides[side], words));
     };
     let stands = |side: usize, words: &[String]| {
         words.is_empty() || words.iter().any(|w| !rules.find(sides[side], w).is_empty())
@@ -171,7 +154,37 @@ pub(super) fn region(
     if !blends {
         region.words = acting;
     }
+    // A token that two words name is summed once.
+    for tokens in region.words.iter_mut().chain(&mut region.keep) {
+        tokens.sort_unstable();
+        tokens.dedup();
+    }
     Ok(Where { region, blends })
+}
+
+/// Tokens in which the prompts differ, function words left out; else those with a weight.
+fn acting(
+    spec: &EditSpec,
+    rules: Rules,
+    sides: [&Tokens; 2],
+    (base, edited): &(Vec<usize>, Vec<usize>),
+) -> [Vec<usize>; 2] {
+    if base.is_empty() && edited.is_empty() {
+        let weighted: Vec<String> = spec.weights.iter().map(|(word, _)| word.clone()).collect();
+        return sides.map(|prompt| tokens(rules, prompt, &weighted));
+    }
+    let telling = [telling(sides[0], base), telling(sides[1], edited)];
+    match telling.iter().all(|tokens| tokens.is_empty()) {
+        true => [base.clone(), edited.clone()],
+        false => telling,
+    }
+}
+
+fn tokens(rules: Rules, prompt: &Tokens, words: &[String]) -> Vec<usize> {
+    words
+        .iter()
+        .flat_map(|word| rules.find(prompt, word))
+        .collect()
 }
 
 /// Words that are everywhere in a picture say nothing of where a change is.

@@ -60,7 +60,7 @@ fn terms<T>(rows: &[Sum<T>], carry: impl Fn(&T) -> Result<Carry>) -> Result<Vec<
 fn carry(map: &TokenMap, device: &Device) -> Result<Carry> {
     let n = map.n();
     Ok(match map.as_diagonal() {
-        Some(diagonal) if diagonal.iter().all(|f| *f == 1.0) => Carry::Same,
+        _ if map.is_identity() => Carry::Same,
         Some(diagonal) => Carry::Scale(Tensor::from_vec(diagonal, n, device)?),
         None => Carry::Remap(Tensor::from_slice(map.weights(), (n, n), device)?),
     })

@@ -22,8 +22,8 @@ pub struct RowEdit {
     pub strength: f64,
     /// Where it changes the picture, for blending and for telling what it did.
     pub region: Region,
-    /// From when on what lies outside of `region` is put back; `None` is never.
-    pub blend: Option<Window>,
+    /// From which part of the run on what lies outside of `region` is put back; `None` is never.
+    pub blend: Option<f64>,
 }
 
 impl RowEdit {
@@ -154,11 +154,7 @@ impl Controller {
         call: usize,
     ) -> Sum<TokenMap> {
         let MapEdit { borrow, own } = edit.map_edit(call, &self.clock);
-        let identity = |map: &TokenMap| {
-            map.as_diagonal()
-                .is_some_and(|d| d.iter().all(|x| *x == 1.0))
-        };
-        let through = |(map_of, map): &(usize, TokenMap)| match identity(map) {
+        let through = |(map_of, map): &(usize, TokenMap)| match map.is_identity() {
             true => (*map_of, borrow.clone()),
             false => (*map_of, map.then(&borrow)),
         };

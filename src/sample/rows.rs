@@ -42,10 +42,8 @@ pub fn blend(
 ) -> Result<Tensor> {
     let (_, _, h, w) = latents.dims4()?;
     with_base(latents, controller, |row, edit, base, own| {
-        if !edit
-            .blend
-            .is_some_and(|from| from.opened(call, &controller.clock))
-        {
+        let acts = |from| controller.clock.reached(from, call);
+        if !edit.blend.is_some_and(acts) {
             return Ok(None);
         }
         let mask = region(controller, row, (h, w), words)?;

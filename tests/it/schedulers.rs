@@ -7,7 +7,7 @@ use prompt_to_prompt::attention::{AttentionHook, NoHook};
 use prompt_to_prompt::edit::{Rules, Window};
 use prompt_to_prompt::error::Result;
 use prompt_to_prompt::job::{EditSpec, Job, Prepared, SchedulerName, conditioning, run};
-use prompt_to_prompt::model::{Model, ModelFolder, SchedulerConfig};
+use prompt_to_prompt::model::SchedulerConfig;
 use prompt_to_prompt::sample::noise::TorchRng;
 use prompt_to_prompt::sample::{
     Conditioning, Denoiser, DpmPp2m, Eps, Euler, EulerA, Sampler, Scheduler, UniPc,
@@ -15,7 +15,8 @@ use prompt_to_prompt::sample::{
 use serde_json::Value;
 
 use crate::common::{fixture, json, relative};
-use crate::parity::{calm_mini_sd, flat, mini_sd};
+use crate::laws::Lab;
+use crate::parity::{flat, mini_sd};
 
 const SEED: u64 = 21;
 const STEPS: usize = 8;
@@ -228,25 +229,10 @@ fn ancestral_noise_is_shared_by_rows_and_repeats() {
     );
 }
 
-struct Lab {
-    folder: ModelFolder,
-    model: Model,
-    _keep: tempfile::TempDir,
-}
-
+/// The lab of the laws, with solvers.
 impl Lab {
-    fn new() -> Self {
-        let (folder, _keep) = calm_mini_sd();
-        let model = folder.load().unwrap();
-        Self {
-            folder,
-            model,
-            _keep,
-        }
-    }
-
     /// The fixtures' two rows, or the source alone.
-    fn job(&self, scheduler: SchedulerName, steps: usize, edits: usize) -> Job {
+    fn solved(&self, scheduler: SchedulerName, steps: usize, edits: usize) -> Job {
         let edit = EditSpec {
             dst: Some(DST.to_owned()),
             ..EditSpec::default()
@@ -289,7 +275,7 @@ impl Lab {
     }
 
     /// The way users' runs go, with the calls it told of.
-    fn run(&self, job: &Job) -> (Tensor, Vec<usize>) {
+    fn run_telling(&self, job: &Job) -> (Tensor, Vec<usize>) {
         let prepared = Prepared::new(job, &self.folder).unwrap();
         let mut told = vec![];
         let outcome = run(job, &prepared, &self.model, &mut |call| {
@@ -312,7 +298,7 @@ fn trajectories_equal(name: SchedulerName) {
         println!("{name}, {what}: {far:.1e}");
         assert!(far < 1e-5, "{name}, {what}: {far:.1e} off");
     };
-    let seen = lab.walk(&lab.job(name, STEPS, 1));
+    let seen = lab.walk(&lab.solved(name, STEPS, 1));
     assert_eq!(seen.len(), golden["all"].dim(0).unwrap());
     for (call, latents) in seen.iter().enumerate() {
         near(
@@ -321,10 +307,10 @@ fn trajectories_equal(name: SchedulerName) {
             &golden["all"].get(call).unwrap(),
         );
     }
-    let (few, told) = lab.run(&lab.job(name, FEW, 1));
+    let (few, told) = lab.run_telling(&lab.solved(name, FEW, 1));
     near("three steps", &few, &golden["few"]);
     assert_eq!(told, (1..=name.calls(FEW)).collect::<Vec<_>>());
-    let (alone, _) = lab.run(&lab.job(name, FEW, 0));
+    let (alone, _) = lab.run_telling(&lab.solved(name, FEW, 0));
     let source = few.get(0).unwrap();
     assert_eq!(
         flat(&alone),
@@ -380,7 +366,7 @@ fn windows_cover_the_calls_of_the_run() {
             edits: vec![edit.clone()],
             rules,
             control: true,
-            ..lab.job(SchedulerName::Pndm, 50, 1)
+            ..lab.solved(SchedulerName::Pndm, 50, 1)
         };
         let prepared = Prepared::new(&job, &folder).unwrap();
         assert_eq!((prepared.steps, prepared.controller.clock.calls), (50, 51));

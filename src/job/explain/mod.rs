@@ -213,14 +213,14 @@ fn when(window: &Window, clock: &Clock, acts: Acts) -> When {
 
 fn blend(
     region: &Region,
-    from: Window,
+    from: f64,
     base: &Tokens,
     edit: &PreparedEdit,
     clock: &Clock,
 ) -> BlendPlan {
     let prompts = [base, &edit.tokens];
     let words = |tokens: &[Vec<usize>; 2]| [0, 1].map(|side| phrases(prompts[side], &tokens[side]));
-    let first = (0..clock.calls).find(|call| from.opened(*call, clock));
+    let first = (0..clock.calls).find(|call| clock.reached(from, *call));
     BlendPlan {
         words: words(&region.words),
         keep: words(&region.keep),
@@ -229,7 +229,7 @@ fn blend(
         soft: region.thresholds.soft,
         mask: region.mask.is_some(),
         when: When {
-            window: from.to_string(),
+            window: format!("{from}..1"),
             steps: first.map(|call| [call + 1, clock.calls]),
         },
     }
@@ -243,10 +243,7 @@ fn phrases(prompt: &Tokens, tokens: &[usize]) -> Vec<String> {
         if !word.tokens.iter().any(|token| tokens.contains(token)) {
             continue;
         }
-        match phrases
-            .last_mut()
-            .filter(|_| last == Some(i.wrapping_sub(1)))
-        {
+        match phrases.last_mut().filter(|_| last == i.checked_sub(1)) {
             Some(phrase) => *phrase = format!("{phrase} {}", word.text),
             None => phrases.push(word.text.to_owned()),
         }
@@ -263,13 +260,12 @@ fn notes(explanation: &EditExplanation, edit: &PreparedEdit, base: &Tokens) -> V
     if same && edit.factors.iter().all(|f| *f == 1.0) {
         notes.push("the prompts are the same and no word has a weight: nothing will change".into());
     }
-    let identity = |diagonal: Vec<f32>| diagonal.iter().all(|x| *x == 1.0);
     let open = explanation
         .tokens
         .iter()
         .any(|token| token.when.steps.is_some());
     let swaps = alignment.kind != EditKind::Refine && !same && open;
-    if swaps && alignment.map.as_diagonal().is_some_and(identity) {
+    if swaps && alignment.map.is_identity() {
         notes.push(
             "every token is placed by the one that stood there: the map stays, only the values \
              change; that is how a swap works"

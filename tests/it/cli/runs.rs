@@ -205,8 +205,7 @@ fn again(manifest: &Value) -> Vec<String> {
     if !blend.is_null() {
         let both = format!("{},{}", blend["threshold"], blend["keep_threshold"]);
         flag("blend-threshold", both);
-        let from = text(&blend["from"]);
-        flag("blend-from", from.split("..").next().unwrap().to_owned());
+        flag("blend-from", text(&blend["from"]));
     }
     for weight in edit["weights"].as_array().unwrap() {
         let value = format!("{}={}", text(&weight["word"]), weight["factor"]);
@@ -567,4 +566,13 @@ fn presets_are_listed_and_used() {
     ]);
     let auto = json(&place.bytes("auto/manifest.json"));
     assert_eq!(auto["edits"][0]["kind"], "replace", "so does auto");
+}
+
+#[test]
+fn a_mask_that_is_white_all_over_confines_nothing() {
+    let place = Place::new();
+    let white = image::GrayImage::from_pixel(64, 64, image::Luma([255]));
+    white.save(place.path("white.png")).unwrap();
+    let said = stderr(&place.edit(&["--mask", "white.png", "--seed", "1", "-o", "out"]));
+    assert!(said.contains("paint black in --mask"), "{said}");
 }
