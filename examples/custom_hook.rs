@@ -3,7 +3,7 @@
 
 use candle_core::{Device, Tensor};
 use prompt_to_prompt::attention::{AttentionHook, Kind, Site};
-use prompt_to_prompt::sample::{Conditioning, Ddim, Sampler, noise::randn};
+use prompt_to_prompt::sample::{Conditioning, Ddim, Prompted, Sampler, noise::randn};
 use prompt_to_prompt::{error::Result, model::ModelFolder, prompt::WordRef};
 
 /// A token, and the attention it got.
@@ -26,10 +26,10 @@ fn main() -> Result<()> {
     let prompt = folder.tokenizer.encode("a cat riding a bicycle")?;
     let token = prompt.find(&WordRef::new("bicycle"))[0];
     let (cond, uncond) = (model.text_encoder.encode(&prompt.ids)?, None);
-    let text = Conditioning { cond, uncond };
+    let text = Prompted::new(&model.unet, &Conditioning { cond, uncond })?;
     let noise = Tensor::from_vec(randn(0, 4 * 16 * 16), (1, 4, 16, 16), &Device::Cpu)?;
     let mut ddim = Ddim::new(&model.scheduler, 10);
-    let mut sampler = Sampler::new(&model.unet, &mut ddim, &text, 1.0, &noise)?;
+    let mut sampler = Sampler::new(&text, &mut ddim, 1.0, &noise)?;
     while !sampler.done() {
         let mut watch = Watch(token, 0.0);
         sampler.step(&mut watch)?;

@@ -103,7 +103,7 @@ fn carried_values(mix: &[Vec<Term>], row: usize, v: &Tensor) -> Result<Vec<Carri
                 Carry::Same => v,
                 Carry::Share(share) => (v * f64::from(*share))?,
                 Carry::Scale(w) => v.broadcast_mul(&w.unsqueeze(1)?)?,
-                Carry::Remap(s) => s.matmul(&v)?,
+                Carry::Remap(s) => kernels::matmul(s, &v)?,
             };
             carried.push(Carried { reader, values });
         }

@@ -7,7 +7,7 @@ use super::{HeadMean, Site, SitePlan, attend, probabilities};
 use crate::error::Result;
 
 /// Looks at, mixes or rewrites attention. All methods have defaults; the empty impl is the fast path.
-pub trait AttentionHook {
+pub trait AttentionHook: Send {
     /// What to do at this site. Asked once per site and forward pass, before any projection.
     fn plan(&self, _site: &Site) -> SitePlan<'_> {
         SitePlan::Plain
@@ -35,6 +35,11 @@ pub trait AttentionHook {
 pub struct NoHook;
 
 impl AttentionHook for NoHook {}
+
+/// Whether a hook has nothing to do at a site.
+pub fn untouched(site: &Site, hook: &dyn AttentionHook) -> bool {
+    matches!(hook.plan(site), SitePlan::Plain) && !hook.taps(site)
+}
 
 /// Attention at one site under a hook. The model hands in how to project rather than projections,
 /// so that rows nobody reads are never projected to queries and keys.

@@ -13,7 +13,7 @@ use crate::model::Model;
 use crate::prompt::Tokens;
 use crate::report::picture::{Rounding, to_rgb};
 use crate::sample::noise::TorchRng;
-use crate::sample::{Conditioning, Sampler, lockstep};
+use crate::sample::{Conditioning, Prompted, Sampler, lockstep};
 
 /// One row of a run, drawn.
 #[derive(Debug, Clone)]
@@ -45,21 +45,15 @@ pub fn run(
     job: &Job,
     prepared: &Prepared,
     model: &Model,
-    after_step: &mut dyn FnMut(usize) -> Result<()>,
+    after_step: &mut (dyn FnMut(usize) -> Result<()> + Send),
 ) -> Result<Outcome> {
     let mut clock = Clock::start();
-    let conditioning = conditioning(prepared, model)?;
+    let prompted = Prompted::new(&model.unet, &conditioning(prepared, model)?)?;
     let text_s = clock.lap();
     let (noise, rng) = draw_noise(job, prepared)?;
     let mut scheduler = job.scheduler.build(&model.scheduler, prepared.steps, rng)?;
     let guidance = prepared.guidance;
-    let sampler = Sampler::new(
-        &model.unet,
-        &mut *scheduler,
-        &conditioning,
-        guidance,
-        &noise,
-    )?;
+    let sampler = Sampler::new(&prompted, &mut *scheduler, guidance, &noise)?;
     let finished = lockstep(sampler, &prepared.controller, &mut [], &mut |step, _| {
         after_step(step)
     })?;

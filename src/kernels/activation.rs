@@ -3,7 +3,9 @@
 use candle_core::{D, Device, Tensor};
 use rayon::prelude::*;
 
-use super::math::{erf, swish, wide};
+use super::form::wide;
+use super::lanes::LANES;
+use super::math::{erf, swish};
 use super::view::View;
 use super::{fast, plain};
 use crate::error::Result;
@@ -70,13 +72,33 @@ pub fn geglu(x: &Tensor) -> Result<Tensor> {
     Ok(Tensor::from_vec(out, shape, &Device::Cpu)?)
 }
 
+/// `h * gelu(g)`, exact.
+#[inline(always)]
+fn gated(h: f32, g: f32) -> f32 {
+    h * (0.5 * g * (1.0 + erf(g * std::f32::consts::FRAC_1_SQRT_2)))
+}
+
 wide! {
     /// Tokens of `2f` channels to tokens of `f`.
     pub fn geglu_tokens(to: &mut [f32], from: &[f32], f: usize) {
         for (to, from) in to.chunks_exact_mut(f).zip(from.chunks_exact(2 * f)) {
             let (hidden, gate) = from.split_at(f);
             for ((y, &h), &g) in to.iter_mut().zip(hidden).zip(gate) {
-                *y = h * (0.5 * g * (1.0 + erf(g * std::f32::consts::FRAC_1_SQRT_2)));
+                *y = gated(h, g);
+            }
+        }
+    }
+}
+
+wide! {
+    /// The same where sixteen hidden channels and their sixteen gates take turns, each plus its bias.
+    pub fn geglu_halves(to: &mut [f32], from: &[f32], bias: &[f32]) {
+        let (to, _) = to.as_chunks_mut::<LANES>();
+        let (from, _) = from.as_chunks::<LANES>();
+        let (bias, _) = bias.as_chunks::<LANES>();
+        for ((to, x), b) in to.iter_mut().zip(from.chunks_exact(2)).zip(bias.chunks_exact(2)) {
+            for i in 0..LANES {
+                to[i] = gated(x[0][i] + b[0][i], x[1][i] + b[1][i]);
             }
         }
     }

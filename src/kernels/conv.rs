@@ -1,150 +1,166 @@
-//! Linear layers and convolutions as matrix products over tiles of tokens. A 3x3 convolution gathers
-//! its neighbourhoods tile by tile into scratch, so no picture-sized copy is ever made.
+//! Linear layers and convolutions. A convolution that isn't Winograd's gathers its neighbourhoods
+//! into a task's scratch, so no picture-sized copy is ever made.
+
+use std::ops::Range;
 
 use candle_core::{Device, Tensor};
 
-use super::tile::product_by_tiles;
-use super::view::View;
-use super::{fast, plain, require};
+use super::product::{Finish, product};
+use super::view::with_optional;
+use super::weight::{ConvWeight, Held};
+use super::{fast, geglu, plain, require};
 use crate::error::Result;
 
-/// A layer's weight in the form its product wants, `[kh * kw * c_in, c_out]`, with its bias.
-#[derive(Debug, Clone)]
-pub struct ConvWeight {
-    pub weight: Tensor,
-    /// `[c_out]`
-    pub bias: Option<Tensor>,
-    /// 1 or 3.
-    pub kernel: usize,
+/// What a convolution does beside its sums.
+#[derive(Debug, Clone, Copy)]
+pub struct Conv<'a> {
+    pub stride: usize,
+    /// Nearest-neighbour upsampling of the input to this size first, as PyTorch rounds it.
+    pub upsample: Option<(usize, usize)>,
+    /// Added to the bias, `[c_out]`: a time embedding.
+    pub shift: Option<&'a Tensor>,
+    /// Added to the output, of its shape.
+    pub residual: Option<&'a Tensor>,
 }
 
-impl ConvWeight {
-    /// From a checkpoint's `[c_out, c_in, k, k]`.
-    pub fn from_conv(weight: &Tensor, bias: Option<Tensor>) -> Result<Self> {
-        let (c_out, c_in, k, _) = weight.dims4()?;
-        let weight = weight.permute((2, 3, 1, 0))?.contiguous()?;
-        Ok(Self {
-            weight: weight.reshape((k * k * c_in, c_out))?,
-            bias,
-            kernel: k,
-        })
-    }
-
-    /// From a checkpoint's `[c_out, c_in]`.
-    pub fn from_linear(weight: &Tensor, bias: Option<Tensor>) -> Result<Self> {
-        Ok(Self {
-            weight: weight.t()?.contiguous()?,
-            bias,
-            kernel: 1,
-        })
-    }
-
-    fn operands<'a>(&'a self, x: &'a Tensor) -> Vec<&'a Tensor> {
-        [x, &self.weight].into_iter().chain(&self.bias).collect()
-    }
-
-    fn check(&self, x: &Tensor) -> Result<()> {
-        let (k, n) = self.weight.dims2()?;
-        let c_in = x.dims().last().copied().unwrap_or(0);
-        require(
-            self.kernel * self.kernel * c_in == k,
-            "channels differ from the weight's",
-        )?;
-        let bias = self.bias.as_ref().map_or(n, Tensor::elem_count);
-        require(
-            bias == n && n > 0,
-            "the bias differs from the weight's width",
-        )
-    }
-
-    fn views(&self) -> Result<(View, Option<View>)> {
-        Ok((
-            View::new(&self.weight)?,
-            self.bias.as_ref().map(View::new).transpose()?,
-        ))
+impl Default for Conv<'_> {
+    fn default() -> Self {
+        Self {
+            stride: 1,
+            upsample: None,
+            shift: None,
+            residual: None,
+        }
     }
 }
 
-/// `[rows, .., c_in]` to `[rows, .., c_out]`, each row by itself.
-pub fn linear(x: &Tensor, layer: &ConvWeight) -> Result<Tensor> {
-    if !fast(&layer.operands(x)) {
-        return plain::linear(x, layer);
-    }
+/// `[rows, .., c_in]` to `[rows, .., c_out]`, plus a residual of that shape if there is one.
+pub fn linear(x: &Tensor, layer: &ConvWeight, residual: Option<&Tensor>) -> Result<Tensor> {
+    let packed = match &layer.held {
+        Held::Direct(packed) if layer.runs(x) && residual.iter().all(|r| fast(&[r])) => packed,
+        _ => return plain::linear(x, layer, residual),
+    };
     layer.check(x)?;
-    let (k, n) = layer.weight.dims2()?;
-    let rows = x.dim(0)?;
-    let m = x.elem_count() / (rows * k).max(1);
-    let (weight, bias) = layer.views()?;
-    let x_view = View::new(x)?;
-    let mut views = vec![&x_view, &weight];
-    views.extend(&bias);
-    let out = View::with(&views, |s| {
-        product_by_tiles(
-            (rows, m, n, k),
-            s[1],
-            s.get(2).copied(),
-            |row, first, lhs| {
-                let from = (row * m + first) * k;
-                lhs.copy_from_slice(&s[0][from..from + lhs.len()]);
+    let (k, n) = (layer.c_in, layer.c_out);
+    let m = x.elem_count() / k;
+    let fits = residual.is_none_or(|r| r.elem_count() == m * n);
+    require(fits, "the residual is of another size")?;
+    let out = with_optional(x, [layer.bias.as_ref(), residual], |x, [bias, residual]| {
+        product(
+            m,
+            packed,
+            Finish::Add { bias, residual },
+            |first, terms, lhs| {
+                lines(x, k, first, terms, lhs);
             },
         )
     })?;
-    let mut shape = x.dims().to_vec();
+    shaped(out, x, n)
+}
+
+/// A linear layer of `2 f` channels, the first half of which is multiplied by the exact GELU of the
+/// second: `[.., c_in]` to `[.., f]`.
+pub fn geglu_linear(x: &Tensor, layer: &ConvWeight) -> Result<Tensor> {
+    let (packed, bias) = match &layer.held {
+        Held::Geglu(packed, bias) if layer.runs(x) => (packed, bias),
+        _ => return geglu(&linear(x, layer, None)?),
+    };
+    layer.check(x)?;
+    let k = layer.c_in;
+    let m = x.elem_count() / k;
+    let out = with_optional(x, [], |x, []| {
+        product(m, packed, Finish::Geglu { bias }, |first, terms, lhs| {
+            lines(x, k, first, terms, lhs);
+        })
+    })?;
+    shaped(out, x, layer.c_out / 2)
+}
+
+fn shaped(out: Vec<f32>, like: &Tensor, width: usize) -> Result<Tensor> {
+    let mut shape = like.dims().to_vec();
     shape.pop();
-    shape.push(n);
+    shape.push(width);
     Ok(Tensor::from_vec(out, shape, &Device::Cpu)?)
 }
 
-/// `[rows, h, w, c_in]` to `[rows, h', w', c_out]`; a 3x3 kernel is padded by one on every side.
-pub fn conv2d(x: &Tensor, layer: &ConvWeight, stride: usize) -> Result<Tensor> {
-    if layer.kernel == 1 && stride == 1 {
-        return linear(x, layer);
+/// Some terms of some lines of `x [.., k]`.
+fn lines(x: &[f32], k: usize, first: usize, terms: Range<usize>, lhs: &mut [f32]) {
+    for (i, to) in lhs.chunks_exact_mut(terms.len()).enumerate() {
+        let at = (first + i) * k;
+        to.copy_from_slice(&x[at + terms.start..at + terms.end]);
     }
-    if !fast(&layer.operands(x)) {
-        return plain::conv2d(x, layer, stride);
-    }
-    layer.check(x)?;
-    let (rows, h, w, c) = x.dims4()?;
-    let shape = Patches {
-        h,
-        w,
-        c,
-        stride,
-        kernel: layer.kernel,
-    };
-    let (k, n) = layer.weight.dims2()?;
-    let (weight, bias) = layer.views()?;
-    let x_view = View::new(x)?;
-    let mut views = vec![&x_view, &weight];
-    views.extend(&bias);
-    let (out_h, out_w) = shape.out();
-    let out = View::with(&views, |s| {
-        let dims = (rows, out_h * out_w, n, k);
-        product_by_tiles(dims, s[1], s.get(2).copied(), |row, first, lhs| {
-            let picture = &s[0][row * h * w * c..][..h * w * c];
-            for (i, patch) in lhs.chunks_exact_mut(k).enumerate() {
-                shape.gather(picture, first + i, patch);
-            }
-        })
-    })?;
-    Ok(Tensor::from_vec(
-        out,
-        (rows, out_h, out_w, n),
-        &Device::Cpu,
-    )?)
 }
 
-/// The neighbourhoods that a convolution looks at.
-struct Patches {
-    h: usize,
-    w: usize,
-    c: usize,
+/// `[rows, h, w, c_in]` to `[rows, h', w', c_out]`; a 3x3 kernel is padded by one on every side.
+pub fn conv2d(x: &Tensor, layer: &ConvWeight, how: Conv) -> Result<Tensor> {
+    let others = [how.shift, how.residual, layer.bias.as_ref()];
+    if !layer.runs(x) || !others.iter().flatten().all(|x| fast(&[x])) {
+        return plain::conv2d(x, layer, how);
+    }
+    layer.check(x)?;
+    let picture = Picture::new(x, layer.kernel, how)?;
+    let (rows, (h, w)) = (picture.rows, picture.out());
+    let n = layer.c_out;
+    let sizes = how.residual.is_none_or(|r| r.dims() == [rows, h, w, n])
+        && how.shift.is_none_or(|s| s.elem_count() == n);
+    require(sizes, "a residual or a shift of another size")?;
+    let out = with_optional(x, others, |x, [shift, residual, bias]| {
+        let bias: Option<Vec<f32>> = match (bias, shift) {
+            (Some(bias), Some(shift)) => Some(bias.iter().zip(shift).map(|(b, s)| b + s).collect()),
+            (one, other) => one.or(other).map(<[f32]>::to_vec),
+        };
+        let bias = bias.as_deref();
+        match &layer.held {
+            Held::Winograd(winograd) if how.stride == 1 => {
+                winograd.conv(x, &picture, bias, residual)
+            }
+            Held::Direct(packed) => product(
+                rows * h * w,
+                packed,
+                Finish::Add { bias, residual },
+                |first, terms, lhs| {
+                    picture.gather(x, first, terms, lhs);
+                },
+            ),
+            _ => unreachable!("`runs` and the loader see to it"),
+        }
+    })?;
+    Ok(Tensor::from_vec(out, (rows, h, w, n), &Device::Cpu)?)
+}
+
+/// The pictures that a convolution looks at, and how.
+pub(super) struct Picture {
+    pub rows: usize,
+    /// As stored.
+    stored: (usize, usize),
+    /// As seen, after upsampling.
+    pub h: usize,
+    pub w: usize,
+    pub c: usize,
     stride: usize,
     kernel: usize,
 }
 
-impl Patches {
-    fn out(&self) -> (usize, usize) {
+impl Picture {
+    fn new(x: &Tensor, kernel: usize, how: Conv) -> Result<Self> {
+        let (rows, h, w, c) = x.dims4()?;
+        let seen = how.upsample.unwrap_or((h, w));
+        require(
+            h * w * seen.0 * seen.1 > 0 && how.stride > 0,
+            "an empty picture",
+        )?;
+        Ok(Self {
+            rows,
+            stored: (h, w),
+            h: seen.0,
+            w: seen.1,
+            c,
+            stride: how.stride,
+            kernel,
+        })
+    }
+
+    pub fn out(&self) -> (usize, usize) {
         let side = |n: usize| (n + 2 * self.padding() - self.kernel) / self.stride + 1;
         (side(self.h), side(self.w))
     }
@@ -153,31 +169,37 @@ impl Patches {
         self.kernel / 2
     }
 
-    /// The patch of output pixel `at`, zeros outside the picture.
-    fn gather(&self, picture: &[f32], at: usize, patch: &mut [f32]) {
-        let (_, out_w) = self.out();
-        let (y, x) = (at / out_w * self.stride, at % out_w * self.stride);
-        for (i, pixel) in patch.chunks_exact_mut(self.c).enumerate() {
-            let (y, x) = (y + i / self.kernel, x + i % self.kernel);
-            let inside =
-                |v: usize, side: usize| (self.padding()..side + self.padding()).contains(&v);
-            if inside(y, self.h) && inside(x, self.w) {
-                let from = ((y - self.padding()) * self.w + x - self.padding()) * self.c;
-                pixel.copy_from_slice(&picture[from..from + self.c]);
-            } else {
-                pixel.fill(0.0);
+    /// Where the pixel at `(y, x)` of the padded picture is stored; `None` outside of the picture.
+    pub fn pixel(&self, row: usize, y: usize, x: usize) -> Option<usize> {
+        let pad = self.padding();
+        let inside = |v: usize, side: usize| (pad..side + pad).contains(&v);
+        if !inside(y, self.h) || !inside(x, self.w) {
+            return None;
+        }
+        let (stored_h, stored_w) = self.stored;
+        let (y, x) = ((y - pad) * stored_h / self.h, (x - pad) * stored_w / self.w);
+        Some(((row * stored_h + y) * stored_w + x) * self.c)
+    }
+
+    /// Some terms (a term is a channel at a tap) of the patches of output pixels from `first` on, zeros
+    /// outside of the picture.
+    fn gather(&self, from: &[f32], first: usize, terms: Range<usize>, lhs: &mut [f32]) {
+        let (out_h, out_w) = self.out();
+        for (i, mut patch) in lhs.chunks_exact_mut(terms.len()).enumerate() {
+            let at = first + i;
+            let (row, rest) = (at / (out_h * out_w), at % (out_h * out_w));
+            let (y, x) = (rest / out_w * self.stride, rest % out_w * self.stride);
+            let mut term = terms.start;
+            while term < terms.end {
+                let (tap, channel) = (term / self.c, term % self.c);
+                let len = (self.c - channel).min(terms.end - term);
+                let (to, rest) = std::mem::take(&mut patch).split_at_mut(len);
+                match self.pixel(row, y + tap / self.kernel, x + tap % self.kernel) {
+                    Some(at) => to.copy_from_slice(&from[at + channel..][..len]),
+                    None => to.fill(0.0),
+                }
+                (patch, term) = (rest, term + len);
             }
         }
     }
-}
-
-/// Nearest-neighbour upsampling of `[rows, h, w, c]` to a given size, as PyTorch rounds it.
-pub fn upsample_nearest(x: &Tensor, (to_h, to_w): (usize, usize)) -> Result<Tensor> {
-    let (_, h, w, _) = x.dims4()?;
-    let pick = |from: usize, to: usize| -> Result<Tensor> {
-        let index = (0..to).map(|i| (i * from / to) as u32).collect::<Vec<_>>();
-        Ok(Tensor::from_vec(index, to, x.device())?)
-    };
-    let tall = x.contiguous()?.index_select(&pick(h, to_h)?, 1)?;
-    Ok(tall.index_select(&pick(w, to_w)?, 2)?)
 }

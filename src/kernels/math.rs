@@ -1,8 +1,11 @@
-//! `exp` and the error function as polynomials of plain f32 operations, and the loops around them.
+//! `exp` and the error function as polynomials of plain f32 operations, and softmax.
 //!
-//! No fused multiply-add and no platform libm, so every machine computes these the same; loops over
-//! slices are compiled a second time for AVX2, which changes how many lanes work at once, not what
-//! each lane computes.
+//! No fused multiply-add and no platform libm, so every machine computes these the same.
+
+use std::ops::Range;
+
+use super::form::wide;
+use super::lanes::LANES;
 
 /// `exp(x)`, relative error below 2e-7; 0 below -87.
 #[inline(always)]
@@ -14,7 +17,8 @@ pub fn exp(x: f32) -> f32 {
     // Adding 1.5 * 2^23 rounds to an integer in the low mantissa bits.
     const ROUND: f32 = 12_582_912.0;
     let clamped = x.clamp(-87.0, 88.0);
-    let n = (clamped * LOG2E + ROUND) - ROUND;
+    let rounded = clamped * LOG2E + ROUND;
+    let n = rounded - ROUND;
     let r = clamped - n * LN2_HIGH - n * LN2_LOW;
     let mut p = 1.987_569_2e-4;
     p = p * r + 1.398_2e-3;
@@ -23,7 +27,8 @@ pub fn exp(x: f32) -> f32 {
     p = p * r + 0.166_666_65;
     p = p * r + 0.5;
     let y = p * r * r + r + 1.0;
-    let scale = f32::from_bits((((n as i32) + 127) << 23) as u32);
+    // The integer stands in the low bits already: shifted up it is an exponent.
+    let scale = f32::from_bits((rounded.to_bits() << 23).wrapping_add(127 << 23));
     if x < -87.0 { 0.0 } else { y * scale }
 }
 
@@ -47,57 +52,61 @@ pub fn swish(x: f32, scale: f32) -> f32 {
     x / (1.0 + exp(-scale * x))
 }
 
-/// Compiles a function twice, once for AVX2, and picks at run time.
-macro_rules! wide {
-    ($(#[$doc:meta])* pub fn $name:ident($($arg:ident: $ty:ty),*) $(-> $ret:ty)? $body:block) => {
-        $(#[$doc])*
-        pub fn $name($($arg: $ty),*) $(-> $ret)? {
-            #[inline(always)]
-            fn plain($($arg: $ty),*) $(-> $ret)? $body
-            #[cfg(target_arch = "x86_64")]
-            {
-                #[target_feature(enable = "avx2")]
-                fn avx2($($arg: $ty),*) $(-> $ret)? { plain($($arg),*) }
-                if std::arch::is_x86_feature_detected!("avx2") {
-                    // SAFETY: the feature was just detected.
-                    return unsafe { avx2($($arg),*) };
-                }
-            }
-            plain($($arg),*)
+/// Exponentials of each score less the largest of them, in place, and one over their sum.
+#[inline(always)]
+fn exponentials(row: &mut [f32]) -> f32 {
+    let mut high = [f32::NEG_INFINITY; LANES];
+    let larger = |a: f32, b: f32| if a > b { a } else { b };
+    let (chunks, tail) = row.as_chunks::<LANES>();
+    for chunk in chunks {
+        for (h, &x) in high.iter_mut().zip(chunk) {
+            *h = larger(x, *h);
         }
-    };
+    }
+    for (h, &x) in high.iter_mut().zip(tail) {
+        *h = larger(x, *h);
+    }
+    let max = high.into_iter().fold(f32::NEG_INFINITY, larger);
+    // The same sixteen partial sums on every machine.
+    let mut sums = [0f32; LANES];
+    let (chunks, tail) = row.as_chunks_mut::<LANES>();
+    for chunk in chunks {
+        for (s, x) in sums.iter_mut().zip(chunk) {
+            *x = exp(*x - max);
+            *s += *x;
+        }
+    }
+    for (s, x) in sums.iter_mut().zip(tail) {
+        *x = exp(*x - max);
+        *s += *x;
+    }
+    1.0 / sums.into_iter().sum::<f32>()
 }
-pub(super) use wide;
-
-/// Lanes of a sum: the same sixteen partial sums on every machine.
-const LANES: usize = 16;
 
 wide! {
-    /// Softmax of each row of `cols` scores, in place.
-    pub fn softmax_rows(scores: &mut [f32], cols: usize) {
-        for row in scores.chunks_exact_mut(cols) {
-            let mut high = [f32::NEG_INFINITY; LANES];
-            let (body, tail) = row.split_at(cols / LANES * LANES);
-            for chunk in body.chunks_exact(LANES) {
-                for (h, &x) in high.iter_mut().zip(chunk) {
-                    *h = if x > *h { x } else { *h };
-                }
+    /// Softmax without its last division: exponentials of the scores in each line of `stride`, in place,
+    /// and per line what to multiply them by. The first line sees `seen.start` scores and each after it
+    /// one more, up to `seen.end`; up to there the others become 0.
+    pub fn softmax_lines(scores: &mut [f32], stride: usize, seen: Range<usize>, inverse: &mut [f32]) {
+        let lines = scores.chunks_exact_mut(stride).zip(inverse);
+        for (i, (row, inverse)) in lines.enumerate() {
+            let (visible, hidden) = row[..seen.end].split_at_mut((seen.start + i).min(seen.end));
+            *inverse = exponentials(visible);
+            hidden.fill(0.0);
+        }
+    }
+}
+
+wide! {
+    /// `to = x * factor`, or added to it.
+    pub fn scale_into(to: &mut [f32], x: &[f32], factor: f32, keep: bool) {
+        if keep {
+            for (y, x) in to.iter_mut().zip(x) {
+                *y += x * factor;
             }
-            for (h, &x) in high.iter_mut().zip(tail) {
-                *h = if x > *h { x } else { *h };
-            }
-            let max = high.into_iter().fold(f32::NEG_INFINITY, f32::max);
-            let mut sums = [0f32; LANES];
-            for chunk in row.chunks_mut(LANES) {
-                for (s, x) in sums.iter_mut().zip(chunk) {
-                    *x = exp(*x - max);
-                    *s += *x;
-                }
-            }
-            let sum: f32 = sums.into_iter().sum();
-            let scale = 1.0 / sum;
-            for x in row {
-                *x *= scale;
+        } else {
+            for (y, x) in to.iter_mut().zip(x) {
+                *y = x * factor;
             }
         }
     }

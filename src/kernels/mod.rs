@@ -10,16 +10,27 @@
 mod activation;
 mod attention;
 mod conv;
+mod form;
+mod lanes;
 mod math;
+mod micro;
 mod norm;
+mod packed;
 pub mod plain;
-mod tile;
+mod product;
+mod rows;
+mod scratch;
 mod view;
+mod weight;
+mod winograd;
 
 pub use activation::{geglu, quick_gelu, silu};
-pub use attention::{Carried, attention};
-pub use conv::{ConvWeight, conv2d, linear, upsample_nearest};
+pub use attention::{Carried, attention, causal_attention};
+pub use conv::{Conv, conv2d, geglu_linear, linear};
+pub use form::Form;
 pub use norm::{group_norm, layer_norm};
+pub use rows::{concat_channels, matmul};
+pub use weight::ConvWeight;
 
 use candle_core::{DType, Tensor};
 

@@ -3,7 +3,8 @@
 use candle_core::{Device, Tensor};
 use rayon::prelude::*;
 
-use super::math::{swish, wide};
+use super::form::wide;
+use super::math::swish;
 use super::view::View;
 use super::{fast, plain, require};
 use crate::error::Result;

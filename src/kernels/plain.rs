@@ -1,46 +1,62 @@
 //! The plain candle form of every kernel: slow, clear, on any device, with gradients. The tests hold
 //! the fast forms against these.
 
-use candle_core::{D, Tensor};
+use candle_core::{D, DType, Tensor};
+use candle_nn::ops::softmax_last_dim;
 
-use super::ConvWeight;
+use super::{Conv, ConvWeight};
 use crate::error::Result;
 
 /// See [`super::linear`].
-pub fn linear(x: &Tensor, layer: &ConvWeight) -> Result<Tensor> {
-    let (k, n) = layer.weight.dims2()?;
+pub fn linear(x: &Tensor, layer: &ConvWeight, residual: Option<&Tensor>) -> Result<Tensor> {
+    let weight = layer.matrix()?;
+    let (k, n) = weight.dims2()?;
     let rows = x.dim(0)?;
     let mut shape = x.dims().to_vec();
     shape.pop();
     shape.push(n);
-    let weight = layer.weight.unsqueeze(0)?.broadcast_as((rows, k, n))?;
+    let weight = weight.unsqueeze(0)?.broadcast_as((rows, k, n))?;
     let y = x
         .reshape((rows, (), k))?
         .contiguous()?
         .matmul(&weight)?
         .reshape(shape)?;
-    with_bias(y, layer)
+    plus(y, [layer.bias.as_ref(), residual])
 }
 
 /// See [`super::conv2d`].
-pub fn conv2d(x: &Tensor, layer: &ConvWeight, stride: usize) -> Result<Tensor> {
-    let (k, n) = (layer.kernel, layer.weight.dim(1)?);
-    let c = x.dim(D::Minus1)?;
-    let weight = layer
-        .weight
-        .reshape((k, k, c, n))?
+pub fn conv2d(x: &Tensor, layer: &ConvWeight, how: Conv) -> Result<Tensor> {
+    let weight = layer.matrix()?;
+    let (k, n) = (layer.kernel, layer.c_out);
+    let x = match how.upsample {
+        Some(size) => upsample_nearest(x, size)?,
+        None => x.clone(),
+    };
+    let weight = weight
+        .reshape((k, k, layer.c_in, n))?
         .permute((3, 2, 0, 1))?
         .contiguous()?;
     let x = x.permute((0, 3, 1, 2))?.contiguous()?;
-    let y = x.conv2d(&weight, k / 2, stride, 1, 1)?;
-    with_bias(y.permute((0, 2, 3, 1))?.contiguous()?, layer)
+    let y = x.conv2d(&weight, k / 2, how.stride, 1, 1)?;
+    let y = y.permute((0, 2, 3, 1))?.contiguous()?;
+    let shift = how.shift.map(|s| s.flatten_all()).transpose()?;
+    plus(y, [layer.bias.as_ref(), shift.as_ref(), how.residual])
 }
 
-fn with_bias(y: Tensor, layer: &ConvWeight) -> Result<Tensor> {
-    Ok(match &layer.bias {
-        Some(bias) => y.broadcast_add(bias)?,
-        None => y,
-    })
+fn plus<const N: usize>(y: Tensor, others: [Option<&Tensor>; N]) -> Result<Tensor> {
+    let add = |y: Tensor, other: &&Tensor| y.broadcast_add(other);
+    Ok(others.iter().flatten().try_fold(y, add)?)
+}
+
+/// Nearest-neighbour upsampling of `[rows, h, w, c]` to a given size, as PyTorch rounds it.
+pub fn upsample_nearest(x: &Tensor, (to_h, to_w): (usize, usize)) -> Result<Tensor> {
+    let (_, h, w, _) = x.dims4()?;
+    let pick = |from: usize, to: usize| -> Result<Tensor> {
+        let index = (0..to).map(|i| (i * from / to) as u32).collect::<Vec<_>>();
+        Ok(Tensor::from_vec(index, to, x.device())?)
+    };
+    let tall = x.contiguous()?.index_select(&pick(h, to_h)?, 1)?;
+    Ok(tall.index_select(&pick(w, to_w)?, 2)?)
 }
 
 /// See [`super::group_norm`].
@@ -81,4 +97,33 @@ pub fn swish(x: &Tensor, scale: f64) -> Result<Tensor> {
 pub fn geglu(x: &Tensor) -> Result<Tensor> {
     let halves = x.chunk(2, D::Minus1)?;
     Ok((&halves[0] * halves[1].gelu_erf()?)?)
+}
+
+/// See [`super::causal_attention`].
+pub fn causal_attention(q: &Tensor, k: &Tensor, v: &Tensor, heads: usize) -> Result<Tensor> {
+    let (rows, t, c) = q.dims3()?;
+    let d = c / heads;
+    let by_head = |x: &Tensor| -> Result<Tensor> {
+        let split = x.reshape((rows, t, heads, d))?;
+        Ok(split.transpose(1, 2)?.contiguous()?)
+    };
+    let hidden = |i: usize| {
+        if i % t > i / t {
+            f32::NEG_INFINITY
+        } else {
+            0.0
+        }
+    };
+    let mask = Tensor::from_vec(
+        (0..t * t).map(hidden).collect::<Vec<_>>(),
+        (t, t),
+        q.device(),
+    )?;
+    let q = (by_head(q)? * (1.0 / (d as f64).sqrt()))?;
+    let scores = q.matmul(&by_head(k)?.transpose(2, 3)?)?;
+    let scores = scores.to_dtype(DType::F32)?.broadcast_add(&mask)?;
+    let out = softmax_last_dim(&scores)?
+        .to_dtype(v.dtype())?
+        .matmul(&by_head(v)?)?;
+    Ok(out.transpose(1, 2)?.contiguous()?.reshape((rows, t, c))?)
 }

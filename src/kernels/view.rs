@@ -29,3 +29,28 @@ impl View {
         Ok(f(&slices))
     }
 }
+
+/// Views of some tensors and those of several optional ones, of which the missing read as `None`.
+pub fn with_optional<const N: usize, R>(
+    needed: &Tensor,
+    optional: [Option<&Tensor>; N],
+    f: impl FnOnce(&[f32], [Option<&[f32]>; N]) -> R,
+) -> Result<R> {
+    let needed = View::new(needed)?;
+    let held = optional
+        .iter()
+        .flatten()
+        .map(|x| View::new(x))
+        .collect::<Result<Vec<_>>>()?;
+    let views: Vec<&View> = std::iter::once(&needed).chain(&held).collect();
+    View::with(&views, |slices| {
+        let mut rest = slices[1..].iter();
+        let optional = optional.map(|x| x.and_then(|_| rest.next().copied()));
+        f(slices[0], optional)
+    })
+}
+
+/// A copy of a tensor's floats.
+pub fn floats(x: &Tensor) -> Result<Vec<f32>> {
+    View::with(&[&View::new(x)?], |s| s[0].to_vec())
+}

@@ -94,12 +94,13 @@ impl ModelFolder {
         let config = |path: &str| Config::parse(&files.name(path), &files.read(path)?);
         config("model_index.json")?; // read only to find it torn
         let text = TextConfig::parse(&config("text_encoder/config.json")?)?;
+        let unet = UNetConfig::parse(&config("unet/config.json")?)?;
         Ok(Self {
             id,
             tokenizer: Tokenizer::load(&files, text.max_tokens)?,
             recommended: recommended(&files)?,
-            unet: UNetConfig::parse(&config("unet/config.json")?)?,
-            vae: VaeConfig::parse(&config("vae/config.json")?)?,
+            vae: VaeConfig::parse(&config("vae/config.json")?, unet.sample_size)?,
+            unet,
             scheduler: SchedulerConfig::parse(&config("scheduler/scheduler_config.json")?)?,
             text,
             files,

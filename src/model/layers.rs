@@ -4,7 +4,7 @@ use candle_core::Tensor;
 
 use super::weights::Weights;
 use crate::error::Result;
-use crate::kernels::{self, ConvWeight};
+use crate::kernels::{self, Conv, ConvWeight};
 
 /// `[rows, .., in]` to `[rows, .., out]`
 #[derive(Debug, Clone)]
@@ -40,30 +40,86 @@ impl Linear {
         Ok(Self(ConvWeight::from_conv(
             &weight,
             Some(w.get(output, "bias")?),
+            0,
         )?))
     }
 
     pub fn forward(&self, x: &Tensor) -> Result<Tensor> {
-        kernels::linear(x, &self.0)
+        kernels::linear(x, &self.0, None)
+    }
+
+    /// Plus a residual of the output's shape.
+    pub fn forward_onto(&self, x: &Tensor, residual: &Tensor) -> Result<Tensor> {
+        kernels::linear(x, &self.0, Some(residual))
+    }
+}
+
+/// A linear layer whose second half gates its first (GEGLU): `[rows, .., in]` to `[rows, .., out]`.
+#[derive(Debug, Clone)]
+pub struct GegluLinear(ConvWeight);
+
+impl GegluLinear {
+    pub fn load(w: &Weights, input: usize, output: usize) -> Result<Self> {
+        let weight = w.get((2 * output, input), "weight")?;
+        Ok(Self(ConvWeight::from_geglu(
+            &weight,
+            w.get(2 * output, "bias")?,
+        )?))
+    }
+
+    pub fn forward(&self, x: &Tensor) -> Result<Tensor> {
+        kernels::geglu_linear(x, &self.0)
     }
 }
 
 /// 3x3, padded by one: `[rows, h, w, in]` to `[rows, h', w', out]`.
 #[derive(Debug, Clone)]
-pub struct Conv3x3 {
-    weight: ConvWeight,
-    stride: usize,
-}
+pub struct Conv3x3(ConvWeight);
 
 impl Conv3x3 {
-    pub fn load(w: &Weights, input: usize, output: usize, stride: usize) -> Result<Self> {
+    /// `pixels`: how many it puts out at the model's own size.
+    pub fn load(w: &Weights, input: usize, output: usize, pixels: usize) -> Result<Self> {
         let weight = w.get((output, input, 3, 3), "weight")?;
-        let weight = ConvWeight::from_conv(&weight, Some(w.get(output, "bias")?))?;
-        Ok(Self { weight, stride })
+        Ok(Self(ConvWeight::from_conv(
+            &weight,
+            Some(w.get(output, "bias")?),
+            pixels,
+        )?))
+    }
+
+    /// That halves the size.
+    pub fn load_strided(w: &Weights, channels: usize) -> Result<Self> {
+        Self::load(w, channels, channels, 0)
     }
 
     pub fn forward(&self, x: &Tensor) -> Result<Tensor> {
-        kernels::conv2d(x, &self.weight, self.stride)
+        self.forward_with(x, Conv::default())
+    }
+
+    pub fn forward_with(&self, x: &Tensor, how: Conv) -> Result<Tensor> {
+        kernels::conv2d(x, &self.0, how)
+    }
+
+    /// Of every second pixel.
+    pub fn downsample(&self, x: &Tensor) -> Result<Tensor> {
+        self.forward_with(
+            x,
+            Conv {
+                stride: 2,
+                ..Conv::default()
+            },
+        )
+    }
+
+    /// After nearest-neighbour upsampling to `(h, w)`.
+    pub fn upsample(&self, x: &Tensor, size: (usize, usize)) -> Result<Tensor> {
+        self.forward_with(
+            x,
+            Conv {
+                upsample: Some(size),
+                ..Conv::default()
+            },
+        )
     }
 }
 

@@ -28,6 +28,7 @@ pub use folder::{Model, ModelFolder, Recommended};
 pub use scheduler_config::SchedulerConfig;
 pub use text::TextEncoder;
 pub use tokenizer::Tokenizer;
+pub use transformer::Text;
 pub use unet::UNet;
 pub use unet_config::UNetConfig;
 pub use vae::Vae;

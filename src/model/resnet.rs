@@ -6,6 +6,7 @@ use candle_core::Tensor;
 use super::layers::{Conv3x3, GroupNorm, Linear};
 use super::weights::Weights;
 use crate::error::Result;
+use crate::kernels::Conv;
 
 /// Sizes of one block.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -16,6 +17,8 @@ pub struct ResnetShape {
     pub time: Option<usize>,
     pub groups: usize,
     pub eps: f64,
+    /// How many it works on at the model's own size.
+    pub pixels: usize,
 }
 
 #[derive(Debug, Clone)]
@@ -36,6 +39,7 @@ impl Resnet {
             time,
             groups,
             eps,
+            pixels,
         } = shape;
         let time = time
             .map(|t| Linear::load(&w.pp("time_emb_proj"), t, output))
@@ -46,24 +50,33 @@ impl Resnet {
         };
         Ok(Self {
             norm1: GroupNorm::load(&w.pp("norm1"), input, groups, eps)?,
-            conv1: Conv3x3::load(&w.pp("conv1"), input, output, 1)?,
+            conv1: Conv3x3::load(&w.pp("conv1"), input, output, pixels)?,
             time,
             norm2: GroupNorm::load(&w.pp("norm2"), output, groups, eps)?,
-            conv2: Conv3x3::load(&w.pp("conv2"), output, output, 1)?,
+            conv2: Conv3x3::load(&w.pp("conv2"), output, output, pixels)?,
             shortcut,
         })
     }
 
     /// `x` `[rows, h, w, input]`; `time` `[1, 1, time]` after its SiLU, the same for all rows.
     pub fn forward(&self, x: &Tensor, time: Option<&Tensor>) -> Result<Tensor> {
-        let mut h = self.conv1.forward(&self.norm1.forward_silu(x)?)?;
-        if let (Some(project), Some(time)) = (&self.time, time) {
-            h = h.broadcast_add(&project.forward(time)?.unsqueeze(0)?)?; // [1, 1, 1, output]
-        }
-        let h = self.conv2.forward(&self.norm2.forward_silu(&h)?)?;
-        Ok(match &self.shortcut {
-            Some(shortcut) => (shortcut.forward(x)? + h)?,
-            None => (x + h)?,
-        })
+        let time = match (&self.time, time) {
+            (Some(project), Some(time)) => Some(project.forward(time)?.flatten_all()?), // [output]
+            _ => None,
+        };
+        let how = Conv {
+            shift: time.as_ref(),
+            ..Conv::default()
+        };
+        let h = self.conv1.forward_with(&self.norm1.forward_silu(x)?, how)?;
+        let shortcut = match &self.shortcut {
+            Some(shortcut) => shortcut.forward(x)?,
+            None => x.clone(),
+        };
+        let how = Conv {
+            residual: Some(&shortcut),
+            ..Conv::default()
+        };
+        self.conv2.forward_with(&self.norm2.forward_silu(&h)?, how)
     }
 }

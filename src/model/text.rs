@@ -1,14 +1,13 @@
 //! The CLIP text encoder: a prompt's token ids to the states that cross-attention looks at.
 //! Runs once per prompt; its attention is causal and no hook sees it.
 
-use candle_core::{D, DType, Device, Tensor};
-use candle_nn::ops::softmax_last_dim;
+use candle_core::Tensor;
 
 use super::config::Config;
 use super::layers::{LayerNorm, Linear};
 use super::weights::Weights;
 use crate::error::{Error, Result};
-use crate::kernels::quick_gelu;
+use crate::kernels::{causal_attention, quick_gelu};
 
 /// `text_encoder/config.json`
 #[derive(Debug, Clone)]
@@ -121,28 +120,11 @@ impl TextEncoder {
         let embedded = self.tokens.index_select(&ids, 0)?;
         let positions = self.positions.narrow(0, 0, embedded.dim(0)?)?;
         let mut x = (embedded + positions)?.unsqueeze(0)?;
-        let mask = causal_mask(x.dim(1)?, x.device())?;
         for layer in &self.layers {
-            x = layer.forward(&x, &mask)?;
+            x = layer.forward(&x)?;
         }
         self.final_norm.forward(&x)
     }
-}
-
-/// 0 where a token may look, minus infinity after itself: `[t, t]`.
-fn causal_mask(t: usize, device: &Device) -> Result<Tensor> {
-    let at = |i: usize| {
-        if i % t > i / t {
-            f32::NEG_INFINITY
-        } else {
-            0.0
-        }
-    };
-    Ok(Tensor::from_vec(
-        (0..t * t).map(at).collect::<Vec<_>>(),
-        (t, t),
-        device,
-    )?)
 }
 
 #[derive(Debug, Clone)]
@@ -178,31 +160,20 @@ impl Layer {
         })
     }
 
-    fn forward(&self, x: &Tensor, mask: &Tensor) -> Result<Tensor> {
-        let x = (self.attend(&self.norm1.forward(x)?, mask)? + x)?;
+    fn forward(&self, x: &Tensor) -> Result<Tensor> {
+        let x = self
+            .out
+            .forward_onto(&self.attend(&self.norm1.forward(x)?)?, x)?;
         let h = self.fc1.forward(&self.norm2.forward(&x)?)?;
         let h = match self.activation {
             Activation::QuickGelu => quick_gelu(&h)?,
             Activation::Gelu => h.gelu_erf()?,
         };
-        Ok((self.fc2.forward(&h)? + x)?)
+        self.fc2.forward_onto(&h, &x)
     }
 
-    fn attend(&self, x: &Tensor, mask: &Tensor) -> Result<Tensor> {
-        let (rows, t, c) = x.dims3()?;
-        let d = c / self.heads;
-        let by_head = |x: Tensor| -> Result<Tensor> {
-            Ok(x.reshape((rows, t, self.heads, d))?
-                .transpose(1, 2)?
-                .contiguous()?)
-        };
-        let q = (by_head(self.q.forward(x)?)? * (1.0 / (d as f64).sqrt()))?;
-        let (k, v) = (by_head(self.k.forward(x)?)?, by_head(self.v.forward(x)?)?);
-        let scores = q
-            .matmul(&k.transpose(D::Minus1, D::Minus2)?)?
-            .broadcast_add(mask)?;
-        let out = softmax_last_dim(&scores.to_dtype(DType::F32)?)?.matmul(&v)?;
-        self.out
-            .forward(&out.transpose(1, 2)?.contiguous()?.reshape((rows, t, c))?)
+    fn attend(&self, x: &Tensor) -> Result<Tensor> {
+        let (q, k, v) = (self.q.forward(x)?, self.k.forward(x)?, self.v.forward(x)?);
+        causal_attention(&q, &k, &v, self.heads)
     }
 }

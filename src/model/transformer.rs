@@ -1,13 +1,14 @@
 //! The transformer blocks of the UNet, where pixels attend to pixels and to text. The one place in a
 //! model that meets a hook.
 
+use std::collections::BTreeMap;
+
 use candle_core::Tensor;
 
-use super::layers::{GroupNorm, LayerNorm, Linear};
+use super::layers::{GegluLinear, GroupNorm, LayerNorm, Linear};
 use super::weights::Weights;
-use crate::attention::{AttentionHook, Site, hooked};
+use crate::attention::{AttentionHook, NoHook, Site, hooked, untouched};
 use crate::error::Result;
-use crate::kernels::geglu;
 
 /// diffusers hard-codes these for transformers, whatever the config's `norm_eps` says.
 const GROUP_NORM_EPS: f64 = 1e-6;
@@ -62,21 +63,95 @@ impl Transformer {
         })
     }
 
-    /// `x` `[rows, h, w, channels]`, `context` `[rows, tokens, context]`.
+    /// Keys and values of its cross-attention sites, for text states `[rows, tokens, context]`.
+    pub fn read(&self, context: &Tensor, text: &mut Text) -> Result<()> {
+        for block in &self.blocks {
+            let to_text = &block.to_text;
+            let seen = Seen {
+                keys: to_text.to_k.forward(context)?,
+                values: to_text.to_v.forward(context)?,
+            };
+            text.0.insert(to_text.site.index, seen);
+        }
+        Ok(())
+    }
+
+    /// The tokens `[rows, h * w, channels]` up to the first look at the text; `None` where `hook` has
+    /// a say before.
+    pub fn before_text(&self, x: &Tensor, hook: &dyn AttentionHook) -> Result<Option<Tensor>> {
+        let (_, h, w, _) = x.dims4()?;
+        match self.blocks.first() {
+            Some(first)
+                if untouched(
+                    &Site {
+                        grid: (h, w),
+                        ..first.to_itself.site
+                    },
+                    hook,
+                ) =>
+            {
+                Ok(Some(first.look_at_itself(
+                    self.enter(x)?,
+                    (h, w),
+                    &mut NoHook,
+                )?))
+            }
+            _ => Ok(None),
+        }
+    }
+
+    fn enter(&self, x: &Tensor) -> Result<Tensor> {
+        let (rows, h, w, c) = x.dims4()?;
+        self.proj_in
+            .forward(&self.norm.forward(x)?.reshape((rows, h * w, c))?)
+    }
+
+    /// `x` `[rows, h, w, channels]`; `entered` is what [`before_text`](Self::before_text) made of it.
     pub fn forward(
         &self,
         x: &Tensor,
-        context: &Tensor,
+        entered: Option<Tensor>,
+        text: &Text,
         hook: &mut dyn AttentionHook,
     ) -> Result<Tensor> {
         let (rows, h, w, c) = x.dims4()?;
-        let tokens = self.norm.forward(x)?.reshape((rows, h * w, c))?;
-        let mut tokens = self.proj_in.forward(&tokens)?;
-        for block in &self.blocks {
-            tokens = block.forward(tokens, (h, w), context, hook)?;
+        let looked = entered.is_some();
+        let mut tokens = entered.map_or_else(|| self.enter(x), Ok)?;
+        for (i, block) in self.blocks.iter().enumerate() {
+            if i > 0 || !looked {
+                tokens = block.look_at_itself(tokens, (h, w), hook)?;
+            }
+            tokens = block.look_at_text(tokens, (h, w), text, hook)?;
         }
-        Ok((self.proj_out.forward(&tokens)?.reshape((rows, h, w, c))? + x)?)
+        let x = x.reshape((rows, h * w, c))?;
+        Ok(self
+            .proj_out
+            .forward_onto(&tokens, &x)?
+            .reshape((rows, h, w, c))?)
     }
+}
+
+/// What cross-attention sees of the prompts, by the sites' index.
+#[derive(Debug, Clone, Default)]
+pub struct Text(BTreeMap<usize, Seen>);
+
+impl Text {
+    /// Tokens of a prompt; 0 where the model looks at none.
+    pub fn tokens(&self) -> usize {
+        self.0.values().next().map_or(0, |seen| seen.keys.dims()[1])
+    }
+
+    /// Prompts; 0 where the model looks at none.
+    pub fn rows(&self) -> usize {
+        self.0.values().next().map_or(0, |seen| seen.keys.dims()[0])
+    }
+}
+
+#[derive(Debug, Clone)]
+struct Seen {
+    /// `[rows, tokens, heads * d]`
+    keys: Tensor,
+    values: Tensor,
 }
 
 /// Self-attention, cross-attention, feed-forward.
@@ -87,7 +162,7 @@ struct Block {
     norm2: LayerNorm,
     to_text: Attention,
     norm3: LayerNorm,
-    ff_in: Linear,
+    ff_in: GegluLinear,
     ff_out: Linear,
 }
 
@@ -100,24 +175,46 @@ impl Block {
             norm2: norm("norm2")?,
             to_text: Attention::load(&w.pp("attn2"), c, context, sites[1])?,
             norm3: norm("norm3")?,
-            ff_in: Linear::load(&w.pp("ff.net.0.proj"), c, 8 * c)?,
+            ff_in: GegluLinear::load(&w.pp("ff.net.0.proj"), c, 4 * c)?,
             ff_out: Linear::load(&w.pp("ff.net.2"), 4 * c, c)?,
         })
     }
 
-    fn forward(
+    fn look_at_itself(
         &self,
         x: Tensor,
         grid: (usize, usize),
-        context: &Tensor,
         hook: &mut dyn AttentionHook,
     ) -> Result<Tensor> {
-        let h = self.norm1.forward(&x)?;
-        let x = (self.to_itself.forward(&h, &h, grid, hook)? + x)?;
-        let h = self.norm2.forward(&x)?;
-        let x = (self.to_text.forward(&h, context, grid, hook)? + x)?;
+        let (here, h) = (&self.to_itself, self.norm1.forward(&x)?);
+        let values = here.to_v.forward(&h)?;
+        here.forward(&x, grid, &values, hook, |rows| {
+            let h = select(&h, rows)?;
+            Ok((here.to_q.forward(&h)?, here.to_k.forward(&h)?))
+        })
+    }
+
+    /// Cross-attention and what follows it.
+    fn look_at_text(
+        &self,
+        x: Tensor,
+        grid: (usize, usize),
+        text: &Text,
+        hook: &mut dyn AttentionHook,
+    ) -> Result<Tensor> {
+        let (here, h) = (&self.to_text, self.norm2.forward(&x)?);
+        let Some(seen) = text.0.get(&here.site.index) else {
+            let missing = format!("no text was read for site {}", here.site.index);
+            return Err(candle_core::Error::Msg(missing).into());
+        };
+        let x = here.forward(&x, grid, &seen.values, hook, |rows| {
+            Ok((
+                here.to_q.forward(&select(&h, rows)?)?,
+                select(&seen.keys, rows)?,
+            ))
+        })?;
         let h = self.ff_in.forward(&self.norm3.forward(&x)?)?;
-        Ok((self.ff_out.forward(&geglu(&h)?)? + x)?)
+        self.ff_out.forward_onto(&h, &x)
     }
 }
 
@@ -143,21 +240,18 @@ impl Attention {
         })
     }
 
-    /// Queries from `x` `[rows, n, c]`, keys and values from `seen` `[rows, t, looked_at]`.
+    /// Attention to `values` `[rows, t, c]`, added to `x` `[rows, n, c]`.
     fn forward(
         &self,
         x: &Tensor,
-        seen: &Tensor,
         grid: (usize, usize),
+        values: &Tensor,
         hook: &mut dyn AttentionHook,
+        project: impl FnOnce(&[usize]) -> Result<(Tensor, Tensor)>,
     ) -> Result<Tensor> {
         let site = Site { grid, ..self.site };
-        let v = self.to_v.forward(seen)?;
-        let out = hooked(&site, hook, &v, |rows| {
-            let q = self.to_q.forward(&select(x, rows)?)?;
-            Ok((q, self.to_k.forward(&select(seen, rows)?)?))
-        })?;
-        self.to_out.forward(&out)
+        self.to_out
+            .forward_onto(&hooked(&site, hook, values, project)?, x)
     }
 }
 

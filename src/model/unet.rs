@@ -1,17 +1,18 @@
-//! The denoising UNet (diffusers' `UNet2DConditionModel`): a walk over three flat lists of parts with
-//! a stack of skip connections. Attention goes through the seam; nothing here knows who listens.
+//! The denoising UNet (diffusers' `UNet2DConditionModel`): a walk over one flat list of parts with a
+//! stack of skip connections. Attention goes through the seam; nothing here knows who listens.
 
 use candle_core::{Device, Tensor};
 
 use super::layers::{Conv3x3, GroupNorm, Linear};
 use super::resnet::Resnet;
-use super::transformer::Transformer;
+use super::transformer::{Text, Transformer};
 use super::unet_config::UNetConfig;
 use super::unet_shape::{PartShape, Sizes, UNetShape};
 use super::weights::Weights;
-use crate::attention::{AttentionHook, Site};
+use super::work::unet_work;
+use crate::attention::{AttentionHook, NoHook, Site};
 use crate::error::Result;
-use crate::kernels::{silu, upsample_nearest};
+use crate::kernels::{concat_channels, silu};
 
 /// One step of the walk.
 #[derive(Debug, Clone)]
@@ -19,19 +20,26 @@ enum Part {
     Resnet(Resnet),
     Transformer(Transformer),
     Downsample(Conv3x3),
+    /// To the size of the next skip connection: on odd grids it is not twice the size.
     Upsample(Conv3x3),
+    /// Leaves a skip connection.
+    Leave,
+    /// Takes the last one.
+    Take,
 }
 
 impl Part {
-    fn load(shape: &PartShape, w: &Weights) -> Result<Self> {
+    fn load(shape: &PartShape, config: &UNetConfig, w: &Weights) -> Result<Self> {
         let w = w.pp(&shape.name);
         Ok(match &shape.sizes {
             Sizes::Resnet(shape) => Part::Resnet(Resnet::load(&w, *shape)?),
             Sizes::Transformer(shape, sites) => {
                 Part::Transformer(Transformer::load(&w, *shape, sites)?)
             }
-            Sizes::Downsample(c) => Part::Downsample(Conv3x3::load(&w, *c, *c, 2)?),
-            Sizes::Upsample(c) => Part::Upsample(Conv3x3::load(&w, *c, *c, 1)?),
+            Sizes::Downsample(c) => Part::Downsample(Conv3x3::load_strided(&w, *c)?),
+            Sizes::Upsample(c) => {
+                Part::Upsample(Conv3x3::load(&w, *c, *c, config.pixels(shape.level))?)
+            }
         })
     }
 }
@@ -42,73 +50,109 @@ pub struct UNet {
     time1: Linear,
     time2: Linear,
     conv_in: Conv3x3,
-    input: Vec<Vec<Part>>,
-    middle: Vec<Part>,
-    output: Vec<Vec<Part>>,
+    parts: Vec<Part>,
     norm_out: GroupNorm,
     conv_out: Conv3x3,
 }
+
+/// FLOP of a row below which both halves of classifier-free guidance are worked on at once: threads
+/// then get more done with a half each than by sharing every small operation.
+const SMALL: f64 = 2e10;
 
 impl UNet {
     pub fn load(config: &UNetConfig, w: &Weights) -> Result<Self> {
         let first = config.block_out_channels[0];
         let time = config.time_channels();
         let shape = UNetShape::new(config);
-        let list = |shapes: &Vec<PartShape>| {
-            let parts = shapes.iter().map(|shape| Part::load(shape, w));
-            parts.collect::<Result<Vec<_>>>()
+        let mut parts = vec![Part::Leave];
+        let load = |shapes: &[PartShape], parts: &mut Vec<Part>| -> Result<()> {
+            for shape in shapes {
+                parts.push(Part::load(shape, config, w)?);
+            }
+            Ok(())
         };
+        for shapes in &shape.input {
+            load(shapes, &mut parts)?;
+            parts.push(Part::Leave);
+        }
+        load(&shape.middle, &mut parts)?;
+        for shapes in &shape.output {
+            parts.push(Part::Take);
+            load(shapes, &mut parts)?;
+        }
+        let (latent, pixels) = (config.latent_channels, config.pixels(0));
+        let (groups, eps) = (config.norm_num_groups, config.norm_eps);
         Ok(Self {
             time1: Linear::load(&w.pp("time_embedding.linear_1"), first, time)?,
             time2: Linear::load(&w.pp("time_embedding.linear_2"), time, time)?,
-            conv_in: Conv3x3::load(&w.pp("conv_in"), config.latent_channels, first, 1)?,
-            input: shape.input.iter().map(list).collect::<Result<_>>()?,
-            middle: list(&shape.middle)?,
-            output: shape.output.iter().map(list).collect::<Result<_>>()?,
-            norm_out: GroupNorm::load(
-                &w.pp("conv_norm_out"),
-                first,
-                config.norm_num_groups,
-                config.norm_eps,
-            )?,
-            conv_out: Conv3x3::load(&w.pp("conv_out"), first, config.latent_channels, 1)?,
+            conv_in: Conv3x3::load(&w.pp("conv_in"), latent, first, pixels)?,
+            parts,
+            norm_out: GroupNorm::load(&w.pp("conv_norm_out"), first, groups, eps)?,
+            conv_out: Conv3x3::load(&w.pp("conv_out"), first, latent, pixels)?,
             config: config.clone(),
         })
     }
 
+    /// What the cross-attention sites see of text states `[rows, tokens, cross_attention_dim]`: their
+    /// keys and values, the same at every step.
+    pub fn read(&self, context: &Tensor) -> Result<Text> {
+        let mut text = Text::default();
+        for part in &self.parts {
+            if let Part::Transformer(transformer) = part {
+                transformer.read(context, &mut text)?;
+            }
+        }
+        Ok(text)
+    }
+
     /// Predicted noise.
     ///
-    /// `latents` `[rows, 4, h, w]`, `timestep` of the training schedule, `context`
-    /// `[rows, tokens, cross_attention_dim]`; returns `[rows, 4, h, w]`. Every row is computed by the
-    /// same operations whatever the others are.
+    /// `latents` `[rows, 4, h, w]`, `timestep` of the training schedule, `text` of as many rows;
+    /// returns `[rows, 4, h, w]`. Every row is computed by the same operations whatever the others are.
     pub fn forward(
         &self,
         latents: &Tensor,
         timestep: usize,
-        context: &Tensor,
+        text: &Text,
         hook: &mut dyn AttentionHook,
     ) -> Result<Tensor> {
-        let time = self.time_embedding(timestep, latents.device())?;
-        let mut walk = Walk {
-            time: &time,
-            context,
-            hook,
+        self.begin(latents, timestep)?.finish(text, hook)
+    }
+
+    /// Both halves of classifier-free guidance, `(uncond, cond)`; only the conditional one is hooked.
+    /// What comes before any text is the same in both and computed once.
+    pub fn forward_guided(
+        &self,
+        latents: &Tensor,
+        timestep: usize,
+        uncond: &Text,
+        cond: &Text,
+        hook: &mut dyn AttentionHook,
+    ) -> Result<(Tensor, Tensor)> {
+        let mut walk = self.begin(latents, timestep)?;
+        walk.until_text(hook)?;
+        let other = walk.clone();
+        let plain = || other.finish(uncond, &mut NoHook);
+        let hooked = || walk.finish(cond, hook);
+        let (_, _, h, w) = latents.dims4()?;
+        let (flop, _) = unet_work(&self.config, cond.tokens(), (h, w));
+        let (uncond, cond) = match flop < SMALL {
+            true => rayon::join(plain, hooked),
+            false => (plain(), hooked()),
         };
+        Ok((uncond?, cond?))
+    }
+
+    fn begin(&self, latents: &Tensor, timestep: usize) -> Result<Walk<'_>> {
         let x = latents.permute((0, 2, 3, 1))?.contiguous()?; // [rows, h, w, 4]
-        let mut x = self.conv_in.forward(&x)?;
-        let mut skips = vec![x.clone()];
-        for parts in &self.input {
-            x = walk.run(parts, x, None)?;
-            skips.push(x.clone());
-        }
-        x = walk.run(&self.middle, x, None)?;
-        for parts in &self.output {
-            let skip = skips.pop().expect("an output part per skip connection");
-            x = Tensor::cat(&[&x, &skip], 3)?;
-            x = walk.run(parts, x, skips.last())?;
-        }
-        let x = self.conv_out.forward(&self.norm_out.forward_silu(&x)?)?;
-        Ok(x.permute((0, 3, 1, 2))?.contiguous()?)
+        Ok(Walk {
+            unet: self,
+            time: self.time_embedding(timestep, latents.device())?,
+            x: self.conv_in.forward(&x)?,
+            skips: vec![],
+            next: 0,
+            entered: None,
+        })
     }
 
     /// Sinusoids through two layers and the SiLU that every resnet begins with: `[1, 1, time]`.
@@ -141,27 +185,68 @@ impl UNet {
     }
 }
 
-/// What every part of a forward pass is given.
+/// A forward pass on its way. A clone costs nothing: tensors are shared.
+#[derive(Clone)]
 struct Walk<'a> {
-    time: &'a Tensor,
-    context: &'a Tensor,
-    hook: &'a mut dyn AttentionHook,
+    unet: &'a UNet,
+    time: Tensor,
+    /// `[rows, h, w, channels]`
+    x: Tensor,
+    skips: Vec<Tensor>,
+    /// The part that comes next.
+    next: usize,
+    /// Of the next part, a transformer, what it makes before it sees any text.
+    entered: Option<Tensor>,
 }
 
 impl Walk<'_> {
-    /// `next_skip` is what an upsampled picture will meet: on odd grids it is not twice the size.
-    fn run(&mut self, parts: &[Part], mut x: Tensor, next_skip: Option<&Tensor>) -> Result<Tensor> {
-        for part in parts {
-            x = match part {
-                Part::Resnet(resnet) => resnet.forward(&x, Some(self.time))?,
-                Part::Transformer(t) => t.forward(&x, self.context, &mut *self.hook)?,
-                Part::Downsample(conv) => conv.forward(&x)?,
-                Part::Upsample(conv) => {
-                    let (_, h, w, _) = next_skip.expect("a finer level has skips left").dims4()?;
-                    conv.forward(&upsample_nearest(&x, (h, w))?)?
-                }
-            };
+    /// As far as no text is seen and `hook` has no say.
+    fn until_text(&mut self, hook: &dyn AttentionHook) -> Result<()> {
+        let unet = self.unet;
+        while let Some(part) = unet.parts.get(self.next) {
+            if let Part::Transformer(transformer) = part {
+                self.entered = transformer.before_text(&self.x, hook)?;
+                return Ok(());
+            }
+            self.step(part, &Text::default(), &mut NoHook)?;
         }
-        Ok(x)
+        Ok(())
+    }
+
+    fn finish(mut self, text: &Text, hook: &mut dyn AttentionHook) -> Result<Tensor> {
+        let unet = self.unet;
+        while let Some(part) = unet.parts.get(self.next) {
+            self.step(part, text, hook)?;
+        }
+        let x = unet
+            .conv_out
+            .forward(&unet.norm_out.forward_silu(&self.x)?)?;
+        Ok(x.permute((0, 3, 1, 2))?.contiguous()?)
+    }
+
+    fn step(&mut self, part: &Part, text: &Text, hook: &mut dyn AttentionHook) -> Result<()> {
+        self.next += 1;
+        self.x = match part {
+            Part::Resnet(resnet) => resnet.forward(&self.x, Some(&self.time))?,
+            Part::Transformer(t) => t.forward(&self.x, self.entered.take(), text, hook)?,
+            Part::Downsample(conv) => conv.downsample(&self.x)?,
+            Part::Upsample(conv) => {
+                let skip = self.skips.last().expect("a finer level has skips left");
+                let (_, h, w, _) = skip.dims4()?;
+                conv.upsample(&self.x, (h, w))?
+            }
+            Part::Leave => {
+                self.skips.push(self.x.clone());
+                return Ok(());
+            }
+            Part::Take => {
+                let skip = self
+                    .skips
+                    .pop()
+                    .expect("a part that takes per part that leaves");
+                concat_channels(&self.x, &skip)?
+            }
+        };
+        Ok(())
     }
 }

@@ -83,6 +83,11 @@ impl UNetConfig {
         shape.parts().flat_map(|p| p.sites(latent_size)).collect()
     }
 
+    /// Pixels of a level's grid at the size the model was trained at.
+    pub fn pixels(&self, level: usize) -> usize {
+        self.sample_size.div_ceil(1 << level).pow(2)
+    }
+
     /// Channels of the time embedding.
     pub fn time_channels(&self) -> usize {
         4 * self.block_out_channels[0]
@@ -174,6 +179,7 @@ impl Walk<'_> {
             time: Some(self.config.time_channels()),
             groups: self.config.norm_num_groups,
             eps: self.config.norm_eps,
+            pixels: self.config.pixels(level),
         });
         PartShape { name, level, sizes }
     }

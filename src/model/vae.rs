@@ -8,7 +8,6 @@ use super::resnet::{Resnet, ResnetShape};
 use super::weights::Weights;
 use crate::attention::{SitePlan, attend};
 use crate::error::Result;
-use crate::kernels::upsample_nearest;
 
 /// diffusers hard-codes it for autoencoders.
 const EPS: f64 = 1e-6;
@@ -23,10 +22,13 @@ pub struct VaeConfig {
     pub scaling_factor: f64,
     pub mid_block_add_attention: bool,
     pub use_post_quant_conv: bool,
+    /// Latents of a side at the size the model was trained at.
+    pub latent_side: usize,
 }
 
 impl VaeConfig {
-    pub fn parse(config: &Config) -> Result<Self> {
+    /// `latent_side` is the UNet's to know.
+    pub fn parse(config: &Config, latent_side: usize) -> Result<Self> {
         config.only("act_fn", "silu")?;
         config.only("out_channels", 3)?;
         config.only("latent_channels", 4)?;
@@ -48,6 +50,7 @@ impl VaeConfig {
             scaling_factor: config.f64("scaling_factor")?.unwrap_or(0.18215),
             mid_block_add_attention: config.bool("mid_block_add_attention", true)?,
             use_post_quant_conv: config.bool("use_post_quant_conv", true)?,
+            latent_side,
         };
         config.finish()?;
         let (channels, groups) = (&parsed.block_out_channels, parsed.norm_num_groups);
@@ -78,7 +81,8 @@ impl VaeConfig {
             let before = channels[i.saturating_sub(1)];
             let input = |layer| if layer == 0 { before } else { output };
             let layers = 0..=self.layers_per_block;
-            layers.map(|l| self.resnet(input(l), output)).collect()
+            let resnet = |l| self.resnet(input(l), output, self.pixels(i));
+            layers.map(resnet).collect()
         };
         channels.iter().enumerate().map(level).collect()
     }
@@ -86,16 +90,22 @@ impl VaeConfig {
     /// One of the two around the attention on the coarsest grid.
     pub fn middle(&self) -> ResnetShape {
         let coarsest = self.block_out_channels[self.block_out_channels.len() - 1];
-        self.resnet(coarsest, coarsest)
+        self.resnet(coarsest, coarsest, self.pixels(0))
     }
 
-    fn resnet(&self, input: usize, output: usize) -> ResnetShape {
+    /// Pixels of a level's grid, the coarsest being 0, at the model's own size.
+    fn pixels(&self, level: usize) -> usize {
+        (self.latent_side << level).pow(2)
+    }
+
+    fn resnet(&self, input: usize, output: usize, pixels: usize) -> ResnetShape {
         ResnetShape {
             input,
             output,
             time: None,
             groups: self.norm_num_groups,
             eps: EPS,
+            pixels,
         }
     }
 }
@@ -133,7 +143,7 @@ impl Vae {
         Ok(Self {
             scaling_factor: config.scaling_factor,
             post_quant,
-            conv_in: Conv3x3::load(&w.pp("conv_in"), latent, top, 1)?,
+            conv_in: Conv3x3::load(&w.pp("conv_in"), latent, top, middle.pixels)?,
             mid: (
                 Resnet::load(&mid.pp("resnets.0"), middle)?,
                 attention,
@@ -141,7 +151,7 @@ impl Vae {
             ),
             up: up_blocks(&w.pp("up_blocks"), config)?,
             norm_out: GroupNorm::load(&w.pp("conv_norm_out"), last, groups, EPS)?,
-            conv_out: Conv3x3::load(&w.pp("conv_out"), last, 3, 1)?,
+            conv_out: Conv3x3::load(&w.pp("conv_out"), last, 3, 0)?,
         })
     }
 
@@ -171,7 +181,7 @@ impl Vae {
             }
             if let Some(conv) = upsample {
                 let (_, h, w, _) = x.dims4()?;
-                x = conv.forward(&upsample_nearest(&x, (2 * h, 2 * w))?)?;
+                x = conv.upsample(&x, (2 * h, 2 * w))?;
             }
         }
         let x = self.conv_out.forward(&self.norm_out.forward_silu(&x)?)?;
@@ -188,7 +198,10 @@ fn up_blocks(w: &Weights, config: &VaeConfig) -> Result<Vec<(Vec<Resnet>, Option
             |(i, shape): (usize, &ResnetShape)| Resnet::load(&w.pp(format!("resnets.{i}")), *shape);
         let resnets = level.iter().enumerate().map(resnet);
         let upsample = match i + 1 < levels.len() {
-            true => Some(Conv3x3::load(&w.pp("upsamplers.0.conv"), c, c, 1)?),
+            true => {
+                let pixels = config.pixels(i + 1);
+                Some(Conv3x3::load(&w.pp("upsamplers.0.conv"), c, c, pixels)?)
+            }
             false => None,
         };
         Ok((resnets.collect::<Result<_>>()?, upsample))
@@ -232,6 +245,10 @@ impl MidAttention {
             self.v.forward(&n)?,
         );
         let attended = attend(&q, &k, &v, 1, &SitePlan::Plain, None)?;
-        Ok((self.out.forward(&attended)?.reshape((rows, h, w, c))? + x)?)
+        let x = x.reshape((rows, h * w, c))?;
+        Ok(self
+            .out
+            .forward_onto(&attended, &x)?
+            .reshape((rows, h, w, c))?)
     }
 }

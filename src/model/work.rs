@@ -49,15 +49,10 @@ impl Work {
         tokens: usize,
         latent_size: (usize, usize),
     ) -> Self {
-        let shape = UNetShape::new(unet);
-        let parts: Vec<_> = shape
-            .parts()
-            .map(|part| part_work(part, tokens, latent_size))
-            .collect();
-        let ends = unet_ends(unet, latent_size.0 * latent_size.1);
+        let (unet_row, sites) = unet_work(unet, tokens, latent_size);
         Self {
-            unet_row: ends + parts.iter().map(|(flop, _)| flop).sum::<f64>(),
-            sites: parts.into_iter().flat_map(|(_, sites)| sites).collect(),
+            unet_row,
+            sites,
             vae_decode: vae_work(vae, latent_size.0 * latent_size.1),
             text: text_work(text, tokens),
         }
@@ -86,6 +81,24 @@ fn product(n: usize, k: usize, m: usize) -> f64 {
 
 fn conv3x3(pixels: usize, input: usize, output: usize) -> f64 {
     product(pixels, 9 * input, output)
+}
+
+/// A row of the UNet, and its attention sites, which the first number includes.
+pub(super) fn unet_work(
+    unet: &UNetConfig,
+    tokens: usize,
+    latent_size: (usize, usize),
+) -> (f64, Vec<SiteWork>) {
+    let shape = UNetShape::new(unet);
+    let parts = shape.parts();
+    let (flop, sites): (Vec<f64>, Vec<_>) = parts
+        .map(|part| part_work(part, tokens, latent_size))
+        .unzip();
+    let ends = unet_ends(unet, latent_size.0 * latent_size.1);
+    (
+        ends + flop.iter().sum::<f64>(),
+        sites.into_iter().flatten().collect(),
+    )
 }
 
 /// First and last convolution and the time embedding.

@@ -3,9 +3,9 @@
 
 use candle_core::Tensor;
 
-use crate::attention::{AttentionHook, NoHook};
+use crate::attention::AttentionHook;
 use crate::error::Result;
-use crate::model::UNet;
+use crate::model::{Text, UNet};
 
 /// The text states of a run.
 #[derive(Debug, Clone)]
@@ -33,32 +33,54 @@ impl Eps {
     }
 }
 
-/// Predicts noise. Only conditional rows meet the hook: an edit never reaches the other half.
-pub trait Denoiser {
-    fn eps(
-        &self,
-        latents: &Tensor,
-        timestep: usize,
-        conditioning: &Conditioning,
-        hook: &mut dyn AttentionHook,
-    ) -> Result<Eps>;
+/// Predicts noise for the rows of its conditioning. Only conditional rows meet the hook: an edit
+/// never reaches the other half.
+pub trait Denoiser: Sync {
+    /// Prompts, and so rows of latents.
+    fn rows(&self) -> usize;
+
+    fn eps(&self, latents: &Tensor, timestep: usize, hook: &mut dyn AttentionHook) -> Result<Eps>;
 }
 
-impl Denoiser for UNet {
-    fn eps(
-        &self,
-        latents: &Tensor,
-        timestep: usize,
-        conditioning: &Conditioning,
-        hook: &mut dyn AttentionHook,
-    ) -> Result<Eps> {
-        let uncond = match &conditioning.uncond {
-            Some(context) => Some(self.forward(latents, timestep, context, &mut NoHook)?),
-            None => None,
-        };
-        Ok(Eps {
-            cond: self.forward(latents, timestep, &conditioning.cond, hook)?,
-            uncond,
+/// A UNet that has read its prompts: text is looked at once, not at every step.
+pub struct Prompted<'a> {
+    unet: &'a UNet,
+    rows: usize,
+    cond: Text,
+    uncond: Option<Text>,
+}
+
+impl<'a> Prompted<'a> {
+    pub fn new(unet: &'a UNet, conditioning: &Conditioning) -> Result<Self> {
+        let uncond = conditioning.uncond.as_ref();
+        Ok(Self {
+            unet,
+            rows: conditioning.cond.dim(0)?,
+            cond: unet.read(&conditioning.cond)?,
+            uncond: uncond.map(|uncond| unet.read(uncond)).transpose()?,
+        })
+    }
+}
+
+impl Denoiser for Prompted<'_> {
+    fn rows(&self) -> usize {
+        self.rows
+    }
+
+    fn eps(&self, latents: &Tensor, timestep: usize, hook: &mut dyn AttentionHook) -> Result<Eps> {
+        let (unet, cond) = (self.unet, &self.cond);
+        Ok(match &self.uncond {
+            None => Eps {
+                cond: unet.forward(latents, timestep, cond, hook)?,
+                uncond: None,
+            },
+            Some(uncond) => {
+                let (uncond, cond) = unet.forward_guided(latents, timestep, uncond, cond, hook)?;
+                Eps {
+                    cond,
+                    uncond: Some(uncond),
+                }
+            }
         })
     }
 }

@@ -9,7 +9,7 @@ use crate::edit::TokenMap;
 use crate::error::Result;
 
 /// Who looks at the maps of a lockstep run.
-pub trait Watcher {
+pub trait Watcher: Send {
     /// Whether to be shown this site's maps.
     fn wants(&self, site: &Site) -> bool;
 

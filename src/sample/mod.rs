@@ -11,7 +11,7 @@ mod sampler;
 mod scheduler;
 mod word_sums;
 
-pub use denoiser::{Conditioning, Denoiser, Eps};
+pub use denoiser::{Conditioning, Denoiser, Eps, Prompted};
 pub use lockstep::{Lockstep, StepPlan, Watcher};
 pub use plan::{Controller, EditPlan, LateFactors, RowEdit, Sum};
 pub use recorder::Recorder;

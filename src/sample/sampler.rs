@@ -3,7 +3,7 @@
 
 use candle_core::Tensor;
 
-use super::denoiser::{Conditioning, Denoiser};
+use super::denoiser::Denoiser;
 use super::lockstep::{Lockstep, StepPlan, Watcher};
 use super::plan::{Controller, EditPlan};
 use super::rows;
@@ -17,7 +17,6 @@ use crate::error::{Error, Result};
 pub struct Sampler<'a> {
     denoiser: &'a dyn Denoiser,
     scheduler: &'a mut dyn Scheduler,
-    conditioning: &'a Conditioning,
     guidance_scale: f64,
     latents: Tensor,
     step: usize,
@@ -28,18 +27,16 @@ impl<'a> Sampler<'a> {
     pub fn new(
         denoiser: &'a dyn Denoiser,
         scheduler: &'a mut dyn Scheduler,
-        conditioning: &'a Conditioning,
         guidance_scale: f64,
         noise: &Tensor,
     ) -> Result<Self> {
-        let rows = conditioning.cond.dim(0)?;
+        let rows = denoiser.rows();
         let (_, c, h, w) = noise.dims4()?;
         let noise = (noise * scheduler.init_noise_sigma())?;
         let latents = noise.broadcast_as((rows, c, h, w))?.contiguous()?;
         Ok(Self {
             denoiser,
             scheduler,
-            conditioning,
             guidance_scale,
             latents,
             step: 0,
@@ -72,9 +69,7 @@ impl<'a> Sampler<'a> {
     fn predict(&mut self, hook: &mut dyn AttentionHook) -> Result<Tensor> {
         let timestep = self.scheduler.timesteps()[self.step];
         let input = self.scheduler.scale_input(self.step, &self.latents)?;
-        let eps = self
-            .denoiser
-            .eps(&input, timestep, self.conditioning, hook)?;
+        let eps = self.denoiser.eps(&input, timestep, hook)?;
         eps.guide(self.guidance_scale)
     }
 
@@ -108,10 +103,20 @@ pub struct Finished {
 /// Runs source and edited rows together under a controller. `watchers` see the rows' maps;
 /// `after_step` sees the latents `[rows, 4, h, w]` after each step, counted from 1.
 pub fn lockstep(
+    sampler: Sampler,
+    controller: &Controller,
+    watchers: &mut [&mut dyn Watcher],
+    after_step: &mut (dyn FnMut(usize, &Tensor) -> Result<()> + Send),
+) -> Result<Finished> {
+    // On a thread of the pool: from outside, every small operation would wait to be let in.
+    rayon::scope(|_| steps(sampler, controller, watchers, after_step))
+}
+
+fn steps(
     mut sampler: Sampler,
     controller: &Controller,
     watchers: &mut [&mut dyn Watcher],
-    after_step: &mut dyn FnMut(usize, &Tensor) -> Result<()>,
+    after_step: &mut (dyn FnMut(usize, &Tensor) -> Result<()> + Send),
 ) -> Result<Finished> {
     let mut words = WordSums::new(controller.layout, rows::words_of(controller));
     let mut segment: Option<(EditPlan, StepPlan)> = None;

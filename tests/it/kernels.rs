@@ -55,8 +55,54 @@ proptest! {
         let bias = numbers(&[out], seed ^ 1);
         let layer = ConvWeight::from_linear(&numbers(&[out, k], seed), Some(bias)).unwrap();
         let x = numbers(&[rows, n, k], seed ^ 2);
-        let y = linear(&x, &layer).unwrap();
-        prop_assert!(distance(&y, &plain::linear(&x, &layer).unwrap()) < 1e-6);
+        let residual = numbers(&[rows, n, out], seed ^ 3);
+        for residual in [None, Some(&residual)] {
+            let y = linear(&x, &layer, residual).unwrap();
+            prop_assert!(distance(&y, &plain::linear(&x, &layer, residual).unwrap()) < 1e-6);
+        }
+        prop_assert!(distance(&matmul(&x.get(0).unwrap(), &layer.matrix().unwrap()).unwrap(), &x.get(0).unwrap().matmul(&layer.matrix().unwrap()).unwrap()) < 1e-6);
+    }
+
+    #[test]
+    fn gated_linear_is_linear_then_gated(rows in 1usize..4, n in 1usize..200, k in 1usize..70, sixteens in 1usize..9, odd: bool, seed: u64) {
+        let f = 16 * sixteens + usize::from(odd);
+        let (weight, bias) = (numbers(&[2 * f, k], seed), numbers(&[2 * f], seed ^ 1));
+        let layer = ConvWeight::from_geglu(&weight, bias.clone()).unwrap();
+        let separate = ConvWeight::from_linear(&weight, Some(bias)).unwrap();
+        prop_assert_eq!(bits(&layer.matrix().unwrap()), bits(&separate.matrix().unwrap()));
+        let x = numbers(&[rows, n, k], seed ^ 2);
+        let y = geglu_linear(&x, &layer).unwrap();
+        let plain = plain::geglu(&plain::linear(&x, &separate, None).unwrap()).unwrap();
+        prop_assert!(distance(&y, &plain) < 1e-6);
+    }
+
+    #[test]
+    fn winograd_is_a_convolution(rows in 1usize..3, h in 1usize..30, w in 1usize..30, cin in 1usize..5, cout in 1usize..5,
+        larger: bool, up in 0usize..3, seed: u64) {
+        let (cin, cout) = (16 * cin, 16 * cout);
+        let kernel = numbers(&[cout, cin, 3, 3], seed);
+        let pixels = if larger { 1024 } else { 256 };
+        let layer = ConvWeight::from_conv(&kernel, Some(numbers(&[cout], seed ^ 1)), pixels).unwrap();
+        let direct = ConvWeight::from_conv(&kernel, layer.bias.clone(), 0).unwrap();
+        prop_assert!(distance(&layer.matrix().unwrap(), &direct.matrix().unwrap()) < 1e-6);
+        let x = numbers(&[rows, h, w, cin], seed ^ 2);
+        let size = (h * up + h / 2 + 1, w * up + w / 3 + 1);
+        let upsample = (up > 0).then_some(size);
+        let (out_h, out_w) = upsample.unwrap_or((h, w));
+        let shift = numbers(&[cout], seed ^ 3);
+        let residual = numbers(&[rows, out_h, out_w, cout], seed ^ 4);
+        let how = Conv { stride: 1, upsample, shift: Some(&shift), residual: Some(&residual) };
+        let y = conv2d(&x, &layer, how).unwrap();
+        let plain = plain::conv2d(&x, &direct, how).unwrap();
+        let bound = if larger { 1e-5 } else { 2e-6 };
+        prop_assert!(distance(&y, &plain) < bound, "{}", distance(&y, &plain));
+    }
+
+    #[test]
+    fn channels_are_joined(rows in 1usize..3, n in 1usize..600, c in 1usize..20, d in 1usize..20, seed: u64) {
+        let (a, b) = (numbers(&[rows, n, c], seed), numbers(&[rows, n, d], seed ^ 1));
+        let plain = Tensor::cat(&[&a, &b], 2).unwrap();
+        prop_assert_eq!(bits(&concat_channels(&a, &b).unwrap()), bits(&plain));
     }
 
     #[test]
@@ -65,11 +111,12 @@ proptest! {
         let size = if three { 3 } else { 1 };
         let stride = if two { 2 } else { 1 };
         let kernel = numbers(&[cout, cin, size, size], seed);
-        let layer = ConvWeight::from_conv(&kernel, Some(numbers(&[cout], seed ^ 1))).unwrap();
+        let layer = ConvWeight::from_conv(&kernel, Some(numbers(&[cout], seed ^ 1)), 0).unwrap();
         let x = numbers(&[rows, h, w, cin], seed ^ 2);
-        let y = conv2d(&x, &layer, stride).unwrap();
+        let how = Conv { stride, ..Conv::default() };
+        let y = conv2d(&x, &layer, how).unwrap();
         prop_assert_eq!(y.dims(), &[rows, h.div_ceil(stride), w.div_ceil(stride), cout]);
-        prop_assert!(distance(&y, &plain::conv2d(&x, &layer, stride).unwrap()) < 1e-6);
+        prop_assert!(distance(&y, &plain::conv2d(&x, &layer, how).unwrap()) < 1e-6);
     }
 
     #[test]
@@ -96,14 +143,6 @@ proptest! {
         }
         let x = numbers(&[n.div_ceil(30), 2 * f], seed);
         prop_assert!(distance(&geglu(&x).unwrap(), &geglu(&tracked(&x)).unwrap()) < 1e-6);
-    }
-
-    #[test]
-    fn upsampling_picks_the_same_pixels(h in 1usize..9, w in 1usize..9, dh in 0usize..9, dw in 0usize..9, seed: u64) {
-        let x = numbers(&[2, h, w, 3], seed);
-        let to = (h + dh, w + dw);
-        let plain = upsample_nearest(&tracked(&x), to).unwrap();
-        prop_assert_eq!(bits(&upsample_nearest(&x, to).unwrap()), bits(&plain));
     }
 }
 
@@ -132,18 +171,25 @@ fn an_output_row_depends_neither_on_other_rows_nor_on_threads() {
     ] {
         let weight = numbers(&[out, k], 1);
         let layer = ConvWeight::from_linear(&weight, Some(numbers(&[out], 2))).unwrap();
-        obeys_the_law(&numbers(&[3, n, k], 3), |x| linear(x, &layer).unwrap());
+        obeys_the_law(&numbers(&[3, n, k], 3), |x| {
+            linear(x, &layer, None).unwrap()
+        });
     }
-    for (side, cin, cout, stride) in [
-        (5, 7, 9, 1),
-        (8, 200, 160, 1),
-        (33, 24, 40, 2),
-        (16, 48, 96, 1),
+    for (side, cin, cout, stride, pixels) in [
+        (5, 7, 9, 1, 0),
+        (8, 200, 160, 1, 0),
+        (33, 24, 40, 2, 0),
+        (16, 48, 96, 1, 256),
+        (33, 32, 160, 1, 1024),
     ] {
         let kernel = numbers(&[cout, cin, 3, 3], 4);
-        let layer = ConvWeight::from_conv(&kernel, Some(numbers(&[cout], 5))).unwrap();
+        let layer = ConvWeight::from_conv(&kernel, Some(numbers(&[cout], 5)), pixels).unwrap();
+        let how = Conv {
+            stride,
+            ..Conv::default()
+        };
         obeys_the_law(&numbers(&[3, side, side, cin], 6), |x| {
-            conv2d(x, &layer, stride).unwrap()
+            conv2d(x, &layer, how).unwrap()
         });
     }
     let (weight, bias) = (numbers(&[24], 7), numbers(&[24], 8));
@@ -155,11 +201,12 @@ fn an_output_row_depends_neither_on_other_rows_nor_on_threads() {
 #[test]
 fn a_tracked_tensor_keeps_its_gradient() {
     let var = Var::from_tensor(&numbers(&[1, 4, 4, 6], 1)).unwrap();
-    let conv = ConvWeight::from_conv(&numbers(&[6, 6, 3, 3], 2), None).unwrap();
+    let conv = ConvWeight::from_conv(&numbers(&[6, 6, 3, 3], 2), None, 0).unwrap();
     let wide = ConvWeight::from_linear(&numbers(&[8, 6], 3), None).unwrap();
     let (weight, bias) = (numbers(&[6], 4), numbers(&[6], 5));
     let h = group_norm(&var, 2, &weight, &bias, 1e-5, true).unwrap();
-    let y = geglu(&linear(&conv2d(&h, &conv, 1).unwrap(), &wide).unwrap()).unwrap();
+    let y =
+        geglu(&linear(&conv2d(&h, &conv, Conv::default()).unwrap(), &wide, None).unwrap()).unwrap();
     let grads = y.sqr().unwrap().sum_all().unwrap().backward().unwrap();
     let grad = grads.get(&var).expect("the gradient was dropped");
     assert!(bits(grad).iter().any(|&b| b != 0));

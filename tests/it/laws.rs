@@ -11,8 +11,7 @@ use prompt_to_prompt::job::{
 use prompt_to_prompt::model::{Model, ModelFolder};
 use prompt_to_prompt::sample::noise::randn;
 use prompt_to_prompt::sample::{
-    Conditioning, Controller, Ddim, Denoiser, EditPlan, Recorder, RowEdit, Sampler, Watcher,
-    lockstep,
+    Controller, Ddim, Denoiser, EditPlan, Prompted, Recorder, RowEdit, Sampler, Watcher, lockstep,
 };
 
 use crate::common::{numbers, relative};
@@ -78,13 +77,8 @@ impl Lab {
         let conditioning = conditioning(prepared, &self.model).unwrap();
         let mut ddim = Ddim::new(&self.model.scheduler, prepared.steps);
         let noise = starting_noise(job, prepared).unwrap();
-        let sampler = Sampler::new(
-            &self.model.unet,
-            &mut ddim,
-            &conditioning,
-            prepared.guidance,
-            &noise,
-        );
+        let prompted = Prompted::new(&self.model.unet, &conditioning).unwrap();
+        let sampler = Sampler::new(&prompted, &mut ddim, prepared.guidance, &noise);
         let recorder = recorder.map(|recorder| recorder as &mut dyn Watcher);
         let finished = lockstep(
             sampler.unwrap(),
@@ -265,14 +259,8 @@ pub fn literal_run(lab: &Lab, job: &Job, prepared: &Prepared) -> (Vec<Vec<f32>>,
     let conditioning = conditioning(prepared, &lab.model).unwrap();
     let mut ddim = Ddim::new(&lab.model.scheduler, prepared.steps);
     let noise = starting_noise(job, prepared).unwrap();
-    let mut sampler = Sampler::new(
-        &lab.model.unet,
-        &mut ddim,
-        &conditioning,
-        prepared.guidance,
-        &noise,
-    )
-    .unwrap();
+    let prompted = Prompted::new(&lab.model.unet, &conditioning).unwrap();
+    let mut sampler = Sampler::new(&prompted, &mut ddim, prepared.guidance, &noise).unwrap();
     let mut hook = Literal {
         edits: vec![],
         self_res: prepared.controller.self_res,
@@ -334,7 +322,7 @@ fn law_8_a_plain_hook_is_never_called_again() {
         flat(
             &lab.model
                 .unet
-                .forward(&latents, 500, &context, hook)
+                .forward(&latents, 500, &lab.model.unet.read(&context).unwrap(), hook)
                 .unwrap(),
         )
     };
@@ -416,26 +404,29 @@ fn a_plan_can_be_read_and_compared() {
 /// A denoiser of a few lines samples as well as a UNet: the loop knows neither.
 #[test]
 fn the_sampler_needs_no_unet() {
-    struct Fake;
+    /// Adds a number per row.
+    struct Fake(Tensor);
     impl Denoiser for Fake {
+        fn rows(&self) -> usize {
+            self.0.dims()[0]
+        }
+
         fn eps(
             &self,
             latents: &Tensor,
             _: usize,
-            conditioning: &Conditioning,
             _: &mut dyn AttentionHook,
         ) -> Result<prompt_to_prompt::sample::Eps> {
-            let shift = conditioning.cond.mean((1, 2))?.reshape(((), 1, 1, 1))?;
+            let shift = self.0.reshape(((), 1, 1, 1))?;
             let cond = latents.broadcast_add(&shift)?;
             Ok(prompt_to_prompt::sample::Eps { cond, uncond: None })
         }
     }
     let lab = Lab::new();
-    let cond = Tensor::from_vec(numbers(1, 2 * 77 * 3), (2, 77, 3), &Device::Cpu).unwrap();
-    let conditioning = Conditioning { cond, uncond: None };
+    let fake = Fake(Tensor::from_vec(numbers(1, 2), 2, &Device::Cpu).unwrap());
     let mut ddim = Ddim::new(&lab.model.scheduler, 3);
     let noise = Tensor::from_vec(randn(1, 64), (1, 4, 4, 4), &Device::Cpu).unwrap();
-    let sampler = Sampler::new(&Fake, &mut ddim, &conditioning, 1.0, &noise).unwrap();
+    let sampler = Sampler::new(&fake, &mut ddim, 1.0, &noise).unwrap();
     let mut seen = vec![];
     let edit = MapEdit::replace(TokenMap::identity(77));
     let row = RowEdit::new(edit, vec![Window::ALL; 77], Window::ALL);

@@ -108,9 +108,12 @@ fn predicted(name: &str, i: usize, model: &Model) -> Tensor {
         .to_vec1::<f32>()
         .unwrap()[0];
     let forward = |hook| {
-        model
-            .unet
-            .forward(&latents, t as usize, &golden("text"), hook)
+        model.unet.forward(
+            &latents,
+            t as usize,
+            &model.unet.read(&golden("text")).unwrap(),
+            hook,
+        )
     };
     forward(&mut NoHook).unwrap()
 }
@@ -215,7 +218,10 @@ fn a_row_is_the_same_alone_and_on_any_number_of_threads() {
                 .num_threads(threads)
                 .build()
                 .unwrap();
-            pool.install(|| bits(&model.unet.forward(&x, 500, &c, &mut NoHook).unwrap()))
+            pool.install(|| {
+                let text = model.unet.read(&c).unwrap();
+                bits(&model.unet.forward(&x, 500, &text, &mut NoHook).unwrap())
+            })
         };
         let together = run(1, 0, 3);
         assert_eq!(together, run(2, 0, 3), "threads");
@@ -231,7 +237,8 @@ pub fn fingerprint(model: &Model) -> Vec<Tensor> {
         .encode(&[49406, 320, 2368, 49407])
         .unwrap();
     let latents = numbers(&[1, 4, 8, 8], 3);
-    let eps = model.unet.forward(&latents, 7, &text, &mut NoHook).unwrap();
+    let read = model.unet.read(&text).unwrap();
+    let eps = model.unet.forward(&latents, 7, &read, &mut NoHook).unwrap();
     vec![text, eps, model.vae.decode(&latents).unwrap()]
 }
 

@@ -1,8 +1,8 @@
 //! Law 10: the reference implementation's golden trajectories, met through the library.
 //! `tests/reference/pack_parity.py` says where they come from.
 
-use std::cell::Cell;
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use candle_core::{Device, Tensor};
 use prompt_to_prompt::attention::AttentionHook;
@@ -11,9 +11,9 @@ use prompt_to_prompt::error::Result;
 use prompt_to_prompt::job::{
     BlendSpec, BlendWords, EditSpec, Job, Prepared, SchedulerName, conditioning, starting_noise,
 };
-use prompt_to_prompt::model::{Model, ModelFolder, UNet};
+use prompt_to_prompt::model::{Model, ModelFolder};
 use prompt_to_prompt::sample::{
-    Conditioning, Ddim, Denoiser, Eps, Recorder, Sampler, Scheduler, lockstep,
+    Conditioning, Ddim, Denoiser, Eps, Prompted, Recorder, Sampler, Scheduler, lockstep,
 };
 use serde_json::Value;
 
@@ -165,23 +165,21 @@ fn blend(case: &Value, row: usize) -> BlendSpec {
 
 /// Starts every step from recorded latents, whatever came out of the step before.
 struct Forced<'a> {
-    unet: &'a UNet,
+    unet: Prompted<'a>,
     ddim: Ddim,
     /// Before each step.
     recorded: &'a [Tensor],
-    step: Cell<usize>,
+    step: AtomicUsize,
 }
 
 impl Denoiser for &Forced<'_> {
-    fn eps(
-        &self,
-        _: &Tensor,
-        t: usize,
-        conditioning: &Conditioning,
-        hook: &mut dyn AttentionHook,
-    ) -> Result<Eps> {
-        self.unet
-            .eps(&self.recorded[self.step.get()], t, conditioning, hook)
+    fn rows(&self) -> usize {
+        self.unet.rows()
+    }
+
+    fn eps(&self, _: &Tensor, t: usize, hook: &mut dyn AttentionHook) -> Result<Eps> {
+        let step = self.step.load(Ordering::Relaxed);
+        self.unet.eps(&self.recorded[step], t, hook)
     }
 }
 
@@ -195,7 +193,7 @@ impl Scheduler for &Forced<'_> {
     }
 
     fn step(&mut self, step: usize, eps: &Tensor, _: &Tensor) -> Result<Tensor> {
-        self.step.set(step + 1);
+        self.step.store(step + 1, Ordering::Relaxed);
         self.ddim.clone().step(step, eps, &self.recorded[step])
     }
 }
@@ -250,19 +248,13 @@ impl Bench {
         before[0] = before[0].contiguous().unwrap();
         before.extend((0..prepared.steps).map(|step| recorded.get(step).unwrap()));
         let forced = Forced {
-            unet: &self.model.unet,
+            unet: Prompted::new(&self.model.unet, conditioning).unwrap(),
             ddim: Ddim::new(&self.model.scheduler, prepared.steps),
             recorded: &before,
-            step: Cell::new(0),
+            step: AtomicUsize::new(0),
         };
         let (mut scheduler, denoiser) = (&forced, &forced);
-        let sampler = Sampler::new(
-            &denoiser,
-            &mut scheduler,
-            conditioning,
-            prepared.guidance,
-            noise,
-        );
+        let sampler = Sampler::new(&denoiser, &mut scheduler, prepared.guidance, noise);
         let check = &mut |step: usize, after: &Tensor| {
             // What float64 is away from the recorded float32, times three.
             let bound = 2e-2 * 0.35f64.powi(step as i32 - 1) + 2e-5;
@@ -280,8 +272,8 @@ impl Bench {
         let conditioning = conditioning(&prepared, &self.model).unwrap();
         let mut ddim = Ddim::new(&self.model.scheduler, prepared.steps);
         let (guidance, noise) = (prepared.guidance, starting_noise(&job, &prepared).unwrap());
-        let sampler =
-            Sampler::new(&self.model.unet, &mut ddim, &conditioning, guidance, &noise).unwrap();
+        let prompted = Prompted::new(&self.model.unet, &conditioning).unwrap();
+        let sampler = Sampler::new(&prompted, &mut ddim, guidance, &noise).unwrap();
         let mut recorder = Recorder::new(prepared.controller.rows.len(), 4);
         let finished = lockstep(
             sampler,

@@ -2,7 +2,7 @@
 //! ends for step counts from 1 to 1000, and whole trajectories of the calmed miniature.
 //! `tests/reference/schedulers.py` wrote the fixtures.
 
-use candle_core::{DType, Device, Tensor};
+use candle_core::{Device, Tensor};
 use prompt_to_prompt::attention::{AttentionHook, NoHook};
 use prompt_to_prompt::edit::{Rules, Window};
 use prompt_to_prompt::error::Result;
@@ -10,7 +10,7 @@ use prompt_to_prompt::job::{EditSpec, Job, Prepared, SchedulerName, conditioning
 use prompt_to_prompt::model::SchedulerConfig;
 use prompt_to_prompt::sample::noise::TorchRng;
 use prompt_to_prompt::sample::{
-    Conditioning, Denoiser, DpmPp2m, Eps, Euler, EulerA, Sampler, Scheduler, UniPc,
+    Denoiser, DpmPp2m, Eps, Euler, EulerA, Prompted, Sampler, Scheduler, UniPc,
 };
 use serde_json::Value;
 
@@ -50,13 +50,11 @@ impl Exact {
 }
 
 impl Denoiser for Exact {
-    fn eps(
-        &self,
-        latents: &Tensor,
-        timestep: usize,
-        _: &Conditioning,
-        _: &mut dyn AttentionHook,
-    ) -> Result<Eps> {
+    fn rows(&self) -> usize {
+        1
+    }
+
+    fn eps(&self, latents: &Tensor, timestep: usize, _: &mut dyn AttentionHook) -> Result<Eps> {
         let alpha = self.alpha(timestep);
         let variance = alpha * SPREAD * SPREAD + 1.0 - alpha;
         let slope = (1.0 - alpha).sqrt() / variance;
@@ -69,8 +67,6 @@ impl Denoiser for Exact {
 /// is shown them, and after it.
 fn flow(scheduler: &mut dyn Scheduler, config: &SchedulerConfig, rows: usize) -> [Tensor; 2] {
     let exact = Exact(config.alphas_cumprod());
-    let cond = Tensor::zeros((rows, 1, 1), DType::F32, &Device::Cpu).unwrap();
-    let conditioning = Conditioning { cond, uncond: None };
     let (noise, _) = start((2, 2));
     let mut latents = noise
         .broadcast_as((rows, 4, 2, 2))
@@ -81,7 +77,7 @@ fn flow(scheduler: &mut dyn Scheduler, config: &SchedulerConfig, rows: usize) ->
     let mut shown = latents.clone();
     for (step, t) in scheduler.timesteps().to_vec().into_iter().enumerate() {
         shown = scheduler.scale_input(step, &latents).unwrap();
-        let eps = exact.eps(&shown, t, &conditioning, &mut NoHook).unwrap();
+        let eps = exact.eps(&shown, t, &mut NoHook).unwrap();
         latents = scheduler.step(step, &eps.cond, &latents).unwrap();
     }
     [shown, latents]
@@ -263,8 +259,9 @@ impl Lab {
             .scheduler
             .build(&self.model.scheduler, prepared.steps, rng)
             .unwrap();
-        let (unet, guidance) = (&self.model.unet, prepared.guidance);
-        let mut sampler = Sampler::new(unet, &mut *scheduler, &text, guidance, &noise).unwrap();
+        let prompted = Prompted::new(&self.model.unet, &text).unwrap();
+        let guidance = prepared.guidance;
+        let mut sampler = Sampler::new(&prompted, &mut *scheduler, guidance, &noise).unwrap();
         assert_eq!(sampler.steps(), prepared.controller.clock.calls);
         let mut seen = vec![sampler.latents().clone()];
         while !sampler.done() {

@@ -1,9 +1,9 @@
 //! What configs alone tell of a model: attention sites against those that a hook meets in a forward
 //! pass, FLOP against PyTorch's counter (`tests/reference/work.py`).
 
-use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::sync::Mutex;
 
 use prompt_to_prompt::attention::{AttentionHook, Site, SitePlan};
 use prompt_to_prompt::model::ModelFolder;
@@ -86,11 +86,11 @@ fn work_is_what_pytorch_counts() {
 
 /// Keeps every site it is asked about.
 #[derive(Default)]
-struct Met(RefCell<Vec<Site>>);
+struct Met(Mutex<Vec<Site>>);
 
 impl AttentionHook for Met {
     fn plan(&self, site: &Site) -> SitePlan<'_> {
-        self.0.borrow_mut().push(*site);
+        self.0.lock().unwrap().push(*site);
         SitePlan::Plain
     }
 }
@@ -104,8 +104,13 @@ fn sites_are_those_that_a_hook_meets() {
         for (h, w) in [native, (9, 11), (24, 16)] {
             let (latents, mut met) = (numbers(&[1, 4, h, w], 1), Met::default());
             let context = numbers(&[1, 77, folder.unet.cross_attention_dim], 2);
-            unet.forward(&latents, 7, &context, &mut met).unwrap();
-            assert_eq!(folder.unet.sites((h, w)), met.0.take(), "{name} {h}x{w}");
+            let text = unet.read(&context).unwrap();
+            unet.forward(&latents, 7, &text, &mut met).unwrap();
+            assert_eq!(
+                folder.unet.sites((h, w)),
+                met.0.into_inner().unwrap(),
+                "{name} {h}x{w}"
+            );
             assert_eq!(folder.unet.sites((h, w)), unet.sites((h, w)));
         }
     }

@@ -27,7 +27,7 @@ use spacing::Level;
 
 /// A deterministic or stochastic solver of the denoising process. It serves one run, whose steps are
 /// taken in order: most solvers remember earlier predictions.
-pub trait Scheduler {
+pub trait Scheduler: Send {
     /// As the user names it: `ddim`.
     fn name(&self) -> &'static str;
 

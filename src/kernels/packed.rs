@@ -1,0 +1,70 @@
+//! A right operand cut into panels of sixteen columns, once: the order in which products read it.
+
+use rayon::prelude::*;
+
+use super::lanes::LANES;
+use super::micro::Panels;
+
+/// A matrix `[k, n]` as `n / 16` panels of `[k, 16]`, the last one padded with zeros.
+#[derive(Debug, Clone)]
+pub struct Packed {
+    panels: Vec<f32>,
+    pub k: usize,
+    pub n: usize,
+}
+
+impl Packed {
+    /// From the columns of the matrix one after another (a checkpoint's `[n, k]`): element `[i, j]` is
+    /// `columns[order(j) * k + within(i)]`.
+    pub fn from_columns(
+        columns: &[f32],
+        (k, n): (usize, usize),
+        order: impl Fn(usize) -> usize + Sync,
+        within: impl Fn(usize) -> usize + Sync,
+    ) -> Self {
+        let mut panels = vec![0f32; n.div_ceil(LANES) * k * LANES];
+        panels
+            .par_chunks_mut(k.max(1) * LANES)
+            .enumerate()
+            .for_each(|(panel, to)| {
+                for lane in 0..LANES.min(n - panel * LANES) {
+                    let column = &columns[order(panel * LANES + lane) * k..][..k];
+                    for i in 0..k {
+                        to[i * LANES + lane] = column[within(i)];
+                    }
+                }
+            });
+        Self { panels, k, n }
+    }
+
+    /// From the rows of the matrix, `[k, n]`.
+    pub fn from_rows(rows: &[f32], (k, n): (usize, usize)) -> Self {
+        let mut panels = vec![0f32; n.div_ceil(LANES) * k * LANES];
+        for (panel, to) in panels.chunks_exact_mut(k.max(1) * LANES).enumerate() {
+            let lanes = LANES.min(n - panel * LANES);
+            for (to, row) in to.chunks_exact_mut(LANES).zip(rows.chunks_exact(n)) {
+                to[..lanes].copy_from_slice(&row[panel * LANES..][..lanes]);
+            }
+        }
+        Self { panels, k, n }
+    }
+
+    /// Element `[i, j]`.
+    pub fn at(&self, i: usize, j: usize) -> f32 {
+        self.panels[(j / LANES * self.k + i) * LANES + j % LANES]
+    }
+
+    /// Panels `first..first + count`.
+    pub fn panels(&self, first: usize, count: usize) -> Panels {
+        let stride = self.k * LANES;
+        Panels {
+            first: self.panels[first * stride..(first + count) * stride].as_ptr(),
+            count,
+            stride,
+        }
+    }
+
+    pub fn count(&self) -> usize {
+        self.n.div_ceil(LANES)
+    }
+}

@@ -1,0 +1,65 @@
+//! Small operations between layers that would otherwise run on one thread, or sum in an order of the
+//! machine's own.
+
+use candle_core::{D, Device, Tensor};
+use rayon::prelude::*;
+
+use super::packed::Packed;
+use super::product::{Finish, product};
+use super::view::View;
+use super::{fast, require};
+use crate::error::Result;
+
+/// Lines that a task copies.
+const BLOCK: usize = 256;
+
+/// `[m, k] . [k, n]`
+pub fn matmul(a: &Tensor, b: &Tensor) -> Result<Tensor> {
+    if !fast(&[a, b]) {
+        return Ok(a.matmul(b)?);
+    }
+    let ((m, k), (b_k, n)) = (a.dims2()?, b.dims2()?);
+    require(k == b_k && k > 0, "the factors of a product don't fit")?;
+    let out = View::with(&[&View::new(a)?, &View::new(b)?], |s| {
+        let packed = Packed::from_rows(s[1], (k, n));
+        let finish = Finish::Add {
+            bias: None,
+            residual: None,
+        };
+        product(m, &packed, finish, |first, terms, lhs| {
+            for (i, to) in lhs.chunks_exact_mut(terms.len()).enumerate() {
+                to.copy_from_slice(&s[0][(first + i) * k..][terms.clone()]);
+            }
+        })
+    })?;
+    Ok(Tensor::from_vec(out, (m, n), &Device::Cpu)?)
+}
+
+/// `[.., c]` and `[.., d]` to `[.., c + d]`.
+pub fn concat_channels(a: &Tensor, b: &Tensor) -> Result<Tensor> {
+    if !fast(&[a, b]) {
+        return Ok(Tensor::cat(&[a, b], D::Minus1)?);
+    }
+    let (c, d) = (a.dim(D::Minus1)?, b.dim(D::Minus1)?);
+    let lines = a.elem_count() / c;
+    require(lines == b.elem_count() / d, "pictures of different sizes")?;
+    let mut out = vec![0f32; lines * (c + d)];
+    View::with(&[&View::new(a)?, &View::new(b)?], |s| {
+        let from = s[0].par_chunks(BLOCK * c).zip(s[1].par_chunks(BLOCK * d));
+        out.par_chunks_mut(BLOCK * (c + d))
+            .zip(from)
+            .for_each(|(to, (a, b))| {
+                let lines = to
+                    .chunks_exact_mut(c + d)
+                    .zip(a.chunks_exact(c).zip(b.chunks_exact(d)));
+                for (to, (a, b)) in lines {
+                    to[..c].copy_from_slice(a);
+                    to[c..].copy_from_slice(b);
+                }
+            });
+    })?;
+    let mut shape = a.dims().to_vec();
+    shape.pop();
+    shape.push(c + d);
+    Ok(Tensor::from_vec(out, shape, &Device::Cpu)?)
+}

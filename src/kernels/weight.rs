@@ -1,0 +1,159 @@
+//! A layer's weight in the form that its product wants, made once when a model is loaded.
+
+use std::sync::Arc;
+
+use candle_core::{DType, Device, Tensor};
+
+use super::lanes::LANES;
+use super::packed::Packed;
+use super::view::floats;
+use super::winograd::Winograd;
+use super::{fast, require};
+use crate::error::Result;
+
+/// A linear layer's or a convolution's weight and bias.
+#[derive(Debug, Clone)]
+pub struct ConvWeight {
+    pub(super) held: Held,
+    /// `[c_out]`
+    pub bias: Option<Tensor>,
+    /// 1 or 3.
+    pub kernel: usize,
+    pub c_in: usize,
+    pub c_out: usize,
+}
+
+#[derive(Debug, Clone)]
+pub(super) enum Held {
+    /// `[kh * kw * c_in, c_out]`
+    Direct(Arc<Packed>),
+    Winograd(Arc<Winograd>),
+    /// As [`Held::Direct`], hidden and gate panels taking turns, for [`super::geglu_linear`].
+    Geglu(Arc<Packed>, Arc<Vec<f32>>),
+    /// What candle's own operations take, `[kh * kw * c_in, c_out]`.
+    Plain(Tensor),
+}
+
+impl ConvWeight {
+    /// From a checkpoint's `[c_out, c_in, k, k]`. `pixels` is how many the layer usually puts out: with
+    /// it and the channels the algorithm is settled, so that a layer always sums in one order.
+    pub fn from_conv(weight: &Tensor, bias: Option<Tensor>, pixels: usize) -> Result<Self> {
+        let (c_out, c_in, k, _) = weight.dims4()?;
+        require(k == 1 || k == 3, "a convolution is 1x1 or 3x3")?;
+        let held = match (packable(weight), Winograd::suits(c_in, c_out, pixels)) {
+            (false, _) => {
+                let weight = weight.permute((2, 3, 1, 0))?.contiguous()?;
+                Held::Plain(weight.reshape((k * k * c_in, c_out))?)
+            }
+            (true, Some(outputs)) if k == 3 => Held::Winograd(Arc::new(Winograd::new(
+                &floats(weight)?,
+                (c_in, c_out),
+                outputs,
+            ))),
+            (true, _) => Held::Direct(Arc::new(Packed::from_columns(
+                &floats(weight)?,
+                (k * k * c_in, c_out),
+                |j| j,
+                |i| i % c_in * k * k + i / c_in,
+            ))),
+        };
+        Self::new(held, bias, k, c_in, c_out)
+    }
+
+    /// From a checkpoint's `[c_out, c_in]`.
+    pub fn from_linear(weight: &Tensor, bias: Option<Tensor>) -> Result<Self> {
+        let (c_out, c_in) = weight.dims2()?;
+        let held = if packable(weight) {
+            let floats = floats(weight)?;
+            Held::Direct(Arc::new(Packed::from_columns(
+                &floats,
+                (c_in, c_out),
+                |j| j,
+                |i| i,
+            )))
+        } else {
+            Held::Plain(weight.t()?.contiguous()?)
+        };
+        Self::new(held, bias, 1, c_in, c_out)
+    }
+
+    /// From a checkpoint's `[2 f, c_in]`, for [`super::geglu_linear`] alone.
+    pub fn from_geglu(weight: &Tensor, bias: Tensor) -> Result<Self> {
+        let (c_out, c_in) = weight.dims2()?;
+        let f = c_out / 2;
+        if !packable(weight) || !packable(&bias) || !c_out.is_multiple_of(2 * LANES) {
+            return Self::from_linear(weight, Some(bias));
+        }
+        // Panel 2p holds sixteen hidden columns, panel 2p + 1 their gates.
+        let order = |j: usize| j % LANES + j / (2 * LANES) * LANES + j / LANES % 2 * f;
+        let packed = Packed::from_columns(&floats(weight)?, (c_in, c_out), order, |i| i);
+        let plain = floats(&bias)?;
+        let in_order = (0..c_out).map(|j| plain[order(j)]).collect();
+        let held = Held::Geglu(Arc::new(packed), Arc::new(in_order));
+        Self::new(held, Some(bias), 1, c_in, c_out)
+    }
+
+    fn new(
+        held: Held,
+        bias: Option<Tensor>,
+        kernel: usize,
+        c_in: usize,
+        c_out: usize,
+    ) -> Result<Self> {
+        let width = bias.as_ref().map_or(c_out, Tensor::elem_count);
+        require(
+            width == c_out && c_in * c_out > 0,
+            "the bias differs from the weight's width",
+        )?;
+        Ok(Self {
+            held,
+            bias,
+            kernel,
+            c_in,
+            c_out,
+        })
+    }
+
+    /// The weight as the plain forms take it, `[kh * kw * c_in, c_out]`.
+    pub fn matrix(&self) -> Result<Tensor> {
+        let (k, n) = (self.kernel * self.kernel * self.c_in, self.c_out);
+        let table = |at: &dyn Fn(usize, usize) -> f32| -> Result<Tensor> {
+            let all = (0..k * n).map(|i| at(i / n, i % n)).collect::<Vec<_>>();
+            Ok(Tensor::from_vec(all, (k, n), &Device::Cpu)?)
+        };
+        match &self.held {
+            Held::Plain(weight) => Ok(weight.clone()),
+            Held::Direct(packed) => table(&|i, j| packed.at(i, j)),
+            Held::Geglu(packed, _) => {
+                let half = |j: usize| j / LANES * 2 * LANES + j % LANES;
+                let place = |j: usize| {
+                    if j < n / 2 {
+                        half(j)
+                    } else {
+                        half(j - n / 2) + LANES
+                    }
+                };
+                table(&|i, j| packed.at(i, place(j)))
+            }
+            Held::Winograd(winograd) => {
+                let raw = winograd.kernels(); // [9, c_in, c_out]
+                table(&|i, j| raw[i * n + j])
+            }
+        }
+    }
+
+    /// Whether our kernels may run this layer on `x`.
+    pub(super) fn runs(&self, x: &Tensor) -> bool {
+        let bias = self.bias.iter().all(|b| fast(&[b]));
+        !matches!(self.held, Held::Plain(_)) && bias && fast(&[x])
+    }
+
+    pub(super) fn check(&self, x: &Tensor) -> Result<()> {
+        let c = x.dims().last().copied().unwrap_or(0);
+        require(c == self.c_in, "channels differ from the weight's")
+    }
+}
+
+fn packable(weight: &Tensor) -> bool {
+    weight.dtype() == DType::F32 && fast(&[weight])
+}
