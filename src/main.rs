@@ -12,6 +12,9 @@ use cli::{Cli, Command};
 use prompt_to_prompt::error::{Error, Result};
 use prompt_to_prompt::report::console::{Console, Verbosity};
 
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> ExitCode {
     let Cli { command } = Cli::parse();
     let console = Console::new(match &command {

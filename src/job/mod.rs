@@ -51,6 +51,27 @@ pub struct Job {
     pub baseline: bool,
 }
 
+impl Job {
+    /// Edits as everything is by default.
+    pub fn new(src: &str, edits: Vec<EditSpec>) -> Self {
+        Self {
+            src: src.to_owned(),
+            edits,
+            negative_prompt: String::new(),
+            seed: 0,
+            steps: None,
+            guidance: None,
+            width: None,
+            height: None,
+            scheduler: SchedulerName::default(),
+            self_res: None,
+            rules: Rules::Ours,
+            control: true,
+            baseline: false,
+        }
+    }
+}
+
 /// One edit of a job's source.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct EditSpec {

@@ -158,6 +158,13 @@ struct Shape {
 }
 
 impl Shape {
+    /// Floats of a query's scores: whole panels, and not a power of two apart, or the lines of a tile
+    /// would all fall into the same few places of the first cache.
+    fn stride(self) -> usize {
+        let whole = self.t.next_multiple_of(LANES);
+        whole + if whole.is_multiple_of(256) { LANES } else { 0 }
+    }
+
     /// Floats of one head's packed keys, and of its packed values.
     fn keys(self) -> usize {
         self.t.next_multiple_of(LANES) * self.d
@@ -226,7 +233,7 @@ impl Work<'_> {
     /// All slots of some queries and heads.
     fn block(&self, queries: Range<usize>, heads: Range<usize>) {
         let Shape { n, t, d, .. } = self.shape;
-        let (stride, wide) = (t.next_multiple_of(LANES), d.next_multiple_of(LANES));
+        let (stride, wide) = (self.shape.stride(), d.next_multiple_of(LANES));
         let lens = [queries.len() * stride, queries.len() * wide, queries.len()];
         with_scratch(lens, |[probs, sums, inverse]| {
             for head in heads {
@@ -234,12 +241,13 @@ impl Work<'_> {
                 let mut value = 0;
                 for (slot, carried) in self.carried.iter().enumerate() {
                     self.scores(slot, head, &queries, probs);
-                    let seen = if self.shape.causal {
-                        queries.start + 1..t
+                    let first = if self.shape.causal {
+                        queries.start + 1
                     } else {
-                        t..t
+                        t
                     };
-                    softmax_lines(probs, stride, seen, inverse);
+                    // SAFETY: the stride is whole panels of all t scores.
+                    unsafe { softmax_lines(probs, stride, first..t, inverse) };
                     for carry in carried {
                         self.weigh(value, head, probs, sums);
                         let keep = written.contains(&carry.reader);
@@ -290,7 +298,7 @@ impl Work<'_> {
         };
         let sums = Sums {
             first: scores.as_mut_ptr(),
-            stride: t.next_multiple_of(LANES),
+            stride: self.shape.stride(),
         };
         // SAFETY: q has queries.len() lines of `width` from its start, less the columns before the
         // head; the scores are this task's, a line of all panels per query.
@@ -300,7 +308,7 @@ impl Work<'_> {
     /// The block's values of a head, `[queries, d]` and the rest of the last panel.
     fn weigh(&self, value: usize, head: usize, probs: &[f32], sums: &mut [f32]) {
         let Shape { t, d, heads, .. } = self.shape;
-        let (stride, wide) = (t.next_multiple_of(LANES), d.next_multiple_of(LANES));
+        let (stride, wide) = (self.shape.stride(), d.next_multiple_of(LANES));
         let len = self.shape.values();
         let values = &self.values[(value * heads + head) * len..][..len];
         let lhs = Lhs {

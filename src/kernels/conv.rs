@@ -5,7 +5,7 @@ use std::ops::Range;
 
 use candle_core::{Device, Tensor};
 
-use super::product::{Finish, product};
+use super::product::{Finish, Left, product};
 use super::view::with_optional;
 use super::weight::{ConvWeight, Held};
 use super::{fast, geglu, plain, require};
@@ -46,14 +46,7 @@ pub fn linear(x: &Tensor, layer: &ConvWeight, residual: Option<&Tensor>) -> Resu
     let fits = residual.is_none_or(|r| r.elem_count() == m * n);
     require(fits, "the residual is of another size")?;
     let out = with_optional(x, [layer.bias.as_ref(), residual], |x, [bias, residual]| {
-        product(
-            m,
-            packed,
-            Finish::Add { bias, residual },
-            |first, terms, lhs| {
-                lines(x, k, first, terms, lhs);
-            },
-        )
+        product(m, packed, Finish::Add { bias, residual }, Left::Lines(x))
     })?;
     shaped(out, x, n)
 }
@@ -69,9 +62,7 @@ pub fn geglu_linear(x: &Tensor, layer: &ConvWeight) -> Result<Tensor> {
     let k = layer.c_in;
     let m = x.elem_count() / k;
     let out = with_optional(x, [], |x, []| {
-        product(m, packed, Finish::Geglu { bias }, |first, terms, lhs| {
-            lines(x, k, first, terms, lhs);
-        })
+        product(m, packed, Finish::Geglu { bias }, Left::Lines(x))
     })?;
     shaped(out, x, layer.c_out / 2)
 }
@@ -81,14 +72,6 @@ fn shaped(out: Vec<f32>, like: &Tensor, width: usize) -> Result<Tensor> {
     shape.pop();
     shape.push(width);
     Ok(Tensor::from_vec(out, shape, &Device::Cpu)?)
-}
-
-/// Some terms of some lines of `x [.., k]`.
-fn lines(x: &[f32], k: usize, first: usize, terms: Range<usize>, lhs: &mut [f32]) {
-    for (i, to) in lhs.chunks_exact_mut(terms.len()).enumerate() {
-        let at = (first + i) * k;
-        to.copy_from_slice(&x[at + terms.start..at + terms.end]);
-    }
 }
 
 /// `[rows, h, w, c_in]` to `[rows, h', w', c_out]`; a 3x3 kernel is padded by one on every side.
@@ -114,14 +97,11 @@ pub fn conv2d(x: &Tensor, layer: &ConvWeight, how: Conv) -> Result<Tensor> {
             Held::Winograd(winograd) if how.stride == 1 => {
                 winograd.conv(x, &picture, bias, residual)
             }
-            Held::Direct(packed) => product(
-                rows * h * w,
-                packed,
-                Finish::Add { bias, residual },
-                |first, terms, lhs| {
-                    picture.gather(x, first, terms, lhs);
-                },
-            ),
+            Held::Direct(packed) => {
+                let gather = |first, terms, lhs: &mut [f32]| picture.gather(x, first, terms, lhs);
+                let finish = Finish::Add { bias, residual };
+                product(rows * h * w, packed, finish, Left::Gather(&gather))
+            }
             _ => unreachable!("`runs` and the loader see to it"),
         }
     })?;

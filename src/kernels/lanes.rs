@@ -11,6 +11,8 @@ pub trait Lanes: Copy {
     type V: Copy;
     /// The tile of a matrix product that fills the registers: rows, and vectors across.
     const TILE: (usize, usize);
+    /// Rows of a tile of three vectors across, where one fits.
+    const THREE: Option<usize>;
 
     fn splat(x: f32) -> Self::V;
     /// # Safety
@@ -21,6 +23,10 @@ pub trait Lanes: Copy {
     unsafe fn store(to: *mut f32, v: Self::V);
     fn add(a: Self::V, b: Self::V) -> Self::V;
     fn sub(a: Self::V, b: Self::V) -> Self::V;
+    fn mul(a: Self::V, b: Self::V) -> Self::V;
+    fn max(a: Self::V, b: Self::V) -> Self::V;
+    /// Two to the power of the integer in the low bits of `1.5 * 2^23 + n`.
+    fn power_of_two(biased: Self::V) -> Self::V;
     /// `a * b + c`, rounded once where the machine can.
     fn fma(a: Self::V, b: Self::V, c: Self::V) -> Self::V;
 }
@@ -32,6 +38,7 @@ pub struct Portable;
 impl Lanes for Portable {
     type V = [f32; LANES];
     const TILE: (usize, usize) = (4, 1);
+    const THREE: Option<usize> = None;
 
     #[inline(always)]
     fn splat(x: f32) -> Self::V {
@@ -54,6 +61,18 @@ impl Lanes for Portable {
     #[inline(always)]
     fn sub(a: Self::V, b: Self::V) -> Self::V {
         std::array::from_fn(|i| a[i] - b[i])
+    }
+    #[inline(always)]
+    fn mul(a: Self::V, b: Self::V) -> Self::V {
+        std::array::from_fn(|i| a[i] * b[i])
+    }
+    #[inline(always)]
+    fn max(a: Self::V, b: Self::V) -> Self::V {
+        std::array::from_fn(|i| if a[i] > b[i] { a[i] } else { b[i] })
+    }
+    #[inline(always)]
+    fn power_of_two(biased: Self::V) -> Self::V {
+        biased.map(|x| f32::from_bits((x.to_bits() << 23).wrapping_add(127 << 23)))
     }
     #[inline(always)]
     fn fma(a: Self::V, b: Self::V, c: Self::V) -> Self::V {
@@ -87,6 +106,7 @@ mod x86 {
         type V = [__m256; 2];
         // 12 sums, 2 of the right operand, 1 of the left: 15 of 16 registers.
         const TILE: (usize, usize) = (6, 1);
+        const THREE: Option<usize> = None;
 
         #[inline(always)]
         fn splat(x: f32) -> Self::V {
@@ -117,6 +137,29 @@ mod x86 {
             unsafe { [_mm256_sub_ps(a[0], b[0]), _mm256_sub_ps(a[1], b[1])] }
         }
         #[inline(always)]
+        fn mul(a: Self::V, b: Self::V) -> Self::V {
+            // SAFETY: see the module.
+            unsafe { [_mm256_mul_ps(a[0], b[0]), _mm256_mul_ps(a[1], b[1])] }
+        }
+        #[inline(always)]
+        fn max(a: Self::V, b: Self::V) -> Self::V {
+            // SAFETY: see the module.
+            unsafe { [_mm256_max_ps(a[0], b[0]), _mm256_max_ps(a[1], b[1])] }
+        }
+        #[inline(always)]
+        fn power_of_two(biased: Self::V) -> Self::V {
+            // SAFETY: see the module.
+            unsafe {
+                let one = _mm256_set1_epi32(127 << 23);
+                let low = _mm256_slli_epi32::<23>(_mm256_castps_si256(biased[0]));
+                let high = _mm256_slli_epi32::<23>(_mm256_castps_si256(biased[1]));
+                [
+                    _mm256_castsi256_ps(_mm256_add_epi32(low, one)),
+                    _mm256_castsi256_ps(_mm256_add_epi32(high, one)),
+                ]
+            }
+        }
+        #[inline(always)]
         fn fma(a: Self::V, b: Self::V, c: Self::V) -> Self::V {
             // SAFETY: see the module.
             unsafe {
@@ -135,6 +178,7 @@ mod x86 {
         type V = __m512;
         // 28 sums, 2 of the right operand, the left one straight from memory: 30 of 32 registers.
         const TILE: (usize, usize) = (14, 2);
+        const THREE: Option<usize> = Some(9);
 
         #[inline(always)]
         fn splat(x: f32) -> Self::V {
@@ -160,6 +204,24 @@ mod x86 {
         fn sub(a: Self::V, b: Self::V) -> Self::V {
             // SAFETY: see the module.
             unsafe { _mm512_sub_ps(a, b) }
+        }
+        #[inline(always)]
+        fn mul(a: Self::V, b: Self::V) -> Self::V {
+            // SAFETY: see the module.
+            unsafe { _mm512_mul_ps(a, b) }
+        }
+        #[inline(always)]
+        fn max(a: Self::V, b: Self::V) -> Self::V {
+            // SAFETY: see the module.
+            unsafe { _mm512_max_ps(a, b) }
+        }
+        #[inline(always)]
+        fn power_of_two(biased: Self::V) -> Self::V {
+            // SAFETY: see the module.
+            unsafe {
+                let shifted = _mm512_slli_epi32::<23>(_mm512_castps_si512(biased));
+                _mm512_castsi512_ps(_mm512_add_epi32(shifted, _mm512_set1_epi32(127 << 23)))
+            }
         }
         #[inline(always)]
         fn fma(a: Self::V, b: Self::V, c: Self::V) -> Self::V {

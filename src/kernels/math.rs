@@ -1,31 +1,36 @@
 //! `exp` and the error function as polynomials of plain f32 operations, and softmax.
 //!
-//! No fused multiply-add and no platform libm, so every machine computes these the same.
+//! No platform libm, so that every machine computes these the same; plain f32 operations where the
+//! compiler spreads a loop over lanes, fused ones where `lanes.rs` does.
 
 use std::ops::Range;
 
-use super::form::wide;
-use super::lanes::LANES;
+use super::form::{by_form, wide};
+use super::lanes::{LANES, Lanes};
+
+/// ln 2 in two parts, so that x - n ln 2 keeps its low bits.
+const LN2_HIGH: f32 = 0.693_359_4;
+const LN2_LOW: f32 = -2.121_944_4e-4;
+/// Adding 1.5 * 2^23 rounds to an integer in the low mantissa bits.
+const ROUND: f32 = 12_582_912.0;
+/// `(e^r - 1 - r) / r^2`, from the highest power down (Cephes' expf).
+const EXP: [f32; 6] = [
+    1.987_569_2e-4,
+    1.398_2e-3,
+    8.333_452e-3,
+    4.166_579_6e-2,
+    0.166_666_65,
+    0.5,
+];
 
 /// `exp(x)`, relative error below 2e-7; 0 below -87.
 #[inline(always)]
 pub fn exp(x: f32) -> f32 {
-    const LOG2E: f32 = std::f32::consts::LOG2_E;
-    // ln 2 in two parts, so that x - n ln 2 keeps its low bits.
-    const LN2_HIGH: f32 = 0.693_359_4;
-    const LN2_LOW: f32 = -2.121_944_4e-4;
-    // Adding 1.5 * 2^23 rounds to an integer in the low mantissa bits.
-    const ROUND: f32 = 12_582_912.0;
     let clamped = x.clamp(-87.0, 88.0);
-    let rounded = clamped * LOG2E + ROUND;
+    let rounded = clamped * std::f32::consts::LOG2_E + ROUND;
     let n = rounded - ROUND;
     let r = clamped - n * LN2_HIGH - n * LN2_LOW;
-    let mut p = 1.987_569_2e-4;
-    p = p * r + 1.398_2e-3;
-    p = p * r + 8.333_452e-3;
-    p = p * r + 4.166_579_6e-2;
-    p = p * r + 0.166_666_65;
-    p = p * r + 0.5;
+    let p = EXP[1..].iter().fold(EXP[0], |p, c| p * r + c);
     let y = p * r * r + r + 1.0;
     // The integer stands in the low bits already: shifted up it is an exponent.
     let scale = f32::from_bits((rounded.to_bits() << 23).wrapping_add(127 << 23));
@@ -52,49 +57,77 @@ pub fn swish(x: f32, scale: f32) -> f32 {
     x / (1.0 + exp(-scale * x))
 }
 
-/// Exponentials of each score less the largest of them, in place, and one over their sum.
-#[inline(always)]
-fn exponentials(row: &mut [f32]) -> f32 {
-    let mut high = [f32::NEG_INFINITY; LANES];
-    let larger = |a: f32, b: f32| if a > b { a } else { b };
-    let (chunks, tail) = row.as_chunks::<LANES>();
-    for chunk in chunks {
-        for (h, &x) in high.iter_mut().zip(chunk) {
-            *h = larger(x, *h);
-        }
-    }
-    for (h, &x) in high.iter_mut().zip(tail) {
-        *h = larger(x, *h);
-    }
-    let max = high.into_iter().fold(f32::NEG_INFINITY, larger);
-    // The same sixteen partial sums on every machine.
-    let mut sums = [0f32; LANES];
-    let (chunks, tail) = row.as_chunks_mut::<LANES>();
-    for chunk in chunks {
-        for (s, x) in sums.iter_mut().zip(chunk) {
-            *x = exp(*x - max);
-            *s += *x;
-        }
-    }
-    for (s, x) in sums.iter_mut().zip(tail) {
-        *x = exp(*x - max);
-        *s += *x;
-    }
-    1.0 / sums.into_iter().sum::<f32>()
-}
-
-wide! {
+by_form! {
     /// Softmax without its last division: exponentials of the scores in each line of `stride`, in place,
     /// and per line what to multiply them by. The first line sees `seen.start` scores and each after it
     /// one more, up to `seen.end`; up to there the others become 0.
-    pub fn softmax_lines(scores: &mut [f32], stride: usize, seen: Range<usize>, inverse: &mut [f32]) {
-        let lines = scores.chunks_exact_mut(stride).zip(inverse);
-        for (i, (row, inverse)) in lines.enumerate() {
-            let (visible, hidden) = row[..seen.end].split_at_mut((seen.start + i).min(seen.end));
-            *inverse = exponentials(visible);
-            hidden.fill(0.0);
-        }
+    ///
+    /// # Safety
+    /// `stride` must be a multiple of 16 and no less than `seen.end`.
+    pub unsafe fn softmax_lines = softmax_in(scores: &mut [f32], stride: usize, seen: Range<usize>, inverse: &mut [f32])
+}
+
+#[inline(always)]
+unsafe fn softmax_in<L: Lanes>(
+    scores: &mut [f32],
+    stride: usize,
+    seen: Range<usize>,
+    inverse: &mut [f32],
+) {
+    let whole = seen.end.next_multiple_of(LANES);
+    for (i, inverse) in inverse.iter_mut().enumerate() {
+        let line = &mut scores[i * stride..][..whole];
+        let visible = (seen.start + i).min(seen.end);
+        line[visible..].fill(f32::NEG_INFINITY);
+        // SAFETY: the line is whole vectors.
+        *inverse = unsafe { exponentials::<L>(line) };
+        line[visible..].fill(0.0);
     }
+}
+
+/// Exponentials of each score of a line of whole vectors less the largest, and one over their sum.
+#[inline(always)]
+unsafe fn exponentials<L: Lanes>(line: &mut [f32]) -> f32 {
+    let (scores, n) = (line.as_mut_ptr(), line.len());
+    // SAFETY: `n` is a multiple of 16.
+    unsafe {
+        let mut high = L::load(scores);
+        for at in (LANES..n).step_by(LANES) {
+            high = L::max(high, L::load(scores.add(at)));
+        }
+        let mut lanes = [0f32; LANES];
+        L::store(lanes.as_mut_ptr(), high);
+        let max = lanes
+            .into_iter()
+            .fold(f32::NEG_INFINITY, |a, b| if a > b { a } else { b });
+        // The same sixteen partial sums on every machine.
+        let mut sums = L::splat(0.0);
+        for at in (0..n).step_by(LANES) {
+            let e = exp_lanes::<L>(L::sub(L::load(scores.add(at)), L::splat(max)));
+            sums = L::add(sums, e);
+            L::store(scores.add(at), e);
+        }
+        L::store(lanes.as_mut_ptr(), sums);
+        1.0 / lanes.into_iter().sum::<f32>()
+    }
+}
+
+/// [`exp`] of sixteen numbers up to 0, with fused operations.
+#[inline(always)]
+fn exp_lanes<L: Lanes>(x: L::V) -> L::V {
+    let x = L::max(x, L::splat(-87.0));
+    let rounded = L::fma(x, L::splat(std::f32::consts::LOG2_E), L::splat(ROUND));
+    let n = L::sub(rounded, L::splat(ROUND));
+    let r = L::fma(n, L::splat(-LN2_HIGH), x);
+    let r = L::fma(n, L::splat(-LN2_LOW), r);
+    let mut p = L::splat(EXP[0]);
+    p = L::fma(p, r, L::splat(EXP[1]));
+    p = L::fma(p, r, L::splat(EXP[2]));
+    p = L::fma(p, r, L::splat(EXP[3]));
+    p = L::fma(p, r, L::splat(EXP[4]));
+    p = L::fma(p, r, L::splat(EXP[5]));
+    let y = L::fma(L::mul(p, r), r, L::add(r, L::splat(1.0)));
+    L::mul(y, L::power_of_two(rounded))
 }
 
 wide! {

@@ -57,33 +57,36 @@ unsafe fn accumulate_in<L: Lanes>(k: usize, lhs: Lhs, panels: Panels, sums: Sums
                 first: lhs.first.add(done),
                 ..lhs
             };
-            let wide = L::TILE.1;
             let mut at = 0;
             while at < panels.count {
-                let across = wide.min(panels.count - at);
+                let across = match panels.count - at {
+                    // Rather than a pair and a single one, which would wait for its few registers.
+                    3 if L::THREE.is_some() => 3,
+                    left => L::TILE.1.min(left),
+                };
                 let right = panels.first.add(at * panels.stride + done * LANES);
-                let to = sums.first.add(at * LANES);
+                let to = Sums {
+                    first: sums.first.add(at * LANES),
+                    ..sums
+                };
                 match across {
-                    2 => column::<L, 2>(
-                        k,
-                        lhs,
-                        right,
-                        panels.stride,
-                        Sums { first: to, ..sums },
-                        go_on,
-                    ),
-                    _ => column::<L, 1>(
-                        k,
-                        lhs,
-                        right,
-                        panels.stride,
-                        Sums { first: to, ..sums },
-                        go_on,
-                    ),
+                    3 => column::<L, 3>(k, lhs, right, panels.stride, to, go_on),
+                    2 => column::<L, 2>(k, lhs, right, panels.stride, to, go_on),
+                    _ => column::<L, 1>(k, lhs, right, panels.stride, to, go_on),
                 }
                 at += across;
             }
         }
+    }
+}
+
+/// Rows of a tile of `N` vectors across; 0 where there is none.
+#[inline(always)]
+fn tall<L: Lanes, const N: usize>() -> usize {
+    match N {
+        3 => L::THREE.unwrap_or(0),
+        n if n <= L::TILE.1 => L::TILE.0,
+        _ => 0,
     }
 }
 
@@ -99,7 +102,7 @@ unsafe fn column<L: Lanes, const N: usize>(
 ) {
     let mut row = 0;
     while row < lhs.rows {
-        let rows = L::TILE.0.min(lhs.rows - row);
+        let rows = tall::<L, N>().min(lhs.rows - row);
         // SAFETY: `rows` lines from `row` on lie inside both; the caller's promise does the rest.
         unsafe {
             let left = lhs.first.add(row * lhs.stride);
@@ -130,7 +133,7 @@ unsafe fn tile<L: Lanes, const M: usize, const N: usize>(
     sums_stride: usize,
     go_on: bool,
 ) {
-    if M > L::TILE.0 || N > L::TILE.1 {
+    if M > tall::<L, N>() {
         return; // never called; keeps larger tiles out of the smaller forms' code
     }
     // Index loops and no closures: a closure, or an iterator over vectors, would be compiled without

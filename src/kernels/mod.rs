@@ -16,6 +16,7 @@ mod math;
 mod micro;
 mod norm;
 mod packed;
+mod peak;
 pub mod plain;
 mod product;
 mod rows;
@@ -29,8 +30,9 @@ pub use attention::{Carried, attention, causal_attention};
 pub use conv::{Conv, conv2d, geglu_linear, linear};
 pub use form::Form;
 pub use norm::{group_norm, layer_norm};
+pub use peak::fma_peak;
 pub use rows::{concat_channels, matmul};
-pub use weight::ConvWeight;
+pub use weight::{ConvWeight, Keep};
 
 use candle_core::{DType, Tensor};
 

@@ -54,6 +54,17 @@ impl Packed {
         self.panels[(j / LANES * self.k + i) * LANES + j % LANES]
     }
 
+    /// All of it, `[k, n]`.
+    pub fn to_rows(&self) -> Vec<f32> {
+        let at = |i: usize| self.at(i / self.n, i % self.n);
+        (0..self.k * self.n).map(at).collect()
+    }
+
+    /// One panel, `[k, 16]`.
+    pub fn panel(&self, j: usize) -> &[f32] {
+        &self.panels[j * self.k * LANES..][..self.k * LANES]
+    }
+
     /// Panels `first..first + count`.
     pub fn panels(&self, first: usize, count: usize) -> Panels {
         let stride = self.k * LANES;

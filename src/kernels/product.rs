@@ -1,6 +1,8 @@
 //! Matrix products in tasks: blocks of lines times ranges of columns, each summed in scratch that
 //! stays in cache and then finished (bias, residual, activation) into the output.
 
+use std::ops::Range;
+
 use rayon::prelude::*;
 
 use super::activation::geglu_halves;
@@ -64,14 +66,49 @@ impl Tasks {
     }
 }
 
-/// `[m, k] . weight`, where `fill(first, terms, lhs)` writes the terms `terms` of the lines from
-/// `first` on, `[lines, terms.len()]`. Returns `[m, n]`, or half the columns.
-pub fn product(
-    m: usize,
-    weight: &Packed,
-    finish: Finish,
-    fill: impl Fn(usize, std::ops::Range<usize>, &mut [f32]) + Sync,
-) -> Vec<f32> {
+/// Where the lines `[m, k]` of the left operand come from.
+pub enum Left<'a> {
+    /// They stand one after another.
+    Lines(&'a [f32]),
+    /// `gather(first, terms, lhs)` writes the terms `terms` of the lines from `first` on,
+    /// `[lines, terms.len()]`.
+    Gather(&'a (dyn Fn(usize, Range<usize>, &mut [f32]) + Sync)),
+}
+
+/// Lines a multiple of this apart fall into the same few places of the first cache: they are copied.
+const AWKWARD: usize = 1024;
+
+impl Left<'_> {
+    /// Some terms of some lines of `k`, through scratch where they have to be.
+    fn lhs(&self, lines: Range<usize>, terms: Range<usize>, k: usize, scratch: &mut [f32]) -> Lhs {
+        let (rows, stride) = (lines.len(), terms.len());
+        let scratch = &mut scratch[..rows * stride];
+        match self {
+            Left::Lines(x) if !k.is_multiple_of(AWKWARD) => {
+                let x = &x[lines.start * k..lines.end * k];
+                return Lhs {
+                    first: x[terms.start..].as_ptr(),
+                    stride: k,
+                    rows,
+                };
+            }
+            Left::Lines(x) => {
+                for (line, to) in lines.zip(scratch.chunks_exact_mut(stride)) {
+                    to.copy_from_slice(&x[line * k..][terms.clone()]);
+                }
+            }
+            Left::Gather(gather) => gather(lines.start, terms, scratch),
+        }
+        Lhs {
+            first: scratch.as_ptr(),
+            stride,
+            rows,
+        }
+    }
+}
+
+/// `[m, k] . weight`. Returns `[m, n]`, or half the columns.
+pub fn product(m: usize, weight: &Packed, finish: Finish, left: Left) -> Vec<f32> {
     let (count, halves) = (weight.count(), matches!(finish, Finish::Geglu { .. }));
     let width = if halves { weight.n / 2 } else { weight.n };
     let mut out = vec![0f32; m * width];
@@ -90,18 +127,12 @@ pub fn product(
             let (lines, panels) = (tasks.lines.min(m - line), tasks.panels.min(count - panel));
             let span = panels * LANES;
             let terms = TERMS.min(weight.k);
-            with_scratch([lines * terms, lines * span], |[left, sums]| {
+            with_scratch([lines * terms, lines * span], |[scratch, sums]| {
                 for first in (0..weight.k).step_by(TERMS) {
                     let k = TERMS.min(weight.k - first);
-                    let left = &mut left[..lines * k];
-                    fill(line, first..first + k, left);
-                    let lhs = Lhs {
-                        first: left.as_ptr(),
-                        stride: k,
-                        rows: lines,
-                    };
+                    let lhs = left.lhs(line..line + lines, first..first + k, weight.k, scratch);
                     let mut right = weight.panels(panel, panels);
-                    // SAFETY: `left` has `lines` lines of k, the panels k lines from `first` on, `sums` is
+                    // SAFETY: `lhs` has `lines` lines of k, the panels k lines from `first` on, `sums` is
                     // this task's, `lines` lines of the panels' columns.
                     unsafe {
                         right.first = right.first.add(first * LANES);

@@ -5,7 +5,7 @@ use candle_core::{D, Device, Tensor};
 use rayon::prelude::*;
 
 use super::packed::Packed;
-use super::product::{Finish, product};
+use super::product::{Finish, Left, product};
 use super::view::View;
 use super::{fast, require};
 use crate::error::Result;
@@ -26,11 +26,7 @@ pub fn matmul(a: &Tensor, b: &Tensor) -> Result<Tensor> {
             bias: None,
             residual: None,
         };
-        product(m, &packed, finish, |first, terms, lhs| {
-            for (i, to) in lhs.chunks_exact_mut(terms.len()).enumerate() {
-                to.copy_from_slice(&s[0][(first + i) * k..][terms.clone()]);
-            }
-        })
+        product(m, &packed, finish, Left::Lines(s[0]))
     })?;
     Ok(Tensor::from_vec(out, (m, n), &Device::Cpu)?)
 }

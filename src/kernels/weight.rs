@@ -11,6 +11,26 @@ use super::winograd::Winograd;
 use super::{fast, require};
 use crate::error::Result;
 
+/// How a model's 3x3 convolutions keep their weights.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Keep {
+    /// Outputs of the largest Winograd tile's side: 2 is as exact as the plain way, 4 faster and a few
+    /// times less exact. Decides what is computed.
+    pub tile: usize,
+    /// Whether kernels are transformed at each call rather than kept transformed: slower, smaller, the
+    /// same bits.
+    pub late: bool,
+}
+
+impl Default for Keep {
+    fn default() -> Self {
+        Self {
+            tile: 2,
+            late: false,
+        }
+    }
+}
+
 /// A linear layer's or a convolution's weight and bias.
 #[derive(Debug, Clone)]
 pub struct ConvWeight {
@@ -37,25 +57,26 @@ pub(super) enum Held {
 impl ConvWeight {
     /// From a checkpoint's `[c_out, c_in, k, k]`. `pixels` is how many the layer usually puts out: with
     /// it and the channels the algorithm is settled, so that a layer always sums in one order.
-    pub fn from_conv(weight: &Tensor, bias: Option<Tensor>, pixels: usize) -> Result<Self> {
+    pub fn from_conv(
+        weight: &Tensor,
+        bias: Option<Tensor>,
+        pixels: usize,
+        keep: Keep,
+    ) -> Result<Self> {
         let (c_out, c_in, k, _) = weight.dims4()?;
         require(k == 1 || k == 3, "a convolution is 1x1 or 3x3")?;
-        let held = match (packable(weight), Winograd::suits(c_in, c_out, pixels)) {
-            (false, _) => {
-                let weight = weight.permute((2, 3, 1, 0))?.contiguous()?;
-                Held::Plain(weight.reshape((k * k * c_in, c_out))?)
+        if !packable(weight) {
+            let weight = weight.permute((2, 3, 1, 0))?.contiguous()?;
+            let held = Held::Plain(weight.reshape((k * k * c_in, c_out))?);
+            return Self::new(held, bias, k, c_in, c_out);
+        }
+        let within = |i: usize| i % c_in * k * k + i / c_in;
+        let packed = Packed::from_columns(&floats(weight)?, (k * k * c_in, c_out), |j| j, within);
+        let held = match Winograd::suits(c_in, c_out, pixels, keep.tile) {
+            Some(outputs) if k == 3 => {
+                Held::Winograd(Arc::new(Winograd::new(packed, outputs, keep.late)))
             }
-            (true, Some(outputs)) if k == 3 => Held::Winograd(Arc::new(Winograd::new(
-                &floats(weight)?,
-                (c_in, c_out),
-                outputs,
-            ))),
-            (true, _) => Held::Direct(Arc::new(Packed::from_columns(
-                &floats(weight)?,
-                (k * k * c_in, c_out),
-                |j| j,
-                |i| i % c_in * k * k + i / c_in,
-            ))),
+            _ => Held::Direct(Arc::new(packed)),
         };
         Self::new(held, bias, k, c_in, c_out)
     }
@@ -117,13 +138,10 @@ impl ConvWeight {
     /// The weight as the plain forms take it, `[kh * kw * c_in, c_out]`.
     pub fn matrix(&self) -> Result<Tensor> {
         let (k, n) = (self.kernel * self.kernel * self.c_in, self.c_out);
-        let table = |at: &dyn Fn(usize, usize) -> f32| -> Result<Tensor> {
-            let all = (0..k * n).map(|i| at(i / n, i % n)).collect::<Vec<_>>();
-            Ok(Tensor::from_vec(all, (k, n), &Device::Cpu)?)
-        };
+        let whole = |all: Vec<f32>| Ok(Tensor::from_vec(all, (k, n), &Device::Cpu)?);
         match &self.held {
             Held::Plain(weight) => Ok(weight.clone()),
-            Held::Direct(packed) => table(&|i, j| packed.at(i, j)),
+            Held::Direct(packed) => whole(packed.to_rows()),
             Held::Geglu(packed, _) => {
                 let half = |j: usize| j / LANES * 2 * LANES + j % LANES;
                 let place = |j: usize| {
@@ -133,12 +151,9 @@ impl ConvWeight {
                         half(j - n / 2) + LANES
                     }
                 };
-                table(&|i, j| packed.at(i, place(j)))
+                whole((0..k * n).map(|i| packed.at(i / n, place(i % n))).collect())
             }
-            Held::Winograd(winograd) => {
-                let raw = winograd.kernels(); // [9, c_in, c_out]
-                table(&|i, j| raw[i * n + j])
-            }
+            Held::Winograd(winograd) => whole(winograd.matrix()),
         }
     }
 

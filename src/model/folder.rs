@@ -15,6 +15,7 @@ use super::vae::{Vae, VaeConfig};
 use super::weights::{Weights, sha256};
 use super::work::Work;
 use crate::error::Result;
+use crate::kernels::Keep;
 
 /// What a model's makers recommend, from an optional `p2p.json` beside `model_index.json`.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -118,8 +119,13 @@ impl ModelFolder {
         Work::count(&self.unet, &self.vae, &self.text, tokens, latent_size)
     }
 
-    /// Reads the weights.
+    /// Reads the weights, to be as exact as the plain way.
     pub fn load(&self) -> Result<Model> {
+        self.load_as(Keep::default())
+    }
+
+    /// Reads the weights. `keep` is about the UNet: a picture's decoding can bear the larger tiles.
+    pub fn load_as(&self, keep: Keep) -> Result<Model> {
         let files = &self.files;
         let part = |folder: &str, stem: &str| {
             files.first_of(&["", ".fp16"].map(|v| format!("{folder}/{stem}{v}.safetensors")))
@@ -138,8 +144,11 @@ impl ModelFolder {
         let text = part("text_encoder", "model")?;
         Ok(Model {
             id: self.id.clone(),
-            unet: UNet::load(&self.unet, &Weights::open(files, &unet)?)?,
-            vae: Vae::load(&self.vae, &Weights::open(files, &vae)?)?,
+            unet: UNet::load(&self.unet, &Weights::open(files, &unet)?.kept(keep))?,
+            vae: Vae::load(
+                &self.vae,
+                &Weights::open(files, &vae)?.kept(Keep { tile: 4, ..keep }),
+            )?,
             text_encoder: TextEncoder::load(&self.text, &Weights::open(files, &text)?)?,
             scheduler: self.scheduler.clone(),
             weights_sha256: sha256(files, &[unet, vae, text])?,

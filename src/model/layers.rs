@@ -41,6 +41,7 @@ impl Linear {
             &weight,
             Some(w.get(output, "bias")?),
             0,
+            w.keep(),
         )?))
     }
 
@@ -84,6 +85,7 @@ impl Conv3x3 {
             &weight,
             Some(w.get(output, "bias")?),
             pixels,
+            w.keep(),
         )?))
     }
 

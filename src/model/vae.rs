@@ -8,6 +8,7 @@ use super::resnet::{Resnet, ResnetShape};
 use super::weights::Weights;
 use crate::attention::{SitePlan, attend};
 use crate::error::Result;
+use crate::kernels::Keep;
 
 /// diffusers hard-codes it for autoencoders.
 const EPS: f64 = 1e-6;
@@ -123,6 +124,11 @@ pub struct Vae {
 
 impl Vae {
     pub fn load(config: &VaeConfig, w: &Weights) -> Result<Self> {
+        // A picture of 8 bits can bear the larger tiles.
+        let w = &w.clone().kept(Keep {
+            tile: 4,
+            ..w.keep()
+        });
         let (latent, groups) = (config.latent_channels, config.norm_num_groups);
         let (middle, last) = (config.middle(), config.block_out_channels[0]);
         let top = middle.input;

@@ -19,19 +19,8 @@ fn edit(dst: &str) -> EditSpec {
 
 fn job(src: &str, edits: Vec<EditSpec>) -> Job {
     Job {
-        src: src.to_owned(),
-        edits,
-        negative_prompt: String::new(),
         seed: 1,
-        steps: None,
-        guidance: None,
-        width: None,
-        height: None,
-        scheduler: SchedulerName::Ddim,
-        self_res: None,
-        rules: Rules::Ours,
-        control: true,
-        baseline: false,
+        ..Job::new(src, edits)
     }
 }
 

@@ -78,12 +78,12 @@ proptest! {
 
     #[test]
     fn winograd_is_a_convolution(rows in 1usize..3, h in 1usize..30, w in 1usize..30, cin in 1usize..5, cout in 1usize..5,
-        larger: bool, up in 0usize..3, seed: u64) {
+        larger: bool, late: bool, up in 0usize..3, seed: u64) {
         let (cin, cout) = (16 * cin, 16 * cout);
         let kernel = numbers(&[cout, cin, 3, 3], seed);
-        let pixels = if larger { 1024 } else { 256 };
-        let layer = ConvWeight::from_conv(&kernel, Some(numbers(&[cout], seed ^ 1)), pixels).unwrap();
-        let direct = ConvWeight::from_conv(&kernel, layer.bias.clone(), 0).unwrap();
+        let keep = Keep { tile: if larger { 4 } else { 2 }, late };
+        let layer = ConvWeight::from_conv(&kernel, Some(numbers(&[cout], seed ^ 1)), 1024, keep).unwrap();
+        let direct = ConvWeight::from_conv(&kernel, layer.bias.clone(), 0, Keep::default()).unwrap();
         prop_assert!(distance(&layer.matrix().unwrap(), &direct.matrix().unwrap()) < 1e-6);
         let x = numbers(&[rows, h, w, cin], seed ^ 2);
         let size = (h * up + h / 2 + 1, w * up + w / 3 + 1);
@@ -111,7 +111,7 @@ proptest! {
         let size = if three { 3 } else { 1 };
         let stride = if two { 2 } else { 1 };
         let kernel = numbers(&[cout, cin, size, size], seed);
-        let layer = ConvWeight::from_conv(&kernel, Some(numbers(&[cout], seed ^ 1)), 0).unwrap();
+        let layer = ConvWeight::from_conv(&kernel, Some(numbers(&[cout], seed ^ 1)), 0, Keep::default()).unwrap();
         let x = numbers(&[rows, h, w, cin], seed ^ 2);
         let how = Conv { stride, ..Conv::default() };
         let y = conv2d(&x, &layer, how).unwrap();
@@ -183,7 +183,16 @@ fn an_output_row_depends_neither_on_other_rows_nor_on_threads() {
         (33, 32, 160, 1, 1024),
     ] {
         let kernel = numbers(&[cout, cin, 3, 3], 4);
-        let layer = ConvWeight::from_conv(&kernel, Some(numbers(&[cout], 5)), pixels).unwrap();
+        let layer = ConvWeight::from_conv(
+            &kernel,
+            Some(numbers(&[cout], 5)),
+            pixels,
+            Keep {
+                tile: 4,
+                late: false,
+            },
+        )
+        .unwrap();
         let how = Conv {
             stride,
             ..Conv::default()
@@ -201,7 +210,7 @@ fn an_output_row_depends_neither_on_other_rows_nor_on_threads() {
 #[test]
 fn a_tracked_tensor_keeps_its_gradient() {
     let var = Var::from_tensor(&numbers(&[1, 4, 4, 6], 1)).unwrap();
-    let conv = ConvWeight::from_conv(&numbers(&[6, 6, 3, 3], 2), None, 0).unwrap();
+    let conv = ConvWeight::from_conv(&numbers(&[6, 6, 3, 3], 2), None, 0, Keep::default()).unwrap();
     let wide = ConvWeight::from_linear(&numbers(&[8, 6], 3), None).unwrap();
     let (weight, bias) = (numbers(&[6], 4), numbers(&[6], 5));
     let h = group_norm(&var, 2, &weight, &bias, 1e-5, true).unwrap();

@@ -18,6 +18,8 @@ mod cli;
 mod edits;
 /// What `p2p explain` says.
 mod explain;
+/// The kernels' forms for different instruction sets.
+mod forms;
 /// Fast kernels against plain candle, and the law of rows and threads.
 mod kernels;
 /// The laws of the house: what any change must leave true.
