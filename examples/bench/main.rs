@@ -3,7 +3,9 @@
 //!
 //! `cargo run --release --example bench -- [--json FILE] [NAME..]` prints a table; a NAME picks the works
 //! whose names contain it. Two JSON files compare two builds. With `--serve` it reads a name a line and
-//! answers in seconds: `tests/reference/bench_torch.py` alternates with it.
+//! answers in seconds and MiB at most: `tests/reference/bench_torch.py` alternates with it. `--check DIR` holds a
+//! UNet of Stable Diffusion 1.5's size against diffusers: `tests/reference/full_size.py` makes DIR.
+//! `--fast` and `--low-memory` are those of `p2p edit`.
 
 mod works;
 
@@ -26,6 +28,7 @@ const REPEATS: usize = 15;
 struct Args {
     json: Option<String>,
     model: Option<String>,
+    check: Option<String>,
     serve: bool,
     keep: Keep,
     names: Vec<String>,
@@ -39,6 +42,7 @@ fn main() -> Result<()> {
             "--json" => args.json = given.next(),
             "--model" => args.model = given.next(),
             "--serve" => args.serve = true,
+            "--check" => args.check = given.next(),
             "--fast" => args.keep.tile = 4,
             "--low-memory" => args.keep.late = true,
             name if !name.starts_with('-') => args.names.push(arg),
@@ -50,6 +54,9 @@ fn main() -> Result<()> {
                 ));
             }
         }
+    }
+    if let Some(folder) = &args.check {
+        return works::check(folder, args.keep);
     }
     let mut models = Models::new(args.model.clone(), args.keep);
     match args.serve {

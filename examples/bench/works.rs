@@ -1,13 +1,14 @@
 //! The works that are measured, and the models they need.
 
 use candle_core::{Device, Tensor};
-use prompt_to_prompt::attention::{Carry, SitePlan, Term, attend};
+use prompt_to_prompt::attention::{Carry, NoHook, SitePlan, Term, attend};
 use prompt_to_prompt::edit::{MapEdit, TokenMap, Window};
 use prompt_to_prompt::error::Result;
 use prompt_to_prompt::job::{EditSpec, Job, Prepared, run};
-use prompt_to_prompt::kernels::{Conv, ConvWeight, Keep, conv2d, linear};
+use prompt_to_prompt::kernels::{Conv, ConvWeight, Form, Keep, conv2d, linear};
 use prompt_to_prompt::model::{
-    Config, Model, ModelFolder, TextConfig, TextEncoder, UNet, UNetConfig, Vae, VaeConfig, Weights,
+    Config, Files, Model, ModelFolder, TextConfig, TextEncoder, UNet, UNetConfig, Vae, VaeConfig,
+    Weights,
 };
 use prompt_to_prompt::sample::noise::randn;
 use prompt_to_prompt::sample::{
@@ -308,6 +309,22 @@ fn edit<'a>(folder: &ModelFolder, model: &'a Model, edits: usize, steps: usize) 
     Ok(Box::new(move || {
         run(&job, &prepared, model, &mut |_| Ok(())).map(|_| ())
     }))
+}
+
+/// A UNet in `folder` against what diffusers made of the same inputs (`golden.safetensors`).
+pub fn check(folder: &str, keep: Keep) -> Result<()> {
+    let files = Files::Folder(folder.into());
+    let weights = Weights::open(&files, "unet/diffusion_pytorch_model.safetensors")?.kept(keep);
+    let unet = UNet::load(&sd15_configs()?.0, &weights)?;
+    let golden = Weights::open(&files, "golden.safetensors")?;
+    let latents = golden.get((1, 4, 64, 64), "latents")?;
+    let text = unet.read(&golden.get((1, TOKENS, 768), "text")?)?;
+    let expected = golden.get((1, 4, 64, 64), "eps")?;
+    let eps = unet.forward(&latents, 500, &text, &mut NoHook)?;
+    let norm = |x: &Tensor| -> Result<f32> { Ok(x.sqr()?.sum_all()?.to_scalar::<f32>()?.sqrt()) };
+    let off = norm(&(&eps - &expected)?)? / norm(&expected)?;
+    println!("relative rms {off:.2e} in {}", Form::current().name());
+    Ok(())
 }
 
 fn sd15_configs() -> Result<(UNetConfig, VaeConfig, TextConfig)> {

@@ -184,6 +184,10 @@ pub struct JobArgs {
     #[arg(help_heading = "Edit", long, value_enum, value_name = "OF")]
     compat: Option<CompatArg>,
 
+    /// Faster on large pictures, a few times less exact: as far from the plain way of computing as 1e-5
+    #[arg(help_heading = "Picture", long)]
+    fast: bool,
+
     /// A diffusers folder (model_index.json, unet/, vae/, text_encoder/, tokenizer/, scheduler/), or
     /// `storybook`, the embedded model
     #[arg(
@@ -277,6 +281,7 @@ impl JobArgs {
             },
             control: !self.no_edit_control,
             baseline: self.baseline,
+            fast: self.fast,
         })
     }
 

@@ -65,6 +65,10 @@ pub struct EditArgs {
     #[arg(long, value_name = "N", allow_hyphen_values = true, value_parser = values::whole::<1, 1024>)]
     pub threads: Option<usize>,
 
+    /// Take less memory and somewhat more time; the pictures don't depend on it
+    #[arg(long)]
+    pub low_memory: bool,
+
     /// Print the manifest on stdout instead of the paths
     #[arg(help_heading = "Output", long)]
     pub json: bool,

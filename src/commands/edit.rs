@@ -9,6 +9,7 @@ use prompt_to_prompt::error::{Error, Result};
 use prompt_to_prompt::job::{
     EditSpec, Explanation, Job, Outcome, Picture, Prepared, PreparedEdit, run,
 };
+use prompt_to_prompt::kernels::Keep;
 use prompt_to_prompt::model::ModelFolder;
 use prompt_to_prompt::report::atomic::AtomicFile;
 use prompt_to_prompt::report::console::Console;
@@ -34,7 +35,10 @@ pub fn edit(args: &EditArgs, console: &Console) -> Result<()> {
     let latents = latents.map(|file| Latents::at(file, &output)).transpose()?;
     announce(console, &job, &prepared, &folder);
     let start = Instant::now();
-    let model = folder.load()?;
+    let model = folder.load_as(Keep {
+        tile: if job.fast { 4 } else { 2 },
+        late: args.low_memory,
+    })?;
     let load_s = start.elapsed().as_secs_f64();
     let mut outcome = {
         let mut progress = console.progress(prepared.controller.clock.calls, "drawing");

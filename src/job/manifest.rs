@@ -32,6 +32,8 @@ pub struct Manifest {
     pub compat: Option<&'static str>,
     pub edit_control: bool,
     pub baseline: bool,
+    /// Whether it was drawn under `--fast`.
+    pub fast: bool,
     /// The folder's files; whoever writes them lists them.
     pub files: Vec<String>,
     pub timings: Timings,
@@ -184,6 +186,7 @@ impl Manifest {
             compat: (job.rules == Rules::Reference).then_some("reference"),
             edit_control: job.control,
             baseline: job.baseline,
+            fast: job.fast,
             files: vec![],
             timings,
         }

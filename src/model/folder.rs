@@ -124,7 +124,7 @@ impl ModelFolder {
         self.load_as(Keep::default())
     }
 
-    /// Reads the weights. `keep` is about the UNet: a picture's decoding can bear the larger tiles.
+    /// Reads the weights; the VAE has the larger tiles in any case.
     pub fn load_as(&self, keep: Keep) -> Result<Model> {
         let files = &self.files;
         let part = |folder: &str, stem: &str| {
@@ -142,16 +142,29 @@ impl ModelFolder {
         let unet = part("unet", "diffusion_pytorch_model")?;
         let vae = part("vae", "diffusion_pytorch_model")?;
         let text = part("text_encoder", "model")?;
+        let open = |path: &str| -> Result<Weights> { Ok(Weights::open(files, path)?.kept(keep)) };
+        // Reading, packing and hashing share the threads.
+        let (unet_made, (rest, hash)) = rayon::join(
+            || UNet::load(&self.unet, &open(&unet)?),
+            || {
+                rayon::join(
+                    || -> Result<_> {
+                        let vae = Vae::load(&self.vae, &open(&vae)?)?;
+                        Ok((vae, TextEncoder::load(&self.text, &open(&text)?)?))
+                    },
+                    || sha256(files, &[unet.clone(), vae.clone(), text.clone()]),
+                )
+            },
+        );
+        let unet = unet_made?;
+        let (vae, text_encoder) = rest?;
         Ok(Model {
             id: self.id.clone(),
-            unet: UNet::load(&self.unet, &Weights::open(files, &unet)?.kept(keep))?,
-            vae: Vae::load(
-                &self.vae,
-                &Weights::open(files, &vae)?.kept(Keep { tile: 4, ..keep }),
-            )?,
-            text_encoder: TextEncoder::load(&self.text, &Weights::open(files, &text)?)?,
+            unet,
+            vae,
+            text_encoder,
             scheduler: self.scheduler.clone(),
-            weights_sha256: sha256(files, &[unet, vae, text])?,
+            weights_sha256: hash?,
             configs_sha256: sha256(files, &configs)?,
         })
     }

@@ -55,6 +55,7 @@ impl Lab {
             rules: Rules::Ours,
             control: true,
             baseline: false,
+            fast: false,
         }
     }
 

@@ -4,8 +4,11 @@ use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
 use candle_core::{DType, Device, Tensor, safetensors};
-use prompt_to_prompt::attention::{Kind, NoHook, Place};
+use prompt_to_prompt::attention::{
+    AttentionHook, Carry, Kind, NoHook, Place, Site, SitePlan, Term,
+};
 use prompt_to_prompt::error::Error;
+use prompt_to_prompt::kernels::Keep;
 use prompt_to_prompt::model::{Model, ModelFolder};
 
 use super::kernels::{bits, distance, numbers};
@@ -325,4 +328,75 @@ pub fn edit(folder: &Path, file: &str, from: &str, to: &str) {
     let text = std::fs::read_to_string(&path).unwrap();
     assert!(text.contains(from), "{file} has no {from}");
     std::fs::write(path, text.replacen(from, to, 1)).unwrap();
+}
+
+/// Injects row 0's self-attention into the others, everywhere.
+struct Injecting(Vec<Vec<Term>>);
+
+impl AttentionHook for Injecting {
+    fn plan(&self, site: &Site) -> SitePlan<'_> {
+        match site.kind {
+            Kind::SelfAttn => SitePlan::Mix(&self.0),
+            Kind::Cross => SitePlan::Plain,
+        }
+    }
+}
+
+/// What both halves of guidance share is computed once, small models do both halves at once: neither
+/// changes a bit, whoever has a say in the first self-attention.
+#[test]
+fn guided_halves_are_each_alone() {
+    let from_first = || Term {
+        map_of: 0,
+        carry: Carry::Same,
+    };
+    for folder in ["storybook", fixtures().join("mini-sd").to_str().unwrap()] {
+        let folder = ModelFolder::open(folder).unwrap();
+        let (unet, width) = (folder.load().unwrap().unet, folder.unet.cross_attention_dim);
+        let latents = numbers(&[2, 4, 15, 16], 1);
+        let text = |seed| unet.read(&numbers(&[2, 77, width], seed)).unwrap();
+        let (uncond, cond) = (text(2), text(3));
+        let inject = || Injecting(vec![vec![from_first()], vec![from_first()]]);
+        let hooks: [&(dyn Fn() -> Box<dyn AttentionHook> + Sync); 2] =
+            [&|| Box::new(NoHook), &|| Box::new(inject())];
+        let mut seen = vec![];
+        for hook in hooks {
+            let alone = |text, hook: &mut dyn AttentionHook| {
+                bits(&unet.forward(&latents, 500, text, hook).unwrap())
+            };
+            let expected = (alone(&uncond, &mut NoHook), alone(&cond, &mut *hook()));
+            for threads in [1, 2, 3] {
+                let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build();
+                let both = pool
+                    .unwrap()
+                    .install(|| unet.forward_guided(&latents, 500, &uncond, &cond, &mut *hook()));
+                let (uncond, cond) = both.unwrap();
+                assert!(
+                    (bits(&uncond), bits(&cond)) == expected,
+                    "{threads} threads"
+                );
+            }
+            seen.push(expected.1);
+        }
+        assert_ne!(seen[0], seen[1], "the hook did nothing");
+    }
+}
+
+/// Weights that are kept smaller or larger than usual.
+#[test]
+fn low_memory_changes_no_bit_and_fast_little() {
+    let folder = open(&fixtures().join("mini-sd")).unwrap();
+    let made = |tile, late| {
+        let model = folder.load_as(Keep { tile, late }).unwrap();
+        fingerprint(&model)
+    };
+    for tile in [2, 4] {
+        for (early, late) in made(tile, false).iter().zip(made(tile, true)) {
+            assert_eq!(bits(early), bits(&late));
+        }
+    }
+    let (exact, fast) = (made(2, false), made(4, false));
+    assert_ne!(bits(&exact[1]), bits(&fast[1]), "--fast did nothing");
+    // The model's attention is so sharp that any rounding shows.
+    assert!(distance(&fast[1], &exact[1]) < 1e-2);
 }

@@ -135,6 +135,7 @@ fn job(case: &Value) -> Job {
         rules: Rules::Reference,
         control: kind != "none",
         baseline: false,
+        fast: false,
     }
 }
 

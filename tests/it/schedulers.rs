@@ -247,6 +247,7 @@ impl Lab {
             rules: Rules::Ours,
             control: false,
             baseline: false,
+            fast: false,
         }
     }
 
