@@ -28,7 +28,7 @@
 //! | 3 | [`model`] | UNet, VAE, text encoder, tokenizer; diffusers folders; the embedded model |
 //! | 4 | [`edit`] | what an edit is: `MapEdit`, alignment, windows, blend. Uses floor 0 only |
 //! | 5 | [`sample`] | noise, schedulers, the controller, recorder and word sums, the lockstep loop |
-//! | 6 | [`job`], [`report`], the binary | what a user asks for, and what a run leaves behind |
+//! | 6 | [`job`], [`report`], [`heat`], the binary | what a user asks for, and what a run leaves behind |
 //!
 //! # Where do I ...
 //!
@@ -39,11 +39,13 @@
 //! | change when an edit acts | [`edit::windows`] |
 //! | change where in the picture it may act | [`edit::blend`] |
 //! | see what happens at a step | [`sample::Controller::plan`] |
+//! | choose which attention maps are kept | [`heat::select`], recorded by [`sample::Recorder`] |
+//! | change how a heatmap looks or is named | [`heat::draw`], [`heat::figure`], [`heat::write`] |
 //! | watch or rewrite attention | [`attention::AttentionHook`], `examples/custom_hook.rs` |
 //! | change what `p2p explain` says | [`job::Explanation`] |
 //! | add a preset | [`job::Preset`] |
 //! | add a scheduler | [`sample::Scheduler`], then [`job::SchedulerName`] |
-//! | add a flag | `src/cli/job.rs`, then [`job::Job`] and [`job::Prepared`] |
+//! | add a flag | `src/cli/job.rs`, then [`job::Job`] and [`job::Prepared`]; of heatmaps `src/cli/maps.rs`, then [`heat::MapSpec`] or [`heat::Look`] |
 //! | support another model config | `src/model/*_config.rs`; unknown keys are errors on purpose |
 //! | make something faster | [`kernels`], held to [`kernels::plain`] |
 //!
@@ -75,6 +77,7 @@
 pub mod attention;
 pub mod edit;
 pub mod error;
+pub mod heat;
 pub mod job;
 pub mod kernels;
 pub mod model;

@@ -18,8 +18,9 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 fn main() -> ExitCode {
     let Cli { command } = Cli::parse();
     let console = Console::new(match &command {
-        Command::Edit(args) | Command::Explain(args) => args.verbosity(),
-        Command::Presets => Verbosity::Normal,
+        Command::Edit(args) | Command::Explain(args) => args.output.verbosity(),
+        Command::Heatmap(args) => args.output.verbosity(),
+        Command::Presets | Command::Sites(_) => Verbosity::Normal,
     });
     match run(command, &console) {
         Ok(()) => ExitCode::SUCCESS,
@@ -33,14 +34,23 @@ fn main() -> ExitCode {
 fn run(command: Command, console: &Console) -> Result<()> {
     match command {
         Command::Edit(args) => {
-            if let Some(threads) = args.threads {
-                // SAFETY: no thread has been started yet. candle and rayon both read this variable.
-                unsafe { std::env::set_var("RAYON_NUM_THREADS", threads.to_string()) };
-            }
+            limit_threads(args.output.threads);
             commands::edit(&args, console)
+        }
+        Command::Heatmap(args) => {
+            limit_threads(args.output.threads);
+            commands::heatmap(&args, console)
         }
         Command::Explain(args) => commands::explain(&args, console),
         Command::Presets => commands::presets(),
+        Command::Sites(args) => commands::sites(&args),
+    }
+}
+
+fn limit_threads(threads: Option<usize>) {
+    if let Some(threads) = threads {
+        // SAFETY: no thread has been started yet. candle and rayon both read this variable.
+        unsafe { std::env::set_var("RAYON_NUM_THREADS", threads.to_string()) };
     }
 }
 

@@ -1,7 +1,7 @@
 //! The works that are measured, and the models they need.
 
 use candle_core::{Device, Tensor};
-use prompt_to_prompt::attention::{Carry, NoHook, SitePlan, Term, attend};
+use prompt_to_prompt::attention::{Carry, Kind, NoHook, SitePlan, Term, attend};
 use prompt_to_prompt::edit::{MapEdit, TokenMap, Window};
 use prompt_to_prompt::error::Result;
 use prompt_to_prompt::job::{EditSpec, Job, Prepared, run};
@@ -12,7 +12,8 @@ use prompt_to_prompt::model::{
 };
 use prompt_to_prompt::sample::noise::randn;
 use prompt_to_prompt::sample::{
-    Conditioning, Controller, Denoiser, Lockstep, Prompted, RowEdit, StepPlan,
+    Columns, Conditioning, Controller, Denoiser, Heads, Lockstep, Prompted, Recorder, Recording,
+    RowEdit, Shown, StepPlan, Watcher,
 };
 
 const TOKENS: usize = 77;
@@ -27,6 +28,8 @@ pub enum Size {
 pub enum Work {
     /// A denoising step of so many rows, both halves counted; edited or not.
     Step(Size, usize, bool),
+    /// A step whose cross-attention is recorded for heatmaps, at every resolution.
+    Recorded(Size, usize),
     Vae(Size),
     Text(Size),
     /// Tokens, text tokens or the same, heads, channels of a head, and whether an edited row rides along.
@@ -44,6 +47,7 @@ pub fn all() -> Vec<Work> {
     for size in [Size::Storybook, Size::Sd15] {
         all.extend([1, 2, 4, 10].map(|rows| Work::Step(size, rows, false)));
         all.push(Work::Step(size, 4, true));
+        all.push(Work::Recorded(size, 2));
         all.push(Work::Vae(size));
         all.push(Work::Text(size));
     }
@@ -90,6 +94,7 @@ impl Work {
         match self {
             Work::Step(size, rows, false) => format!("{} step, {rows} rows", of(size)),
             Work::Step(size, rows, true) => format!("{} edited step, {rows} rows", of(size)),
+            Work::Recorded(size, rows) => format!("{} recorded step, {rows} rows", of(size)),
             Work::Vae(size) => format!("{} vae", of(size)),
             Work::Text(size) => format!("{} text", of(size)),
             Work::Attention(n, t, _, d, false) => format!("attention {n}x{t}, d {d}"),
@@ -172,7 +177,11 @@ impl Models {
 
     pub fn prepare(&mut self, work: &Work) -> Result<Run<'_>> {
         Ok(match *work {
-            Work::Step(size, rows, edited) => step(self.unet(size)?, rows, edited)?,
+            Work::Step(size, rows, edited) => step(self.unet(size)?, rows, edited, None)?,
+            Work::Recorded(size, rows) => {
+                let unet = self.unet(size)?;
+                step(unet, rows, false, Some(recorder(unet, rows)))?
+            }
             Work::Vae(Size::Storybook) => decode(&self.storybook()?.1.vae, 16)?,
             Work::Vae(Size::Sd15) => decode(&self.sd15()?.vae, 64)?,
             Work::Text(Size::Storybook) => encode(&self.storybook()?.1.text_encoder),
@@ -216,7 +225,9 @@ impl Models {
             _ => None,
         };
         match *work {
-            Work::Step(size, rows, _) => of(size).map_or(0.0, |w| rows as f64 * w.unet_row),
+            Work::Step(size, rows, _) | Work::Recorded(size, rows) => {
+                of(size).map_or(0.0, |w| rows as f64 * w.unet_row)
+            }
             Work::Vae(size) => of(size).map_or(0.0, |w| w.vae_decode),
             Work::Text(size) => of(size).map_or(0.0, |w| w.text),
             Work::Attention(n, t, heads, d, false) => 4.0 * (n * t * heads * d) as f64,
@@ -233,7 +244,22 @@ fn numbers(shape: &[usize], seed: u64) -> Result<Tensor> {
     Ok(Tensor::from_vec(randn(seed, len), shape, &Device::Cpu)?)
 }
 
-fn step(unet: &UNet, rows: usize, edited: bool) -> Result<Run<'_>> {
+/// Keeps all cross-attention of a prompt of ten words.
+fn recorder(unet: &UNet, rows: usize) -> Recorder {
+    let side = unet.config().sample_size;
+    let sites = unet.config().sites((side, side));
+    let cross = sites.iter().filter(|site| site.kind == Kind::Cross);
+    Recorder::new(Recording {
+        kind: Kind::Cross,
+        sites: cross.map(|site| (site.index, site.downscale)).collect(),
+        frames: std::iter::once(0..1).collect(),
+        heads: Heads::Mean,
+        shown: Shown::Used,
+        columns: vec![Columns::These((1..11).collect()); rows.div_ceil(2)],
+    })
+}
+
+fn step(unet: &UNet, rows: usize, edited: bool, mut recorder: Option<Recorder>) -> Result<Run<'_>> {
     let (side, width) = (unet.config().sample_size, unet.config().cross_attention_dim);
     let cond = rows.div_ceil(2);
     let text = |seed| numbers(&[cond, TOKENS, width], seed);
@@ -256,8 +282,16 @@ fn step(unet: &UNet, rows: usize, edited: bool) -> Result<Run<'_>> {
         }
     }
     let plan = StepPlan::lower(&controller.plan(0), &Device::Cpu)?;
+    if let Some(recorder) = &mut recorder {
+        recorder.at(0);
+        recorder.begin(&controller.plan(0))?;
+    }
     Ok(Box::new(move || {
-        denoiser.eps(&latents, 500, &mut Lockstep::new(&plan, &mut []))?;
+        let watcher = recorder
+            .as_mut()
+            .map(|recorder| recorder as &mut dyn Watcher);
+        let mut watchers = Vec::from_iter(watcher);
+        denoiser.eps(&latents, 500, &mut Lockstep::new(&plan, &mut watchers))?;
         Ok(())
     }))
 }
@@ -307,7 +341,7 @@ fn edit<'a>(folder: &ModelFolder, model: &'a Model, edits: usize, steps: usize) 
     };
     let prepared = Prepared::new(&job, folder)?;
     Ok(Box::new(move || {
-        run(&job, &prepared, model, &mut |_| Ok(())).map(|_| ())
+        run(&job, &prepared, model, &mut [], &mut |_| Ok(())).map(|_| ())
     }))
 }
 

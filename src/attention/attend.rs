@@ -21,8 +21,9 @@ pub struct HeadMean {
 /// Multi-head attention, tokens-major.
 ///
 /// `q` `[read, n, heads*d]` and `k` `[read, t, heads*d]` hold the rows of `plan.rows_read(rows)`, in
-/// that order; `v` `[rows, t, heads*d]` holds all rows. Scores are scaled by `1/sqrt(d)`.
-/// `taps` receives the head-mean map of every row read. Returns `[rows, n, heads*d]`.
+/// that order, or all rows, for a look at maps that nobody reads; `v` `[rows, t, heads*d]` holds all.
+/// Scores are scaled by `1/sqrt(d)`. `taps` receives the head-mean map of every row of `q`. Returns
+/// `[rows, n, heads*d]`.
 ///
 /// For each row that somebody reads there is one softmax; its readers' carried values go through it
 /// one after another, so an output's bits do not depend on how many readers there are.
@@ -51,7 +52,10 @@ pub fn attend(
         );
         return Err(candle_core::Error::Msg(message).into());
     }
-    let read = plan.rows_read(rows);
+    let read = match q.dim(0)? == rows {
+        true => (0..rows).collect(),
+        false => plan.rows_read(rows),
+    };
     let carried = read
         .iter()
         .map(|&row| carried_values(mix, row, v))

@@ -6,6 +6,15 @@ use super::attend::by_head;
 use super::{HeadMean, Site, SitePlan, attend, probabilities};
 use crate::error::Result;
 
+/// Which maps of a site a hook wants to see.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Tap {
+    /// Every head's map instead of their mean: built in full, for those who look at few sites.
+    pub each_head: bool,
+    /// Rows too whose map nobody reads: their queries and keys are computed for the look alone.
+    pub unread: bool,
+}
+
 /// Looks at, mixes or rewrites attention. All methods have defaults; the empty impl is the fast path.
 pub trait AttentionHook: Send {
     /// What to do at this site. Asked once per site and forward pass, before any projection.
@@ -13,14 +22,15 @@ pub trait AttentionHook: Send {
         SitePlan::Plain
     }
 
-    /// Whether to [`observe`](Self::observe) this site's maps.
-    fn taps(&self, _site: &Site) -> bool {
-        false
+    /// Whether, and how, to [`observe`](Self::observe) this site's maps.
+    fn taps(&self, _site: &Site) -> Option<Tap> {
+        None
     }
 
-    /// A row's softmax map averaged over heads, `[n, t]`, before any mixing. Only rows whose map is
-    /// read by the plan have one (under [`SitePlan::Rewrite`]: all, as rewritten).
-    fn observe(&mut self, _site: &Site, _row: usize, _head_mean: &Tensor) -> Result<()> {
+    /// A row's softmax map averaged over heads, `[n, t]`, or of each head, `[heads, n, t]`, before any
+    /// mixing. Only rows whose map is read by the plan have one, unless the tap asks for all (under
+    /// [`SitePlan::Rewrite`]: all, as rewritten).
+    fn observe(&mut self, _site: &Site, _row: usize, _map: &Tensor) -> Result<()> {
         Ok(())
     }
 
@@ -38,7 +48,7 @@ impl AttentionHook for NoHook {}
 
 /// Whether a hook has nothing to do at a site.
 pub fn untouched(site: &Site, hook: &dyn AttentionHook) -> bool {
-    matches!(hook.plan(site), SitePlan::Plain) && !hook.taps(site)
+    matches!(hook.plan(site), SitePlan::Plain) && hook.taps(site).is_none()
 }
 
 /// Attention at one site under a hook. The model hands in how to project rather than projections,
@@ -55,15 +65,32 @@ pub fn hooked(
     let rows = v.dim(0)?;
     let tap = hook.taps(site);
     let plan = hook.plan(site);
-    let read = plan.rows_read(rows);
+    let read = match tap {
+        Some(Tap { unread: true, .. }) => (0..rows).collect(),
+        _ => plan.rows_read(rows),
+    };
     let (q, k) = project(&read)?;
     if let SitePlan::Rewrite = plan {
         return rewritten(site, hook, &q, &k, v, tap);
     }
     let mut means: Vec<HeadMean> = vec![];
-    let out = attend(&q, &k, v, site.heads, &plan, tap.then_some(&mut means))?;
+    let means_wanted = tap.is_some_and(|tap| !tap.each_head);
+    let out = attend(
+        &q,
+        &k,
+        v,
+        site.heads,
+        &plan,
+        means_wanted.then_some(&mut means),
+    )?;
     for mean in &means {
         hook.observe(site, mean.row, &mean.map)?;
+    }
+    if tap.is_some_and(|tap| tap.each_head) {
+        let maps = probabilities(&q, &k, site.heads)?;
+        for (slot, row) in read.iter().enumerate() {
+            hook.observe(site, *row, &maps.get(slot)?)?;
+        }
     }
     Ok(out)
 }
@@ -74,12 +101,14 @@ fn rewritten(
     q: &Tensor,
     k: &Tensor,
     v: &Tensor,
-    tap: bool,
+    tap: Option<Tap>,
 ) -> Result<Tensor> {
     let probs = hook.rewrite(site, probabilities(q, k, site.heads)?)?;
-    if tap {
+    if let Some(tap) = tap {
         for row in 0..probs.dim(0)? {
-            hook.observe(site, row, &probs.get(row)?.mean(0)?)?;
+            let maps = probs.get(row)?;
+            let map = if tap.each_head { maps } else { maps.mean(0)? };
+            hook.observe(site, row, &map)?;
         }
     }
     let v = by_head(v, site.heads)?;

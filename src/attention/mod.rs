@@ -10,7 +10,7 @@ mod hook;
 mod site;
 
 pub use attend::{HeadMean, attend, probabilities};
-pub use hook::{AttentionHook, NoHook, hooked, untouched};
+pub use hook::{AttentionHook, NoHook, Tap, hooked, untouched};
 pub use site::{Kind, Place, Site};
 
 use candle_core::Tensor;

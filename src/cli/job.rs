@@ -6,13 +6,11 @@ use clap::{Args, ValueEnum};
 
 use prompt_to_prompt::edit::{EditKind, Rules, Window};
 use prompt_to_prompt::error::Error;
-use prompt_to_prompt::job::{BlendSpec, EditSpec, Job, Preset, SchedulerName};
+use prompt_to_prompt::job::{BlendSpec, EditSpec, Job, Preset};
 
+use super::picture::PictureArgs;
 use super::prompts::EditedPrompts;
-use super::values::{
-    BlendArg, CrossArg, ThresholdArg, WeightArg, downscale, fraction, guidance, pixels, schedulers,
-    seed, strength, whole,
-};
+use super::values::{BlendArg, CrossArg, ThresholdArg, WeightArg, downscale, fraction, strength};
 
 /// What to draw and how to edit it.
 #[derive(Debug, Args)]
@@ -137,40 +135,8 @@ pub struct JobArgs {
     #[arg(help_heading = "Edit", long, value_name = "DOWNSCALE", value_parser = downscale)]
     self_res: Option<usize>,
 
-    /// Seed of the noise, the same picture as in a Python notebook [default: random]
-    #[arg(help_heading = "Picture", short, long, value_name = "N", allow_hyphen_values = true, value_parser = seed)]
-    pub seed: Option<u64>,
-
-    /// Denoising steps, 1 to 1000 [default: the model's, else 50]
-    #[arg(help_heading = "Picture", long, value_name = "N", allow_hyphen_values = true, value_parser = whole::<1, 1000>)]
-    steps: Option<usize>,
-
-    /// Classifier-free guidance scale [default: the model's, else 7.5]
-    #[arg(help_heading = "Picture", long, value_name = "SCALE", allow_hyphen_values = true, value_parser = guidance)]
-    #[arg(aliases = ["cfg-scale", "guidance-scale"])]
-    guidance: Option<f64>,
-
-    /// Pixels, a multiple of 8 [default: the model's native size]
-    #[arg(help_heading = "Picture", short = 'W', long, value_name = "PX", allow_hyphen_values = true, value_parser = pixels)]
-    width: Option<usize>,
-
-    /// Pixels, a multiple of 8 [default: the model's native size]
-    #[arg(help_heading = "Picture", short = 'H', long, value_name = "PX", allow_hyphen_values = true, value_parser = pixels)]
-    height: Option<usize>,
-
-    /// What the pictures should not show
-    #[arg(
-        help_heading = "Picture",
-        short,
-        long,
-        value_name = "PROMPT",
-        default_value = "",
-        hide_default_value = true
-    )]
-    negative_prompt: String,
-
-    #[arg(help_heading = "Picture", long, value_name = "NAME", default_value_t, hide_default_value = true, help = schedulers())]
-    scheduler: SchedulerName,
+    #[command(flatten)]
+    pub picture: PictureArgs,
 
     /// Run the edited prompts from the same noise without touching attention (the paper's figure 2)
     #[arg(help_heading = "Edit", long)]
@@ -183,21 +149,6 @@ pub struct JobArgs {
     /// Reproduce another implementation's quirks: those of the paper's own code
     #[arg(help_heading = "Edit", long, value_enum, value_name = "OF")]
     compat: Option<CompatArg>,
-
-    /// Faster on large pictures, a few times less exact: as far from the plain way of computing as 1e-5
-    #[arg(help_heading = "Picture", long)]
-    fast: bool,
-
-    /// A diffusers folder (model_index.json, unet/, vae/, text_encoder/, tokenizer/, scheduler/), or
-    /// `storybook`, the embedded model
-    #[arg(
-        help_heading = "Picture",
-        short,
-        long,
-        value_name = "DIR",
-        default_value = "storybook"
-    )]
-    pub model: String,
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
@@ -239,7 +190,6 @@ impl JobArgs {
     /// The job these flags ask for; `seed` is used where no --seed was given.
     pub fn job(&self, seed: u64) -> Result<Job, Error> {
         self.check()?;
-        let one = [EditSpec::default()];
         let prompts = self.edited.0.iter().zip(self.edited.bases());
         let prompted = prompts.map(|(edited, of)| EditSpec {
             dst: Some(edited.prompt.clone()),
@@ -247,7 +197,7 @@ impl JobArgs {
             ..EditSpec::default()
         });
         let prompted: Vec<EditSpec> = match self.edited.is_empty() {
-            true => one.to_vec(),
+            true => vec![EditSpec::default()],
             false => prompted.collect(),
         };
         let strengths: Vec<Option<f64>> = match self.strength.is_empty() {
@@ -265,15 +215,7 @@ impl JobArgs {
             strengths.map(|strength| edit(prompted.clone(), *strength))
         });
         Ok(Job {
-            src: self.src.clone(),
             edits: edits.collect(),
-            negative_prompt: self.negative_prompt.clone(),
-            seed: self.seed.unwrap_or(seed),
-            steps: self.steps,
-            guidance: self.guidance,
-            width: self.width,
-            height: self.height,
-            scheduler: self.scheduler,
             self_res: self.self_res,
             rules: match self.compat {
                 Some(CompatArg::Reference) => Rules::Reference,
@@ -281,7 +223,7 @@ impl JobArgs {
             },
             control: !self.no_edit_control,
             baseline: self.baseline,
-            fast: self.fast,
+            ..self.picture.job(&self.src, seed)
         })
     }
 

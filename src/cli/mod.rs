@@ -2,6 +2,9 @@
 //! whatever needs the prompt's tokens is checked later.
 
 mod job;
+mod map_values;
+mod maps;
+mod picture;
 mod prompts;
 mod values;
 
@@ -12,6 +15,8 @@ use clap::{ArgAction, Args, Parser, Subcommand};
 use prompt_to_prompt::report::console::Verbosity;
 
 pub use job::JobArgs;
+pub use maps::{MapArgs, Prefixed};
+pub use picture::PictureArgs;
 
 /// Edit generated images by changing words (Prompt-to-Prompt, Hertz et al., ICLR 2023).
 #[derive(Debug, Parser)]
@@ -31,6 +36,8 @@ pub enum Command {
     /// plan as data. Reads no weights and writes nothing.
     #[command(after_help = EXPLAIN_EXAMPLES)]
     Explain(Box<EditArgs>),
+    Heatmap(Box<HeatmapArgs>),
+    Sites(SitesArgs),
     /// List the presets: settings for kinds of edits
     Presets,
 }
@@ -45,21 +52,41 @@ pub struct EditArgs {
     #[command(flatten)]
     pub job: JobArgs,
 
-    /// Folder to write [default: p2p-out/EDIT-SEED]
-    #[arg(help_heading = "Output", short, long, value_name = "DIR")]
-    pub output: Option<PathBuf>,
-
-    /// Replace the outputs of an earlier run in an existing folder
-    #[arg(help_heading = "Output", long)]
-    pub force: bool,
+    #[command(flatten)]
+    pub output: OutputArgs,
 
     /// Also write where each edit acted: mask-1.png, white is inside
     #[arg(help_heading = "Output", long)]
     pub save_mask: bool,
 
+    /// Also write what each word looks at: attn/grid.png, a picture a word, attn/index.json
+    #[arg(help_heading = "Heatmaps", id = "heatmaps", long)]
+    pub heatmaps: bool,
+
+    #[command(flatten)]
+    pub maps: Prefixed,
+
     /// Also write the final latents [1+N, 4, h, w] as safetensors, key `latents`
     #[arg(help_heading = "Output", long, value_name = "FILE")]
     pub save_latents: Option<PathBuf>,
+}
+
+/// Where results go, and what is said meanwhile.
+#[derive(Debug, Args)]
+pub struct OutputArgs {
+    /// Folder to write [default: p2p-out/PROMPTS-SEED]
+    #[arg(
+        help_heading = "Output",
+        id = "output_folder",
+        short,
+        long = "output",
+        value_name = "DIR"
+    )]
+    pub folder: Option<PathBuf>,
+
+    /// Replace the outputs of an earlier run in an existing folder
+    #[arg(help_heading = "Output", long)]
+    pub force: bool,
 
     /// Worker threads [default: all cores]; the pictures don't depend on it
     #[arg(long, value_name = "N", allow_hyphen_values = true, value_parser = values::whole::<1, 1024>)]
@@ -81,6 +108,42 @@ pub struct EditArgs {
     #[arg(short, long)]
     quiet: bool,
 }
+
+/// Draw a picture of --prompt and where each of its words is
+///
+/// Writes source.png, attn/grid.png (one scale for all words), attn/source/NN-WORD.png with an
+/// overlay each, attn/index.json and manifest.json into a new folder.
+#[derive(Debug, Args)]
+#[command(after_help = HEATMAP_EXAMPLES)]
+pub struct HeatmapArgs {
+    /// What the picture shows
+    #[arg(help_heading = "Picture", long, value_name = "PROMPT")]
+    pub prompt: String,
+
+    #[command(flatten)]
+    pub picture: PictureArgs,
+
+    #[command(flatten)]
+    pub maps: MapArgs,
+
+    #[command(flatten)]
+    pub output: OutputArgs,
+}
+
+/// List a model's attention layers, as --layer counts them
+#[derive(Debug, Args)]
+pub struct SitesArgs {
+    #[command(flatten)]
+    pub picture: PictureArgs,
+}
+
+const HEATMAP_EXAMPLES: &str = "\
+Examples:
+  p2p heatmap --prompt \"a cat riding a bicycle on the beach\"
+  # one word over the run
+  p2p heatmap --prompt \"a cat on the beach\" --words cat --at-steps each
+  # where a word is, as a mask and a box
+  p2p heatmap --prompt \"a cat on the beach\" --locate cat --threshold 0.4";
 
 const EDIT_EXAMPLES: &str = "\
 Examples:
@@ -106,7 +169,7 @@ Examples:
   p2p explain --src \"a big red bicycle\" --dst \"a big red car\"
   p2p explain --src \"a castle\" --dst \"a castle in winter\" --preset season --json";
 
-impl EditArgs {
+impl OutputArgs {
     pub fn verbosity(&self) -> Verbosity {
         match (self.quiet, self.verbose) {
             (true, _) => Verbosity::Quiet,

@@ -10,11 +10,11 @@ use crate::cli::EditArgs;
 
 pub fn explain(args: &EditArgs, console: &Console) -> Result<()> {
     let job = args.job.job(0)?;
-    let folder = ModelFolder::open(&args.job.model)?;
+    let folder = ModelFolder::open(&args.job.picture.model)?;
     let prepared = Prepared::new(&job, &folder)?;
-    let seed = args.job.seed;
+    let seed = args.job.picture.seed;
     let explanation = Explanation::new(&job, seed, &prepared, &folder);
-    if args.json {
+    if args.output.json {
         return print(&explanation.to_json());
     }
     prepared

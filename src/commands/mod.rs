@@ -1,8 +1,10 @@
-//! What each command does, on top of the library. A file a command.
+//! What each command does, on top of the library.
 
-mod edit;
+mod draw;
 mod explain;
 mod presets;
+mod sites;
+mod terminal;
 
 use std::collections::hash_map::RandomState;
 use std::hash::{BuildHasher, Hasher};
@@ -10,9 +12,10 @@ use std::io::Write;
 
 use prompt_to_prompt::error::{Error, Result};
 
-pub use edit::edit;
+pub use draw::{edit, heatmap};
 pub use explain::explain;
 pub use presets::presets;
+pub use sites::sites;
 
 /// Every `RandomState` is seeded by the system: enough for a seed that a user may type again.
 fn random_seed() -> u64 {

@@ -29,12 +29,12 @@ impl Grid {
         self.values[y * self.size.1 + x]
     }
 
-    fn map(mut self, f: impl Fn(f32) -> f32) -> Self {
+    pub fn map(mut self, f: impl Fn(f32) -> f32) -> Self {
         self.values.iter_mut().for_each(|v| *v = f(*v));
         self
     }
 
-    fn zip(mut self, other: &Self, f: impl Fn(f32, f32) -> f32) -> Self {
+    pub fn zip(mut self, other: &Self, f: impl Fn(f32, f32) -> f32) -> Self {
         assert_eq!(self.size, other.size, "grids of one size");
         let pairs = self.values.iter_mut().zip(&other.values);
         pairs.for_each(|(a, b)| *a = f(*a, *b));

@@ -31,7 +31,7 @@ use crate::edit::{EditKind, Rules, Window};
 #[derive(Debug, Clone, PartialEq)]
 pub struct Job {
     pub src: String,
-    /// At least one.
+    /// None draws the source alone.
     pub edits: Vec<EditSpec>,
     pub negative_prompt: String,
     /// As `torch.Generator("cpu")` takes it.

@@ -13,7 +13,7 @@ use crate::model::Model;
 use crate::prompt::Tokens;
 use crate::report::picture::{Rounding, to_rgb};
 use crate::sample::noise::TorchRng;
-use crate::sample::{Conditioning, Prompted, Sampler, lockstep};
+use crate::sample::{Conditioning, Prompted, Sampler, Watcher, lockstep};
 
 /// One row of a run, drawn.
 #[derive(Debug, Clone)]
@@ -39,12 +39,13 @@ pub struct Outcome {
     pub manifest: Manifest,
 }
 
-/// Runs a job. `after_step` is told each finished step, counted from 1, and may end the run by an
+/// Runs a job. `watchers` see the rows' attention. `after_step` is told each finished step, counted from 1, and may end the run by an
 /// error.
 pub fn run(
     job: &Job,
     prepared: &Prepared,
     model: &Model,
+    watchers: &mut [&mut dyn Watcher],
     after_step: &mut (dyn FnMut(usize) -> Result<()> + Send),
 ) -> Result<Outcome> {
     let mut clock = Clock::start();
@@ -54,7 +55,7 @@ pub fn run(
     let mut scheduler = job.scheduler.build(&model.scheduler, prepared.steps, rng)?;
     let guidance = prepared.guidance;
     let sampler = Sampler::new(&prompted, &mut *scheduler, guidance, &noise)?;
-    let finished = lockstep(sampler, &prepared.controller, &mut [], &mut |step, _| {
+    let finished = lockstep(sampler, &prepared.controller, watchers, &mut |step, _| {
         after_step(step)
     })?;
     let latents = finished.latents;

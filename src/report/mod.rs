@@ -3,7 +3,9 @@
 
 pub mod atomic;
 pub mod console;
+pub mod face;
 pub mod output;
 pub mod picture;
+pub mod sheet;
 pub mod slug;
 pub mod strip;

@@ -62,9 +62,9 @@ impl OutputFolder {
     /// one of its files.
     ///
     /// # Panics
-    /// Where `name` is not a plain file name: names of outputs are the program's own.
+    /// Where `name` leads out of the folder: names of outputs are the program's own.
     pub fn path(&mut self, name: &str) -> PathBuf {
-        assert!(is_plain(name), "{name:?} is not a plain file name");
+        assert!(is_inside(name), "{name:?} is not a name inside the folder");
         if !self.written.iter().any(|known| known == name) {
             self.written.push(name.to_string());
         }
@@ -81,7 +81,10 @@ impl OutputFolder {
 
     /// Writes `bytes` as the file `name`.
     pub fn write_bytes(&mut self, name: &str, bytes: &[u8]) -> Result<()> {
-        fs::write(self.path(name), bytes).map_err(|e| cannot_write(&self.target.join(name), &e))
+        let path = self.path(name);
+        let folder = path.parent().map_or(Ok(()), fs::create_dir_all);
+        let written = folder.and_then(|()| fs::write(&path, bytes));
+        written.map_err(|e| cannot_write(&self.target.join(name), &e))
     }
 
     /// Writes `text` as the file `name`.
@@ -142,12 +145,29 @@ impl OutputFolder {
         others.into_iter().try_for_each(|name| self.replace(name))?;
         for path in stale {
             fs::remove_file(&path).map_err(|e| cannot_write(&path, &e))?;
+            self.remove_empty_folders(&path);
         }
         manifest.into_iter().try_for_each(|name| self.replace(name))
     }
 
+    /// Folders inside the target that `path` was the last file of.
+    fn remove_empty_folders(&self, path: &Path) {
+        let folders = path
+            .ancestors()
+            .skip(1)
+            .take_while(|folder| *folder != self.target);
+        for folder in folders {
+            // One that holds something stays, and so do those around it.
+            if fs::remove_dir(folder).is_err() {
+                break;
+            }
+        }
+    }
+
     fn replace(&self, name: &str) -> Result<()> {
         let path = self.target.join(name);
+        let folder = path.parent().map_or(Ok(()), fs::create_dir_all);
+        folder.map_err(|e| cannot_write(&path, &e))?;
         fs::rename(self.temporary.path().join(name), &path).map_err(|e| cannot_write(&path, &e))
     }
 
@@ -156,7 +176,7 @@ impl OutputFolder {
         let new: HashSet<&str> = self.written.iter().map(String::as_str).collect();
         listed_files(&self.target.join(MANIFEST))
             .into_iter()
-            .filter(|name| is_plain(name) && !new.contains(name.as_str()))
+            .filter(|name| is_inside(name) && !new.contains(name.as_str()))
             .map(|name| self.target.join(name))
             // Not through links: what they point at is not ours.
             .filter(|path| fs::symlink_metadata(path).is_ok_and(|m| m.is_file()))
@@ -191,6 +211,11 @@ fn is_plain(name: &str) -> bool {
     let parts: Vec<Component> = Path::new(name).components().collect();
     matches!(parts[..], [Component::Normal(part)] if part == name)
         && !name.contains(['/', '\\', ':'])
+}
+
+/// A file in the folder or in folders of it, by plain names only.
+fn is_inside(name: &str) -> bool {
+    !name.is_empty() && name.split('/').all(is_plain)
 }
 
 /// The names under `"files"` in a manifest; none where there is no manifest or it is not ours.

@@ -4,20 +4,24 @@
 use candle_core::{Device, Tensor};
 
 use super::plan::{EditPlan, Sum};
-use crate::attention::{AttentionHook, Carry, Kind, Site, SitePlan, Term};
+use crate::attention::{AttentionHook, Carry, Kind, Site, SitePlan, Tap, Term};
 use crate::edit::TokenMap;
 use crate::error::Result;
 
 /// Who looks at the maps of a lockstep run.
 pub trait Watcher: Send {
-    /// Whether to be shown this site's maps.
-    fn wants(&self, site: &Site) -> bool;
+    /// Whether, and how, to be shown this site's maps.
+    fn wants(&self, site: &Site) -> Option<Tap>;
+
+    /// Denoiser call `call`, from 0, begins.
+    fn at(&mut self, _call: usize) {}
 
     /// From here on the rows' maps are used as `plan` says.
     fn begin(&mut self, plan: &EditPlan) -> Result<()>;
 
-    /// A row's map averaged over heads, `[n, t]`, before the edit.
-    fn observe(&mut self, site: &Site, row: usize, head_mean: &Tensor) -> Result<()>;
+    /// A row's map before the edit: `[n, t]`, the mean of its heads, or `[heads, n, t]` where some
+    /// watcher of this site wants each head.
+    fn observe(&mut self, site: &Site, row: usize, map: &Tensor) -> Result<()>;
 }
 
 /// A schedule segment's plan, lowered once. `None` where every row attends by itself.
@@ -93,14 +97,25 @@ impl AttentionHook for Lockstep<'_, '_> {
         mix.as_deref().map_or(SitePlan::Plain, SitePlan::Mix)
     }
 
-    fn taps(&self, site: &Site) -> bool {
-        self.watchers.iter().any(|w| w.wants(site))
+    fn taps(&self, site: &Site) -> Option<Tap> {
+        let wanted = self.watchers.iter().filter_map(|w| w.wants(site));
+        wanted.reduce(|a, b| Tap {
+            each_head: a.each_head || b.each_head,
+            unread: a.unread || b.unread,
+        })
     }
 
-    fn observe(&mut self, site: &Site, row: usize, head_mean: &Tensor) -> Result<()> {
-        let watching = self.watchers.iter_mut().filter(|w| w.wants(site));
-        watching
-            .into_iter()
-            .try_for_each(|w| w.observe(site, row, head_mean))
+    fn observe(&mut self, site: &Site, row: usize, map: &Tensor) -> Result<()> {
+        let watchers = self.watchers.iter_mut();
+        let mut watching = watchers.filter(|w| w.wants(site).is_some());
+        watching.try_for_each(|w| w.observe(site, row, map))
     }
+}
+
+/// `[n, t]` of either form that a watcher is shown.
+pub(super) fn head_mean(map: &Tensor) -> Result<Tensor> {
+    Ok(match map.rank() {
+        3 => map.mean(0)?,
+        _ => map.clone(),
+    })
 }

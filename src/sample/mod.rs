@@ -14,7 +14,7 @@ mod word_sums;
 pub use denoiser::{Conditioning, Denoiser, Eps, Prompted};
 pub use lockstep::{Lockstep, StepPlan, Watcher};
 pub use plan::{Controller, EditPlan, LateFactors, RowEdit, Sum};
-pub use recorder::Recorder;
+pub use recorder::{Columns, Heads, Recorded, Recorder, Recording, Shown};
 pub use sampler::{Finished, Sampler, lockstep};
 pub use scheduler::{Ddim, DpmPp2m, Euler, EulerA, Pndm, Scheduler, UniPc};
 pub use word_sums::WordSums;

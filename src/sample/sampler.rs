@@ -126,6 +126,7 @@ fn steps(
         for watcher in watchers.iter_mut() {
             all.push(&mut **watcher);
         }
+        all.iter_mut().for_each(|watcher| watcher.at(call));
         if segment.as_ref().is_none_or(|(last, _)| *last != plan) {
             all.iter_mut()
                 .try_for_each(|watcher| watcher.begin(&plan))?;

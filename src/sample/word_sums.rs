@@ -7,9 +7,9 @@
 
 use candle_core::Tensor;
 
-use super::lockstep::Watcher;
+use super::lockstep::{Watcher, head_mean};
 use super::plan::EditPlan;
-use crate::attention::{Kind, Site};
+use crate::attention::{Kind, Site, Tap};
 use crate::edit::Grid;
 use crate::error::Result;
 
@@ -67,8 +67,9 @@ impl WordSums {
 }
 
 impl Watcher for WordSums {
-    fn wants(&self, site: &Site) -> bool {
-        !self.sums.is_empty() && site.kind == Kind::Cross && site.downscale == self.downscale
+    fn wants(&self, site: &Site) -> Option<Tap> {
+        let here = site.kind == Kind::Cross && site.downscale == self.downscale;
+        (here && !self.sums.is_empty()).then_some(Tap::default())
     }
 
     fn begin(&mut self, plan: &EditPlan) -> Result<()> {
@@ -82,13 +83,14 @@ impl Watcher for WordSums {
         Ok(())
     }
 
-    fn observe(&mut self, site: &Site, row: usize, head_mean: &Tensor) -> Result<()> {
+    fn observe(&mut self, site: &Site, row: usize, map: &Tensor) -> Result<()> {
+        let map = head_mean(map)?;
         self.grid = Some(site.grid);
         for sum in &mut self.sums {
             for (_, vector) in sum.reads.iter().filter(|(map_of, _)| *map_of == row) {
-                let vector = Tensor::from_slice(vector, vector.len(), head_mean.device())?;
+                let vector = Tensor::from_slice(vector, vector.len(), map.device())?;
                 // Not a matmul: its order of sums may depend on how many there are.
-                let seen = head_mean.broadcast_mul(&vector)?.sum(1)?;
+                let seen = map.broadcast_mul(&vector)?.sum(1)?;
                 sum.seen = Some(match sum.seen.take() {
                     None => seen,
                     Some(sum) => (sum + seen)?,

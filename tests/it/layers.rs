@@ -10,11 +10,16 @@ const FLOORS: [&[&str]; 7] = [
     &["model"],
     &["edit"],
     &["sample"],
-    &["job", "report"],
+    &["job", "report", "heat"],
 ];
 
 /// Who may use whom on one floor.
-const NEIGHBOURS: [(&str, &str); 2] = [("prompt", "error"), ("job", "report")];
+const NEIGHBOURS: [(&str, &str); 4] = [
+    ("prompt", "error"),
+    ("job", "report"),
+    ("heat", "job"),
+    ("heat", "report"),
+];
 
 fn floor(module: &str) -> usize {
     let found = FLOORS.iter().position(|floor| floor.contains(&module));

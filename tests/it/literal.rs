@@ -28,6 +28,16 @@ pub struct Literal {
     /// Edited maps averaged over heads, summed over the sites at `record_at`, per row.
     pub record_at: usize,
     pub recorded: Vec<Option<Tensor>>,
+    /// The same of each row's own maps, before the edit.
+    pub own: Vec<Option<Tensor>>,
+}
+
+fn add(sum: &mut Option<Tensor>, map: Tensor) -> Result<()> {
+    *sum = Some(match sum.take() {
+        None => map,
+        Some(sum) => (sum + map)?,
+    });
+    Ok(())
 }
 
 impl AttentionHook for Literal {
@@ -40,6 +50,10 @@ impl AttentionHook for Literal {
         let mut rows: Vec<Tensor> = vec![];
         for row in 0..probs.dim(0)? {
             let own = probs.get(row)?;
+            let recorded = site.kind == Kind::Cross && site.downscale == self.record_at;
+            if recorded {
+                add(&mut self.own[row], own.mean(0)?)?;
+            }
             rows.push(match (site.kind, &self.edits[row]) {
                 (Kind::Cross, Some(e)) => apply(&e.edit, &rows[e.base], &own)?,
                 (Kind::SelfAttn, Some(e)) if site.downscale >= self.self_res => {
@@ -47,13 +61,8 @@ impl AttentionHook for Literal {
                 }
                 _ => own,
             });
-            if site.kind == Kind::Cross && site.downscale == self.record_at {
-                let mean = rows[row].mean(0)?;
-                let sum = &mut self.recorded[row];
-                *sum = Some(match sum.take() {
-                    None => mean,
-                    Some(sum) => (sum + mean)?,
-                });
+            if recorded {
+                add(&mut self.recorded[row], rows[row].mean(0)?)?;
             }
         }
         Ok(Tensor::stack(&rows, 0)?)

@@ -20,6 +20,8 @@ mod edits;
 mod explain;
 /// The kernels' forms for different instruction sets.
 mod forms;
+/// Which maps are kept, what becomes of them, and whether they point at what they name.
+mod heat;
 /// Fast kernels against plain candle, and the law of rows and threads.
 mod kernels;
 /// The laws of the house: what any change must leave true.

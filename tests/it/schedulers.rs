@@ -276,7 +276,7 @@ impl Lab {
     fn run_telling(&self, job: &Job) -> (Tensor, Vec<usize>) {
         let prepared = Prepared::new(job, &self.folder).unwrap();
         let mut told = vec![];
-        let outcome = run(job, &prepared, &self.model, &mut |call| {
+        let outcome = run(job, &prepared, &self.model, &mut [], &mut |call| {
             told.push(call);
             Ok(())
         });

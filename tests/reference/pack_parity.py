@@ -1,6 +1,6 @@
 """Copies golden data of the reference implementation into tests/fixtures/parity.
 
-The trajectories were computed with the reference's own controller classes on diffusers 0.42. Four
+The trajectories were computed with the reference's own controller classes on diffusers 0.42. Five
 cases keep every step; of the others only token ids, text states, mappers, alphas and gates are kept.
 Free-running, these trajectories cannot be met by anyone: see tests/reference/trajectories.py.
 
@@ -15,7 +15,7 @@ from safetensors.numpy import load_file, save_file
 
 source = pathlib.Path(sys.argv[1])
 target = pathlib.Path(__file__).parent.parent / "fixtures" / "parity"
-WHOLE = {"no-control", "replace-multitoken", "refine", "blend-subtract"}
+WHOLE = {"no-control", "replace-multitoken", "refine", "reweight", "blend-subtract"}
 
 cases = json.loads((source / "cases.json").read_text())
 for case in cases:

@@ -175,7 +175,7 @@ fn a_folder_with_an_outputs_name_stops_force_before_the_first_move() {
 }
 
 #[test]
-#[should_panic(expected = "plain file name")]
+#[should_panic(expected = "not a name inside the folder")]
 fn names_that_lead_elsewhere_are_a_bug() {
     let place = tempfile::tempdir().unwrap();
     let mut folder = OutputFolder::create(&place.path().join("out"), false).unwrap();

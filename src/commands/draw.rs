@@ -1,11 +1,14 @@
-//! `p2p edit`: one job, drawn into a folder.
+//! Drawing a job into a folder: what `p2p edit` and `p2p heatmap` have in common.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
+use prompt_to_prompt::attention::Site;
 use prompt_to_prompt::error::{Error, Result};
+use prompt_to_prompt::heat::write::Maps;
+use prompt_to_prompt::heat::{Selection, heats};
 use prompt_to_prompt::job::{
     EditSpec, Explanation, Job, Outcome, Picture, Prepared, PreparedEdit, run,
 };
@@ -16,55 +19,149 @@ use prompt_to_prompt::report::console::Console;
 use prompt_to_prompt::report::output::{MANIFEST, OutputFolder};
 use prompt_to_prompt::report::slug::slug;
 use prompt_to_prompt::report::strip::{Panel, strip};
+use prompt_to_prompt::sample::{Heads, Recorder, Watcher};
 
+use super::terminal::{can_show, show};
 use super::{print, random_seed};
-use crate::cli::EditArgs;
+use crate::cli::{EditArgs, HeatmapArgs, MapArgs, OutputArgs};
+
+/// What is drawn, and what is kept of it.
+struct Request<'a> {
+    job: Job,
+    model: &'a str,
+    output: &'a OutputArgs,
+    maps: Option<&'a MapArgs>,
+    save_masks: bool,
+    save_latents: Option<&'a Path>,
+}
 
 pub fn edit(args: &EditArgs, console: &Console) -> Result<()> {
-    let stop = interrupt_flag();
-    let job = args.job.job(random_seed())?;
-    let folder = ModelFolder::open(&args.job.model)?;
-    let prepared = Prepared::new(&job, &folder)?;
+    let request = Request {
+        job: args.job.job(random_seed())?,
+        model: &args.job.picture.model,
+        output: &args.output,
+        maps: args.heatmaps.then_some(&args.maps.0),
+        save_masks: args.save_mask,
+        save_latents: args.save_latents.as_deref(),
+    };
+    draw(&request, console)
+}
+
+pub fn heatmap(args: &HeatmapArgs, console: &Console) -> Result<()> {
+    let request = Request {
+        job: args.picture.job(&args.prompt, random_seed()),
+        model: &args.picture.model,
+        output: &args.output,
+        maps: Some(&args.maps),
+        save_masks: false,
+        save_latents: None,
+    };
+    draw(&request, console)
+}
+
+fn draw(request: &Request, console: &Console) -> Result<()> {
+    let (stop, job) = (interrupt_flag(), &request.job);
+    let folder = ModelFolder::open(request.model)?;
+    let prepared = Prepared::new(job, &folder)?;
+    let sites = folder.unet.sites(prepared.latent_size);
+    let select = |maps: &MapArgs| {
+        let shown = if maps.show {
+            can_show(request.output.json)
+        } else {
+            Ok(())
+        };
+        let selection = shown.and_then(|()| Selection::new(&maps.spec, &prepared, &sites));
+        selection.map_err(|error| maps.as_typed(error))
+    };
+    let selection = request.maps.map(select).transpose()?;
     // Where nothing can be written, that shows before the work is done.
-    let target = args.output.clone().unwrap_or_else(|| match args.force {
-        true => default_target(&job),
-        false => unused(default_target(&job)),
+    let given = request.output.folder.clone();
+    let target = given.unwrap_or_else(|| match request.output.force {
+        true => default_target(job),
+        false => unused(default_target(job)),
     });
-    let output = OutputFolder::create(&target, args.force)?;
-    let latents = args.save_latents.as_deref();
-    let latents = latents.map(|file| Latents::at(file, &output)).transpose()?;
-    announce(console, &job, &prepared, &folder);
+    let mut output = OutputFolder::create(&target, request.output.force)?;
+    let latents = request
+        .save_latents
+        .map(|file| Latents::at(file, &output))
+        .transpose()?;
+    announce(console, job, &prepared, &folder);
+    if let Some(selection) = &selection {
+        tell_cost(console, selection, &sites);
+    }
     let start = Instant::now();
     let model = folder.load_as(Keep {
         tile: if job.fast { 4 } else { 2 },
-        late: args.low_memory,
+        late: request.output.low_memory,
     })?;
     let load_s = start.elapsed().as_secs_f64();
+    let mut recorder = selection
+        .as_ref()
+        .map(|s| Recorder::new(s.recording.clone()));
     let mut outcome = {
         let mut progress = console.progress(prepared.controller.clock.calls, "drawing");
-        run(&job, &prepared, &model, &mut |_| {
-            progress.step();
-            go_on(&stop)
-        })?
+        let watchers = recorder.as_mut().map(|r| r as &mut dyn Watcher);
+        run(
+            job,
+            &prepared,
+            &model,
+            &mut Vec::from_iter(watchers),
+            &mut |_| {
+                progress.step();
+                go_on(&stop)
+            },
+        )?
     };
     outcome.manifest.timings.load_s = load_s;
     // The pictures are decoded after the last step; an interrupt meanwhile counts too.
     go_on(&stop)?;
     tell_changes(console, &prepared, &outcome);
-    if args.save_mask && outcome.masks.iter().all(Option::is_none) {
+    if request.save_masks && outcome.masks.iter().all(Option::is_none) {
         console.warn("there is no mask to save: nothing says where the edits act");
     }
-    let paths = write_outputs(output, &mut outcome, latents, args.save_mask)?;
-    if args.json {
+    let grid = match (request.maps, &selection, &recorder) {
+        (Some(args), Some(selection), Some(recorder)) => {
+            let maps = Maps {
+                spec: &args.spec,
+                look: &args.look,
+                selection,
+                prepared: &prepared,
+                outcome: &outcome,
+                heats: &heats(&args.spec, selection, recorder, prepared.latent_size)?,
+            };
+            Some(maps.write(&mut output, recorder)?).filter(|_| args.show)
+        }
+        _ => None,
+    };
+    let paths = write_outputs(output, &mut outcome, latents, request.save_masks)?;
+    if request.output.json {
         console.note(&format!("wrote {}", target.display()));
         return print(&outcome.manifest.to_json());
     }
-    print(
-        &paths
-            .iter()
-            .map(|path| format!("{}\n", path.display()))
-            .collect::<String>(),
-    )
+    grid.map_or(Ok(()), show)?;
+    let lines = paths.iter().map(|path| format!("{}\n", path.display()));
+    print(&lines.collect::<String>())
+}
+
+/// What is kept apart costs more: how much, before it is spent.
+fn tell_cost(console: &Console, selection: &Selection, sites: &[Site]) {
+    let (recording, frames) = (&selection.recording, selection.frames.len());
+    let mut costs = vec![];
+    if recording.heads != Heads::Mean {
+        let layers = recording.sites.len();
+        costs.push(format!(
+            "the attention of {layers} layers is computed twice"
+        ));
+    }
+    let bytes = selection.bytes(sites);
+    if frames > 1 || recording.heads == Heads::Each || bytes >= 100_000_000 {
+        // Rounded up: none is none.
+        let megabytes = (bytes as f64 / 1e5).ceil() / 10.0;
+        costs.push(format!("the maps take {megabytes:.1} MB of memory"));
+    }
+    if !costs.is_empty() {
+        console.note(&format!("heatmaps: {}", costs.join("; ")));
+    }
 }
 
 /// Whether anything happened.
@@ -208,7 +305,9 @@ fn write_outputs(
         output.write_png(&format!("mask-{}.png", i + 1), mask)?;
     }
     let panels: Vec<Panel> = outcome.pictures.iter().map(panel).collect();
-    output.write_png("strip.png", &strip(&panels))?;
+    if panels.len() > 1 {
+        output.write_png("strip.png", &strip(&panels))?;
+    }
     if let Some(Latents::Inside(name)) = &latents {
         output.write_bytes(name, &safetensors_bytes(outcome)?)?;
     }

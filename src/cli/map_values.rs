@@ -1,0 +1,148 @@
+//! How the values of heatmap flags are typed. Knows no flag and no model.
+
+use prompt_to_prompt::attention::{Kind, Place};
+use prompt_to_prompt::edit::Window;
+use prompt_to_prompt::error::Error;
+use prompt_to_prompt::heat::draw::{Colormap, Enlarge};
+use prompt_to_prompt::heat::{Resolution, Rows, ScaleBy, Steps};
+use prompt_to_prompt::sample::{Heads, Shown};
+
+/// The value among these that `text` names.
+fn choose<T: Copy>(text: &str, choices: &[(&str, T)]) -> Result<T, String> {
+    let found = choices.iter().find(|(name, _)| *name == text);
+    let names: Vec<&str> = choices.iter().map(|(name, _)| *name).collect();
+    found
+        .map(|(_, value)| *value)
+        .ok_or_else(|| format!("use one of {}", names.join(", ")))
+}
+
+pub fn words(text: &str) -> Result<Vec<String>, String> {
+    let words = text.split(',').map(str::trim).filter(|w| !w.is_empty());
+    let words: Vec<String> = words.map(str::to_owned).collect();
+    match words.is_empty() {
+        true => Err("name at least one word".to_owned()),
+        false => Ok(words),
+    }
+}
+
+pub fn word(text: &str) -> Result<String, String> {
+    words(text).map(|_| text.to_owned())
+}
+
+pub fn rows(text: &str) -> Result<Rows, String> {
+    choose(
+        text,
+        &[
+            ("source", Rows::Source),
+            ("edited", Rows::Edited),
+            ("both", Rows::Both),
+        ],
+    )
+}
+
+pub fn resolution(text: &str) -> Result<Resolution, String> {
+    match text {
+        "all" => Ok(Resolution::All),
+        number => match number.parse() {
+            Ok(scale @ (1 | 2 | 4 | 8)) => Ok(Resolution::Downscale(scale)),
+            _ => Err("use 1, 2, 4, 8 or all: how much coarser than the latents".to_owned()),
+        },
+    }
+}
+
+pub fn places(text: &str) -> Result<Vec<Place>, String> {
+    let names = [
+        ("down", Place::Down),
+        ("mid", Place::Mid),
+        ("up", Place::Up),
+    ];
+    text.split(',')
+        .map(|part| choose(part.trim(), &names))
+        .collect()
+}
+
+pub fn layer(text: &str) -> Result<usize, String> {
+    text.parse()
+        .map_err(|_| "use a layer's number, as p2p sites lists them".to_owned())
+}
+
+pub fn heads(text: &str) -> Result<Heads, String> {
+    match text {
+        "mean" => Ok(Heads::Mean),
+        "all" => Ok(Heads::Each),
+        number => {
+            let wanted = "use a head's number from 0, mean or all";
+            number
+                .parse()
+                .map(Heads::One)
+                .map_err(|_| wanted.to_owned())
+        }
+    }
+}
+
+pub fn steps(text: &str) -> Result<Steps, String> {
+    match text {
+        "all" => Ok(Steps::In(Window::ALL)),
+        "each" => Ok(Steps::Each),
+        window => match window.parse() {
+            Ok(window) => Ok(Steps::In(window)),
+            Err(error) => {
+                let (cause, cure) = Error::parts(&error);
+                Err(format!("{cause}; {}", cure.unwrap_or_default()))
+            }
+        },
+    }
+}
+
+pub fn kind(text: &str) -> Result<Kind, String> {
+    choose(text, &[("cross", Kind::Cross), ("self", Kind::SelfAttn)])
+}
+
+pub fn pixel(text: &str) -> Result<(f32, f32), String> {
+    let share = |part: &str| part.trim().parse().ok().filter(|x| (0.0..=1.0).contains(x));
+    let both = text
+        .split_once(',')
+        .and_then(|(x, y)| Some((share(x)?, share(y)?)));
+    both.ok_or_else(|| "use shares of width and height from 0 to 1, such as 0.5,0.5".to_owned())
+}
+
+pub fn shown(text: &str) -> Result<Shown, String> {
+    choose(text, &[("injected", Shown::Used), ("own", Shown::Own)])
+}
+
+pub fn scale(text: &str) -> Result<ScaleBy, String> {
+    choose(
+        text,
+        &[("shared", ScaleBy::Shared), ("token", ScaleBy::Token)],
+    )
+}
+
+pub fn colormap(text: &str) -> Result<Colormap, String> {
+    choose(
+        text,
+        &[
+            ("viridis", Colormap::Viridis),
+            ("turbo", Colormap::Turbo),
+            ("inferno", Colormap::Inferno),
+            ("gray", Colormap::Gray),
+        ],
+    )
+}
+
+pub fn enlarge(text: &str) -> Result<Enlarge, String> {
+    choose(
+        text,
+        &[("bicubic", Enlarge::Bicubic), ("nearest", Enlarge::Nearest)],
+    )
+}
+
+pub fn threshold(text: &str) -> Result<f32, String> {
+    match text.parse::<f32>() {
+        Ok(x) if (0.0..1.0).contains(&x) => Ok(x),
+        _ => Err("use a share of the peak from 0 to below 1, such as 0.3".to_owned()),
+    }
+}
+
+pub fn like(text: &str) -> Result<(), String> {
+    choose(text, &[("daam", ())])
+}

@@ -1,0 +1,78 @@
+//! The flags that say how a picture is drawn, whatever is done to it.
+
+use clap::Args;
+
+use prompt_to_prompt::job::{Job, SchedulerName};
+
+use super::values::{guidance, pixels, schedulers, seed, whole};
+
+/// Model, noise, steps and size.
+#[derive(Debug, Args)]
+pub struct PictureArgs {
+    /// Seed of the noise, the same picture as in a Python notebook [default: random]
+    #[arg(help_heading = "Picture", short, long, value_name = "N", allow_hyphen_values = true, value_parser = seed)]
+    pub seed: Option<u64>,
+
+    /// Denoising steps, 1 to 1000 [default: the model's, else 50]
+    #[arg(help_heading = "Picture", long, value_name = "N", allow_hyphen_values = true, value_parser = whole::<1, 1000>)]
+    pub steps: Option<usize>,
+
+    /// Classifier-free guidance scale [default: the model's, else 7.5]
+    #[arg(help_heading = "Picture", long, value_name = "SCALE", allow_hyphen_values = true, value_parser = guidance)]
+    #[arg(aliases = ["cfg-scale", "guidance-scale"])]
+    pub guidance: Option<f64>,
+
+    /// Pixels, a multiple of 8 [default: the model's native size]
+    #[arg(help_heading = "Picture", short = 'W', long, value_name = "PX", allow_hyphen_values = true, value_parser = pixels)]
+    pub width: Option<usize>,
+
+    /// Pixels, a multiple of 8 [default: the model's native size]
+    #[arg(help_heading = "Picture", short = 'H', long, value_name = "PX", allow_hyphen_values = true, value_parser = pixels)]
+    pub height: Option<usize>,
+
+    /// What the pictures should not show
+    #[arg(
+        help_heading = "Picture",
+        short,
+        long,
+        value_name = "PROMPT",
+        default_value = "",
+        hide_default_value = true
+    )]
+    pub negative_prompt: String,
+
+    #[arg(help_heading = "Picture", long, value_name = "NAME", default_value_t, hide_default_value = true, help = schedulers())]
+    pub scheduler: SchedulerName,
+
+    /// Faster on large pictures, a few times less exact: as far from the plain way of computing as 1e-5
+    #[arg(help_heading = "Picture", long)]
+    pub fast: bool,
+
+    /// A diffusers folder (model_index.json, unet/, vae/, text_encoder/, tokenizer/, scheduler/), or
+    /// `storybook`, the embedded model
+    #[arg(
+        help_heading = "Picture",
+        short,
+        long,
+        value_name = "DIR",
+        default_value = "storybook"
+    )]
+    pub model: String,
+}
+
+impl PictureArgs {
+    /// A picture of `src` and no edit of it; `seed` is used where no --seed was given.
+    pub fn job(&self, src: &str, seed: u64) -> Job {
+        Job {
+            negative_prompt: self.negative_prompt.clone(),
+            seed: self.seed.unwrap_or(seed),
+            steps: self.steps,
+            guidance: self.guidance,
+            width: self.width,
+            height: self.height,
+            scheduler: self.scheduler,
+            fast: self.fast,
+            ..Job::new(src, vec![])
+        }
+    }
+}

@@ -1,0 +1,32 @@
+//! `p2p sites`: the attention layers of a model.
+
+use prompt_to_prompt::attention::{Kind, Place};
+use prompt_to_prompt::error::Result;
+use prompt_to_prompt::job::Prepared;
+use prompt_to_prompt::model::ModelFolder;
+
+use super::print;
+use crate::cli::SitesArgs;
+
+pub fn sites(args: &SitesArgs) -> Result<()> {
+    let folder = ModelFolder::open(&args.picture.model)?;
+    // Only the picture's size matters; preparing any picture checks it.
+    let prepared = Prepared::new(&args.picture.job("a picture", 0), &folder)?;
+    let mut table = String::from("layer  kind   part  grid     heads  downscale\n");
+    for site in folder.unet.sites(prepared.latent_size) {
+        let kind = match site.kind {
+            Kind::Cross => "cross",
+            Kind::SelfAttn => "self",
+        };
+        let place = match site.place {
+            Place::Down => "down",
+            Place::Mid => "mid",
+            Place::Up => "up",
+        };
+        let grid = format!("{}x{}", site.grid.0, site.grid.1);
+        let (index, heads, downscale) = (site.index, site.heads, site.downscale);
+        table +=
+            &format!("{index:<5}  {kind:<5}  {place:<4}  {grid:<7}  {heads:<5}  {downscale}\n");
+    }
+    print(&table)
+}

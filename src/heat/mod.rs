@@ -1,0 +1,150 @@
+//! Attention heatmaps: which maps of a run to keep, and what pictures and numbers become of them.
+//!
+//! [`MapSpec`] is what a user asks for, [`select`] turns it into a recording, [`maps`] turns what was
+//! recorded into one grid a word, [`draw`] colours grids, [`figure`] lays them out and [`mod@write`] names
+//! the files. What a run does is not its business.
+
+pub mod draw;
+pub mod figure;
+pub mod maps;
+pub mod select;
+pub mod write;
+
+pub use maps::{Heat, heats};
+pub use select::Selection;
+
+use crate::attention::{Kind, Place};
+use crate::edit::Window;
+use crate::sample::{Heads, Shown};
+
+/// Which maps to keep and how to show them.
+#[derive(Debug, Clone, PartialEq)]
+pub struct MapSpec {
+    pub kind: Kind,
+    /// Words or phrases; all tokens where empty.
+    pub words: Vec<String>,
+    pub rows: Rows,
+    pub resolution: Resolution,
+    /// Halves of the UNet; all where empty.
+    pub places: Vec<Place>,
+    /// One layer, by its index in `p2p sites`.
+    pub layer: Option<usize>,
+    pub heads: Heads,
+    pub steps: Steps,
+    pub shown: Shown,
+    /// A word to find the place of.
+    pub locate: Option<String>,
+    /// Of self-attention, where this place looks: shares `(x, y)` of width and height.
+    pub pixel: Option<(f32, f32)>,
+    /// Begin, end and the first pad too.
+    pub special: bool,
+}
+
+/// Whose maps.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Rows {
+    Source,
+    Edited,
+    #[default]
+    Both,
+}
+
+/// At which resolutions.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Resolution {
+    /// Where words are located.
+    #[default]
+    Layout,
+    /// One downscale of the latents: 1, 2, 4, 8.
+    Downscale(usize),
+    /// Every one, each apart.
+    All,
+    /// All layers but those of downscale 8 on one grid, the latents', as DAAM has it.
+    Merged,
+}
+
+/// At which steps.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Steps {
+    /// The mean of those in a window.
+    In(Window),
+    /// Each apart.
+    Each,
+}
+
+impl MapSpec {
+    /// What DAAM looks at: every cross-attention layer but those of downscale 8, and every step.
+    pub fn like_daam(self) -> Self {
+        Self {
+            kind: Kind::Cross,
+            resolution: Resolution::Merged,
+            places: vec![],
+            layer: None,
+            heads: Heads::Mean,
+            steps: Steps::In(Window::ALL),
+            ..self
+        }
+    }
+}
+
+/// How grids become pictures.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Look {
+    pub scale: ScaleBy,
+    pub colormap: draw::Colormap,
+    pub enlarge: draw::Enlarge,
+    /// Of the peak, for `locate`.
+    pub threshold: f32,
+    /// Write the numbers too.
+    pub raw: bool,
+}
+
+impl Look {
+    pub fn like_daam(self) -> Self {
+        Self {
+            scale: ScaleBy::Token,
+            ..self
+        }
+    }
+}
+
+impl Default for Look {
+    fn default() -> Self {
+        Self {
+            scale: ScaleBy::Shared,
+            colormap: draw::Colormap::default(),
+            enlarge: draw::Enlarge::default(),
+            threshold: 0.3,
+            raw: false,
+        }
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum ScaleBy {
+    /// One for all words, so that bright means much.
+    #[default]
+    Shared,
+    /// From its own least to its own peak for each, as DAAM has it.
+    Token,
+}
+
+impl Default for MapSpec {
+    /// The mean cross-attention of every token at the layout grid, over the whole run.
+    fn default() -> Self {
+        Self {
+            kind: Kind::Cross,
+            words: vec![],
+            rows: Rows::Both,
+            resolution: Resolution::Layout,
+            places: vec![],
+            layer: None,
+            heads: Heads::Mean,
+            steps: Steps::In(Window::ALL),
+            shown: Shown::Used,
+            locate: None,
+            pixel: None,
+            special: false,
+        }
+    }
+}

@@ -1,0 +1,169 @@
+//! A sheet: pictures in rows and columns, with a title, headings, captions and a colour bar.
+//! Owns its layout; it must never know what the pictures show.
+
+use image::imageops::{self, FilterType};
+use image::{Rgb, RgbImage};
+
+use super::face::Face;
+
+const MARGIN: u32 = 16;
+const GAP: u32 = 8;
+const TEXT: f32 = 16.0;
+/// Pixels of the column of row headings.
+const HEADINGS: u32 = 128;
+const GROUND: Rgb<u8> = Rgb([255, 255, 255]);
+const BAR: (u32, u32) = (256, 12);
+
+/// A picture and the words under it.
+#[derive(Debug, Clone)]
+pub struct Cell {
+    pub picture: RgbImage,
+    pub caption: String,
+}
+
+#[derive(Debug, Clone)]
+pub struct Row {
+    /// To the left; the column of headings takes no room if no row has one.
+    pub heading: String,
+    pub cells: Vec<Cell>,
+}
+
+/// What colours mean: from the left end to the right.
+#[derive(Debug, Clone)]
+pub struct ColourBar {
+    pub low: String,
+    pub high: String,
+    /// Per pixel of its length.
+    pub colours: Vec<Rgb<u8>>,
+}
+
+#[derive(Debug, Clone)]
+pub struct Sheet {
+    /// One below the other.
+    pub title: Vec<String>,
+    /// Above the columns; may be empty.
+    pub columns: Vec<String>,
+    pub rows: Vec<Row>,
+    pub bar: Option<ColourBar>,
+    /// Pixels of a cell's picture: `(width, height)`.
+    pub cell: (u32, u32),
+}
+
+/// Where things stand.
+struct Layout {
+    left: u32,
+    top: u32,
+    step: (u32, u32),
+    size: (u32, u32),
+    title: Vec<String>,
+}
+
+impl Sheet {
+    pub fn draw(&self) -> RgbImage {
+        let (bold, plain) = (Face::bold(TEXT), Face::regular(TEXT));
+        let line = plain.line_height() as u32;
+        let layout = self.layout(&bold, line);
+        let mut sheet = RgbImage::from_pixel(layout.size.0, layout.size.1, GROUND);
+        let middle = layout.size.0 as f32 / 2.0;
+        for (i, text) in layout.title.iter().enumerate() {
+            bold.draw(&mut sheet, text, middle, (MARGIN + i as u32 * line) as f32);
+        }
+        let centre = |column: usize| {
+            (layout.left + column as u32 * layout.step.0) as f32 + self.cell.0 as f32 / 2.0
+        };
+        for (column, heading) in self.columns.iter().enumerate() {
+            bold.draw(
+                &mut sheet,
+                heading,
+                centre(column),
+                (layout.top - line - GAP / 2) as f32,
+            );
+        }
+        for (i, row) in self.rows.iter().enumerate() {
+            let top = layout.top + i as u32 * layout.step.1;
+            let half = self.cell.1.saturating_sub(line) / 2;
+            let lines = bold.wrap(&row.heading, HEADINGS as f32, 4);
+            for (j, text) in lines.iter().enumerate() {
+                let y = top + half + j as u32 * line;
+                bold.draw(&mut sheet, text, (MARGIN + HEADINGS / 2) as f32, y as f32);
+            }
+            for (column, cell) in row.cells.iter().enumerate() {
+                let left = layout.left + column as u32 * layout.step.0;
+                let picture = fit(&cell.picture, self.cell);
+                imageops::replace(&mut sheet, &picture, left.into(), top.into());
+                let caption = plain.wrap(&cell.caption, self.cell.0 as f32, 1);
+                if let Some(text) = caption.first() {
+                    plain.draw(
+                        &mut sheet,
+                        text,
+                        centre(column),
+                        (top + self.cell.1 + 2) as f32,
+                    );
+                }
+            }
+        }
+        self.draw_bar(&mut sheet, &plain, layout.size.1 - MARGIN - line);
+        sheet
+    }
+
+    fn layout(&self, bold: &Face, line: u32) -> Layout {
+        let columns = self
+            .rows
+            .iter()
+            .map(|row| row.cells.len())
+            .max()
+            .unwrap_or(0) as u32;
+        let captions = self
+            .rows
+            .iter()
+            .flat_map(|row| &row.cells)
+            .any(|c| !c.caption.is_empty());
+        let headings = self.rows.iter().any(|row| !row.heading.is_empty());
+        let left = MARGIN + if headings { HEADINGS + GAP } else { 0 };
+        let step = (
+            self.cell.0 + GAP,
+            self.cell.1 + GAP + if captions { line } else { 0 },
+        );
+        let width = left
+            + (columns * step.0).max(if self.bar.is_some() { BAR.0 + 160 } else { 0 })
+            + MARGIN;
+        let room = (width - 2 * MARGIN) as f32;
+        let wrapped = self
+            .title
+            .iter()
+            .flat_map(|title| bold.wrap(title, room, 3));
+        let title: Vec<String> = wrapped.collect();
+        let head = title.len() as u32 * line + if self.columns.is_empty() { 0 } else { line };
+        let top = MARGIN + head + GAP;
+        let bar = if self.bar.is_some() { line + GAP } else { 0 };
+        let height = top + self.rows.len() as u32 * step.1 + bar + MARGIN;
+        Layout {
+            left,
+            top,
+            step,
+            size: (width, height),
+            title,
+        }
+    }
+
+    fn draw_bar(&self, sheet: &mut RgbImage, face: &Face, top: u32) {
+        let Some(bar) = &self.bar else { return };
+        let left = (sheet.width() - BAR.0) / 2;
+        for x in 0..BAR.0 {
+            let at = x as usize * bar.colours.len().saturating_sub(1) / (BAR.0 as usize - 1);
+            if let Some(colour) = bar.colours.get(at) {
+                (0..BAR.1).for_each(|y| sheet.put_pixel(left + x, top + 4 + y, *colour));
+            }
+        }
+        face.draw(sheet, &bar.low, left as f32 - 40.0, top as f32);
+        face.draw(sheet, &bar.high, (left + BAR.0) as f32 + 40.0, top as f32);
+    }
+}
+
+/// Scaled into the cell, its shape kept.
+fn fit(picture: &RgbImage, (width, height): (u32, u32)) -> RgbImage {
+    if picture.dimensions() == (width, height) {
+        return picture.clone();
+    }
+    imageops::resize(picture, width, height, FilterType::CatmullRom)
+}
