@@ -47,7 +47,7 @@
 //! | add a scheduler | [`sample::Scheduler`], then [`job::SchedulerName`] |
 //! | add a flag | `src/cli/job.rs`, then [`job::Job`] and [`job::Prepared`]; of heatmaps `src/cli/maps.rs`, then [`heat::MapSpec`] or [`heat::Look`] |
 //! | support another model config | `src/model/*_config.rs`; unknown keys are errors on purpose |
-//! | make something faster | [`kernels`], held to [`kernels::plain`] |
+//! | make something faster | [`kernels`], held to [`kernels::plain`] and timed by `examples/bench` |
 //!
 //! # Where we differ from the reference, on purpose
 //!

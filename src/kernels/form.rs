@@ -89,10 +89,9 @@ macro_rules! wide {
 }
 pub(super) use wide;
 
-/// Calls a generic function of `lanes.rs` in the form of this machine, with its features enabled.
-///
-/// `by_form!(name::<CONSTS>(args))` needs `unsafe fn name<L: Lanes, CONSTS>(args)` to be
-/// `#[inline(always)]`.
+/// Names a function that runs a generic one over `lanes.rs` in the form in use, with its features
+/// enabled: `by_form! { pub unsafe fn name = generic(x: f32) }`, where `unsafe fn generic<L: Lanes>(x: f32)`
+/// and all that it calls are `#[inline(always)]`.
 macro_rules! by_form {
     ($(#[$doc:meta])* pub unsafe fn $name:ident = $generic:ident($($arg:ident: $ty:ty),* $(,)?)) => {
         $(#[$doc])*

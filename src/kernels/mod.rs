@@ -4,8 +4,17 @@
 //! plain forms (`plain.rs`) serve other devices, gradients, and the tests as oracle; [`fast`] decides.
 //!
 //! One law holds in every file here: an output element is computed by the same operations in the
-//! same order whatever the number of rows and threads. Work is cut into tiles whose size follows
-//! from the layer's shape and the picture's size alone, and each tile runs on one thread.
+//! same order whatever the number of rows and threads. A sum of products is one chain of fused
+//! multiply-adds over ascending `k` (`micro.rs`), so tiles and tasks may be cut as suits the machine;
+//! only the choice of algorithm matters, and it follows from the layer's shape alone (`weight.rs`).
+//!
+//! | file | owns |
+//! |---|---|
+//! | `form`, `lanes` | which instructions; sixteen floats at once |
+//! | `micro`, `packed`, `product` | the inner loops; weights in their order; tasks and what follows a sum |
+//! | `conv`, `winograd`, `attention`, `norm`, `activation`, `rows` | the operations |
+//! | `weight` | which form a layer keeps its weight in |
+//! | `peak` | what the machine could do at best |
 
 mod activation;
 mod attention;

@@ -66,13 +66,15 @@ impl Tasks {
     }
 }
 
+type Gather<'a> = dyn Fn(usize, Range<usize>, &mut [f32]) + Sync + 'a;
+
 /// Where the lines `[m, k]` of the left operand come from.
 pub enum Left<'a> {
     /// They stand one after another.
     Lines(&'a [f32]),
     /// `gather(first, terms, lhs)` writes the terms `terms` of the lines from `first` on,
     /// `[lines, terms.len()]`.
-    Gather(&'a (dyn Fn(usize, Range<usize>, &mut [f32]) + Sync)),
+    Gather(&'a Gather<'a>),
 }
 
 /// Lines a multiple of this apart fall into the same few places of the first cache: they are copied.

@@ -1,6 +1,7 @@
 //! Each fast kernel against its plain candle form over odd shapes, and the law of rows and threads.
 
 use candle_core::{DType, Device, Tensor, Var};
+use prompt_to_prompt::attention::{Carry, SitePlan, Term, attend};
 use prompt_to_prompt::kernels::*;
 use proptest::prelude::*;
 
@@ -219,4 +220,41 @@ fn a_tracked_tensor_keeps_its_gradient() {
     let grads = y.sqr().unwrap().sum_all().unwrap().backward().unwrap();
     let grad = grads.get(&var).expect("the gradient was dropped");
     assert!(bits(grad).iter().any(|&b| b != 0));
+}
+
+#[test]
+fn attention_is_candles_for_every_size_of_head() {
+    let shapes = [
+        (1, 1, 40),
+        (1, 77, 64),
+        (35, 35, 80),
+        (13, 130, 160),
+        (63, 77, 40),
+        (300, 256, 8),
+    ];
+    for (i, (n, t, d)) in shapes.into_iter().enumerate() {
+        let (heads, seed) = (3, i as u64);
+        let (q, k) = (
+            numbers(&[2, n, heads * d], seed),
+            numbers(&[2, t, heads * d], seed + 9),
+        );
+        let v = numbers(&[3, t, heads * d], seed + 99);
+        let term = |map_of| Term {
+            map_of,
+            carry: Carry::Same,
+        };
+        // The last row reads both maps, nobody reads its own.
+        let mix = [vec![term(0)], vec![term(1)], vec![term(0), term(1)]];
+        let out = |q: &Tensor| attend(q, &k, &v, heads, &SitePlan::Mix(&mix), None).unwrap();
+        assert!(
+            distance(&out(&q), &out(&tracked(&q))) < 2e-6,
+            "{n} x {t}, d {d}"
+        );
+    }
+    for (t, d) in [(1, 40), (77, 64), (20, 16)] {
+        let x = |seed| numbers(&[2, t, 3 * d], seed);
+        let (q, k, v) = (x(1), x(2), x(3));
+        let fast = causal_attention(&q, &k, &v, 3).unwrap();
+        assert!(distance(&fast, &plain::causal_attention(&q, &k, &v, 3).unwrap()) < 2e-6);
+    }
 }
