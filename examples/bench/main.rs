@@ -43,7 +43,7 @@ fn main() -> Result<()> {
             "--model" => args.model = given.next(),
             "--serve" => args.serve = true,
             "--check" => args.check = given.next(),
-            "--fast" => args.keep.tile = 4,
+            "--fast" => args.keep.large_tiles = true,
             "--low-memory" => args.keep.late = true,
             name if !name.starts_with('-') => args.names.push(arg),
             _ => {

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
+use image::RgbImage;
 use prompt_to_prompt::attention::Site;
 use prompt_to_prompt::error::{Error, Result};
 use prompt_to_prompt::heat::write::Maps;
@@ -48,6 +49,12 @@ pub fn edit(args: &EditArgs, console: &Console) -> Result<()> {
 }
 
 pub fn heatmap(args: &HeatmapArgs, console: &Console) -> Result<()> {
+    if args.prompt.trim().is_empty() {
+        return Err(Error::usage(
+            "the prompt of --prompt is empty",
+            "write what the picture shows, such as \"a cat on the beach\"",
+        ));
+    }
     let request = Request {
         job: args.picture.job(&args.prompt, random_seed()),
         model: &args.picture.model,
@@ -64,22 +71,9 @@ fn draw(request: &Request, console: &Console) -> Result<()> {
     let folder = ModelFolder::open(request.model)?;
     let prepared = Prepared::new(job, &folder)?;
     let sites = folder.unet.sites(prepared.latent_size);
-    let select = |maps: &MapArgs| {
-        let shown = if maps.show {
-            can_show(request.output.json)
-        } else {
-            Ok(())
-        };
-        let selection = shown.and_then(|()| Selection::new(&maps.spec, &prepared, &sites));
-        selection.map_err(|error| maps.as_typed(error))
-    };
-    let selection = request.maps.map(select).transpose()?;
+    let selection = select(request, &prepared, &sites)?;
     // Where nothing can be written, that shows before the work is done.
-    let given = request.output.folder.clone();
-    let target = given.unwrap_or_else(|| match request.output.force {
-        true => default_target(job),
-        false => unused(default_target(job)),
-    });
+    let target = target(request);
     let mut output = OutputFolder::create(&target, request.output.force)?;
     let latents = request
         .save_latents
@@ -91,7 +85,7 @@ fn draw(request: &Request, console: &Console) -> Result<()> {
     }
     let start = Instant::now();
     let model = folder.load_as(Keep {
-        tile: if job.fast { 4 } else { 2 },
+        large_tiles: job.fast,
         late: request.output.low_memory,
     })?;
     let load_s = start.elapsed().as_secs_f64();
@@ -116,20 +110,11 @@ fn draw(request: &Request, console: &Console) -> Result<()> {
     // The pictures are decoded after the last step; an interrupt meanwhile counts too.
     go_on(&stop)?;
     tell_changes(console, &prepared, &outcome);
-    if request.save_masks && outcome.masks.iter().all(Option::is_none) {
-        console.warn("there is no mask to save: nothing says where the edits act");
-    }
+    tell_masks(console, request, &outcome);
     let grid = match (request.maps, &selection, &recorder) {
         (Some(args), Some(selection), Some(recorder)) => {
-            let maps = Maps {
-                spec: &args.spec,
-                look: &args.look,
-                selection,
-                prepared: &prepared,
-                outcome: &outcome,
-                heats: &heats(&args.spec, selection, recorder, prepared.latent_size)?,
-            };
-            Some(maps.write(&mut output, recorder)?).filter(|_| args.show)
+            let grid = write_maps(args, selection, recorder, &prepared, &outcome, &mut output)?;
+            Some(grid).filter(|_| args.show)
         }
         _ => None,
     };
@@ -141,6 +126,55 @@ fn draw(request: &Request, console: &Console) -> Result<()> {
     grid.map_or(Ok(()), show)?;
     let lines = paths.iter().map(|path| format!("{}\n", path.display()));
     print(&lines.collect::<String>())
+}
+
+/// Which maps to record; that they can be had, and shown, is checked before the work is done.
+fn select(request: &Request, prepared: &Prepared, sites: &[Site]) -> Result<Option<Selection>> {
+    let Some(maps) = request.maps else {
+        return Ok(None);
+    };
+    if maps.show {
+        can_show(request.output.json).map_err(|error| maps.as_typed(error))?;
+    }
+    let selection = Selection::new(&maps.spec, prepared, sites);
+    selection.map(Some).map_err(|error| maps.as_typed(error))
+}
+
+/// Whether there is what was asked to be saved.
+fn tell_masks(console: &Console, request: &Request, outcome: &Outcome) {
+    if request.save_masks && outcome.masks.iter().all(Option::is_none) {
+        console.warn("there is no mask to save: nothing says where the edits act");
+    }
+}
+
+/// Writes `attn/`; its grid comes back.
+fn write_maps(
+    args: &MapArgs,
+    selection: &Selection,
+    recorder: &Recorder,
+    prepared: &Prepared,
+    outcome: &Outcome,
+    output: &mut OutputFolder,
+) -> Result<RgbImage> {
+    let maps = Maps {
+        spec: &args.spec,
+        look: &args.look,
+        selection,
+        prepared,
+        outcome,
+        heats: &heats(&args.spec, selection, recorder, prepared.latent_size)?,
+    };
+    maps.write(output, recorder)
+}
+
+/// The folder to write.
+fn target(request: &Request) -> PathBuf {
+    let output = request.output;
+    let given = output.folder.clone();
+    given.unwrap_or_else(|| match output.force {
+        true => default_target(&request.job),
+        false => unused(default_target(&request.job)),
+    })
 }
 
 /// What is kept apart costs more: how much, before it is spent.

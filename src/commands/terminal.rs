@@ -14,15 +14,29 @@ pub fn can_show(json: bool) -> Result<()> {
     if json || dumb || !std::io::stdout().is_terminal() {
         return Err(Error::usage(
             "--show prints to a terminal, and stdout is none",
-            "leave --show out and look at attn/grid.png, or keep stdout the terminal and ask for no JSON",
+            "leave --show out and look at attn/grid.png; it doesn't go with JSON on stdout",
         ));
     }
     Ok(())
 }
 
+/// Whether the terminal's name says that it shows sixel. `viuer` would ask the terminal itself, and wait
+/// for ever on one that doesn't answer.
+fn speaks_sixel() -> bool {
+    const NAMES: [&str; 8] = [
+        "sixel", "foot", "mlterm", "yaft", "contour", "wezterm", "mintty", "rlogin",
+    ];
+    let says = |variable: &str| {
+        let value = std::env::var(variable).unwrap_or_default().to_lowercase();
+        NAMES.iter().any(|name| value.contains(name))
+    };
+    says("TERM") || says("TERM_PROGRAM")
+}
+
 pub fn show(picture: RgbImage) -> Result<()> {
     let here = Config {
         absolute_offset: false,
+        use_sixel: speaks_sixel(),
         ..Config::default()
     };
     let shown = viuer::print(&DynamicImage::ImageRgb8(picture), &here);

@@ -9,14 +9,14 @@ use serde::Serialize;
 
 use super::draw::{Scale, Style};
 use super::maps::located;
-use super::{Heat, Look, MapSpec, ScaleBy, Selection};
+use super::{Heat, Look, MapSpec, Resolution, ScaleBy, Selection};
 use crate::attention::Kind;
 use crate::edit::{Grid, Region};
 use crate::error::{Error, Result};
 use crate::job::{Outcome, Prepared};
 use crate::report::output::OutputFolder;
 use crate::report::slug::slug;
-use crate::sample::{Columns, Recorder};
+use crate::sample::{Columns, Recorder, Shown};
 
 /// The folder of all of it.
 pub const FOLDER: &str = "attn";
@@ -35,6 +35,11 @@ pub struct Maps<'a> {
 struct Index {
     schema: &'static str,
     kind: &'static str,
+    /// `daam` where all layers are merged as it does.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    like: Option<&'static str>,
+    /// Whether an edited row's maps are those it was made to use, or its `own`.
+    edited_as: &'static str,
     /// `shared` or `token`.
     scale: &'static str,
     prompts: BTreeMap<String, String>,
@@ -116,6 +121,7 @@ impl Maps<'_> {
     }
 
     fn index(&self) -> Index {
+        let merged = self.spec.resolution == Resolution::Merged;
         let prompts = self.prepared.row_prompts();
         let prompt = |row: usize| (row_name(row), prompts[row].0.text.clone());
         let tokens = |row| match &self.selection.recording.columns[row] {
@@ -124,7 +130,13 @@ impl Maps<'_> {
         };
         let raw = Raw {
             file: format!("{FOLDER}/maps.safetensors"),
-            shape: ["steps", "heads", "tokens", "h", "w"],
+            shape: [
+                "steps",
+                if merged { "layers" } else { "heads" },
+                "tokens",
+                "h",
+                "w",
+            ],
             tokens: self.rows().filter_map(tokens).collect(),
         };
         Index {
@@ -132,6 +144,11 @@ impl Maps<'_> {
             kind: match self.spec.kind {
                 Kind::Cross => "cross",
                 Kind::SelfAttn => "self",
+            },
+            like: merged.then_some("daam"),
+            edited_as: match self.spec.shown {
+                Shown::Used => "injected",
+                Shown::Own => "own",
             },
             scale: match self.look.scale {
                 ScaleBy::Shared => "shared",
@@ -261,7 +278,8 @@ impl Maps<'_> {
         })
     }
 
-    /// Per row and resolution a tensor `[steps, heads, tokens, h, w]`, named `source/16x16`.
+    /// Per row and resolution a tensor `[steps, heads, tokens, h, w]`, named `source/16x16`; where layers
+    /// are merged they stand in the heads' place, each of them a mean over its heads.
     fn raw(&self, recorder: &Recorder) -> Result<Vec<u8>> {
         let mut data: BTreeMap<String, (Vec<usize>, Vec<u8>)> = BTreeMap::new();
         let frames = self.selection.frames.len();

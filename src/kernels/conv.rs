@@ -77,7 +77,12 @@ fn shaped(out: Vec<f32>, like: &Tensor, width: usize) -> Result<Tensor> {
 /// `[rows, h, w, c_in]` to `[rows, h', w', c_out]`; a 3x3 kernel is padded by one on every side.
 pub fn conv2d(x: &Tensor, layer: &ConvWeight, how: Conv) -> Result<Tensor> {
     let others = [how.shift, how.residual, layer.bias.as_ref()];
-    if !layer.runs(x) || !others.iter().flatten().all(|x| fast(&[x])) {
+    let packed = match &layer.held {
+        Held::Direct(_) => true,
+        Held::Winograd(_) => how.stride == 1,
+        Held::Geglu(..) | Held::Plain(_) => false,
+    };
+    if !packed || !layer.runs(x) || !others.iter().flatten().all(|x| fast(&[x])) {
         return plain::conv2d(x, layer, how);
     }
     layer.check(x)?;
@@ -94,15 +99,13 @@ pub fn conv2d(x: &Tensor, layer: &ConvWeight, how: Conv) -> Result<Tensor> {
         };
         let bias = bias.as_deref();
         match &layer.held {
-            Held::Winograd(winograd) if how.stride == 1 => {
-                winograd.conv(x, &picture, bias, residual)
-            }
+            Held::Winograd(winograd) => winograd.conv(x, &picture, bias, residual),
             Held::Direct(packed) => {
                 let gather = |first, terms, lhs: &mut [f32]| picture.gather(x, first, terms, lhs);
                 let finish = Finish::Add { bias, residual };
                 product(rows * h * w, packed, finish, Left::Gather(&gather))
             }
-            _ => unreachable!("`runs` and the loader see to it"),
+            _ => unreachable!("asked above"),
         }
     })?;
     Ok(Tensor::from_vec(out, (rows, h, w, n), &Device::Cpu)?)

@@ -12,23 +12,14 @@ use super::{fast, require};
 use crate::error::Result;
 
 /// How a model's 3x3 convolutions keep their weights.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Keep {
-    /// Outputs of the largest Winograd tile's side: 2 is as exact as the plain way, 4 faster and a few
-    /// times less exact. Decides what is computed.
-    pub tile: usize,
+    /// Winograd's tiles of 4x4 outputs rather than 2x2, where pixels are many: faster, and a few times
+    /// further from the plain way. Decides what is computed.
+    pub large_tiles: bool,
     /// Whether kernels are transformed at each call rather than kept transformed: slower, smaller, the
     /// same bits.
     pub late: bool,
-}
-
-impl Default for Keep {
-    fn default() -> Self {
-        Self {
-            tile: 2,
-            late: false,
-        }
-    }
 }
 
 /// A linear layer's or a convolution's weight and bias.
@@ -72,7 +63,7 @@ impl ConvWeight {
         }
         let within = |i: usize| i % c_in * k * k + i / c_in;
         let packed = Packed::from_columns(&floats(weight)?, (k * k * c_in, c_out), |j| j, within);
-        let held = match Winograd::suits(c_in, c_out, pixels, keep.tile) {
+        let held = match Winograd::suits(c_in, c_out, pixels, keep.large_tiles) {
             Some(outputs) if k == 3 => {
                 Held::Winograd(Arc::new(Winograd::new(packed, outputs, keep.late)))
             }

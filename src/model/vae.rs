@@ -126,7 +126,7 @@ impl Vae {
     pub fn load(config: &VaeConfig, w: &Weights) -> Result<Self> {
         // A picture of 8 bits can bear the larger tiles.
         let w = &w.clone().kept(Keep {
-            tile: 4,
+            large_tiles: true,
             ..w.keep()
         });
         let (latent, groups) = (config.latent_channels, config.norm_num_groups);

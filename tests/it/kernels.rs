@@ -82,7 +82,7 @@ proptest! {
         larger: bool, late: bool, up in 0usize..3, seed: u64) {
         let (cin, cout) = (16 * cin, 16 * cout);
         let kernel = numbers(&[cout, cin, 3, 3], seed);
-        let keep = Keep { tile: if larger { 4 } else { 2 }, late };
+        let keep = Keep { large_tiles: larger, late };
         let layer = ConvWeight::from_conv(&kernel, Some(numbers(&[cout], seed ^ 1)), 1024, keep).unwrap();
         let direct = ConvWeight::from_conv(&kernel, layer.bias.clone(), 0, Keep::default()).unwrap();
         prop_assert!(distance(&layer.matrix().unwrap(), &direct.matrix().unwrap()) < 1e-6);
@@ -189,7 +189,7 @@ fn an_output_row_depends_neither_on_other_rows_nor_on_threads() {
             Some(numbers(&[cout], 5)),
             pixels,
             Keep {
-                tile: 4,
+                large_tiles: true,
                 late: false,
             },
         )
@@ -257,4 +257,19 @@ fn attention_is_candles_for_every_size_of_head() {
         let fast = causal_attention(&q, &k, &v, 3).unwrap();
         assert!(distance(&fast, &plain::causal_attention(&q, &k, &v, 3).unwrap()) < 2e-6);
     }
+}
+
+/// A weight for one algorithm is still a weight: what that cannot do goes the plain way.
+#[test]
+fn a_convolution_of_any_stride_takes_any_weight() {
+    let (kernel, x) = (numbers(&[16, 16, 3, 3], 1), numbers(&[1, 9, 8, 16], 2));
+    let how = Conv {
+        stride: 2,
+        ..Conv::default()
+    };
+    let of = |pixels| {
+        let layer = ConvWeight::from_conv(&kernel, None, pixels, Keep::default()).unwrap();
+        conv2d(&x, &layer, how).unwrap()
+    };
+    assert!(distance(&of(1024), &of(0)) < 1e-5);
 }

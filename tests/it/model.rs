@@ -386,16 +386,16 @@ fn guided_halves_are_each_alone() {
 #[test]
 fn low_memory_changes_no_bit_and_fast_little() {
     let folder = open(&fixtures().join("mini-sd")).unwrap();
-    let made = |tile, late| {
-        let model = folder.load_as(Keep { tile, late }).unwrap();
+    let made = |large_tiles, late| {
+        let model = folder.load_as(Keep { large_tiles, late }).unwrap();
         fingerprint(&model)
     };
-    for tile in [2, 4] {
-        for (early, late) in made(tile, false).iter().zip(made(tile, true)) {
+    for large in [false, true] {
+        for (early, late) in made(large, false).iter().zip(made(large, true)) {
             assert_eq!(bits(early), bits(&late));
         }
     }
-    let (exact, fast) = (made(2, false), made(4, false));
+    let (exact, fast) = (made(false, false), made(true, false));
     assert_ne!(bits(&exact[1]), bits(&fast[1]), "--fast did nothing");
     // The model's attention is so sharp that any rounding shows.
     assert!(distance(&fast[1], &exact[1]) < 1e-2);

@@ -24,21 +24,26 @@ const PANELS: usize = 4;
 /// The kernels of a convolution of stride 1.
 #[derive(Debug, Clone)]
 pub struct Winograd {
-    /// As they are, for being transformed at each call; else transformed.
-    late: Option<Packed>,
-    points: Option<Points>,
+    kernels: Kernels,
     /// Outputs of a tile's side, 2 or 4.
     outputs: usize,
+}
+
+#[derive(Debug, Clone)]
+enum Kernels {
+    /// For being transformed at each call.
+    Late(Packed),
+    Transformed(Points),
 }
 
 impl Winograd {
     /// Outputs of a tile's side, where the algorithm pays: the larger tile needs many pixels for its
     /// larger weights.
-    pub fn suits(c_in: usize, c_out: usize, pixels: usize, largest: usize) -> Option<usize> {
+    pub fn suits(c_in: usize, c_out: usize, pixels: usize, large: bool) -> Option<usize> {
         let lanes = c_in.is_multiple_of(LANES) && c_out.is_multiple_of(LANES);
         match pixels {
             _ if !lanes => None,
-            1024.. => Some(largest.min(4)),
+            1024.. if large => Some(4),
             256.. => Some(2),
             _ => None,
         }
@@ -46,26 +51,18 @@ impl Winograd {
 
     /// From packed `[9 * c_in, c_out]`.
     pub fn new(direct: Packed, outputs: usize, late: bool) -> Self {
-        match late {
-            true => Self {
-                late: Some(direct),
-                points: None,
-                outputs,
-            },
-            false => Self {
-                points: Some(Points::new(&direct, outputs)),
-                late: None,
-                outputs,
-            },
-        }
+        let kernels = match late {
+            true => Kernels::Late(direct),
+            false => Kernels::Transformed(Points::new(&direct, outputs)),
+        };
+        Self { kernels, outputs }
     }
 
     /// The kernels, after a transform to within rounding: `[9 * c_in, c_out]`.
     pub fn matrix(&self) -> Vec<f32> {
-        match (&self.late, &self.points) {
-            (Some(direct), _) => direct.to_rows(),
-            (None, Some(points)) => points.back(self.outputs),
-            (None, None) => unreachable!("one of both is kept"),
+        match &self.kernels {
+            Kernels::Late(direct) => direct.to_rows(),
+            Kernels::Transformed(points) => points.back(self.outputs),
         }
     }
 
@@ -78,14 +75,14 @@ impl Winograd {
         residual: Option<&[f32]>,
     ) -> Vec<f32> {
         let (h, w) = picture.out();
-        let made = self
-            .late
-            .as_ref()
-            .map(|direct| Points::new(direct, self.outputs));
-        let points = made
-            .as_ref()
-            .or(self.points.as_ref())
-            .expect("one of both is kept");
+        let made;
+        let points = match &self.kernels {
+            Kernels::Transformed(points) => points,
+            Kernels::Late(direct) => {
+                made = Points::new(direct, self.outputs);
+                &made
+            }
+        };
         let n = points.c_out;
         let mut out = vec![0f32; picture.rows * h * w * n];
         let grid = Grid {

@@ -342,3 +342,40 @@ fn sites_lists_what_layer_counts() {
     };
     assert_eq!(columns(lines[2]), ["1", "cross", "down", "8x12", "4", "1"]);
 }
+
+#[test]
+fn the_index_says_what_was_asked_for() {
+    let place = Place::new();
+    let index = |folder: &str, more: &[&str]| {
+        let args = ["--heatmaps", "--map-raw", "-o", folder];
+        place.edit(&[&args, more].concat());
+        let bytes = place.bytes(&format!("{folder}/attn/index.json"));
+        serde_json::from_slice::<serde_json::Value>(&bytes).unwrap()
+    };
+    let plain = index("plain", &[]);
+    assert_eq!(
+        (&plain["like"], &plain["edited_as"]),
+        (&().into(), &"injected".into())
+    );
+    assert_eq!(plain["raw"]["shape"][1], "heads");
+    assert_eq!(
+        index("own", &["--map-edited-as", "own"])["edited_as"],
+        "own"
+    );
+    let daam = index("daam", &["--map-like", "daam"]);
+    assert_eq!(
+        (&daam["like"], &daam["raw"]["shape"][1]),
+        (&"daam".into(), &"layers".into())
+    );
+}
+
+#[test]
+fn an_empty_prompt_is_named_by_its_own_flag() {
+    let output = Place::new().p2p(&["heatmap", "--prompt", " "]);
+    assert_eq!(output.status.code(), Some(2));
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(
+        said.contains("--prompt is empty") && !said.contains("--src"),
+        "{said}"
+    );
+}
