@@ -20,15 +20,18 @@ pub fn can_show(json: bool) -> Result<()> {
     Ok(())
 }
 
-/// Whether the terminal's name says that it shows sixel. `viuer` would ask the terminal itself, and wait
+/// Terminals that show kitty's pictures, and those that show sixel.
+const KITTY: [&str; 2] = ["kitty", "ghostty"];
+const SIXEL: [&str; 8] = [
+    "sixel", "foot", "mlterm", "yaft", "contour", "wezterm", "mintty", "rlogin",
+];
+
+/// Whether the terminal is known by one of these names. `viuer` would ask the terminal itself, and wait
 /// for ever on one that doesn't answer.
-fn speaks_sixel() -> bool {
-    const NAMES: [&str; 8] = [
-        "sixel", "foot", "mlterm", "yaft", "contour", "wezterm", "mintty", "rlogin",
-    ];
+fn is_one_of(names: &[&str]) -> bool {
     let says = |variable: &str| {
         let value = std::env::var(variable).unwrap_or_default().to_lowercase();
-        NAMES.iter().any(|name| value.contains(name))
+        names.iter().any(|name| value.contains(name))
     };
     says("TERM") || says("TERM_PROGRAM")
 }
@@ -36,7 +39,8 @@ fn speaks_sixel() -> bool {
 pub fn show(picture: RgbImage) -> Result<()> {
     let here = Config {
         absolute_offset: false,
-        use_sixel: speaks_sixel(),
+        use_kitty: is_one_of(&KITTY),
+        use_sixel: is_one_of(&SIXEL),
         ..Config::default()
     };
     let shown = viuer::print(&DynamicImage::ImageRgb8(picture), &here);
