@@ -20,7 +20,8 @@ fn main() -> ExitCode {
     let console = Console::new(match &command {
         Command::Edit(args) | Command::Explain(args) => args.output.verbosity(),
         Command::Heatmap(args) => args.output.verbosity(),
-        Command::Presets | Command::Sites(_) => Verbosity::Normal,
+        Command::Batch(args) if args.run.quiet => Verbosity::Quiet,
+        _ => Verbosity::Normal,
     });
     match run(command, &console) {
         Ok(()) => ExitCode::SUCCESS,
@@ -42,6 +43,11 @@ fn run(command: Command, console: &Console) -> Result<()> {
             commands::heatmap(&args, console)
         }
         Command::Explain(args) => commands::explain(&args, console),
+        Command::Batch(args) => {
+            limit_threads(args.run.threads);
+            commands::batch(&args, console)
+        }
+        Command::Job(args) => commands::job(&args.command, console),
         Command::Presets => commands::presets(),
         Command::Sites(args) => commands::sites(&args),
     }
@@ -57,6 +63,7 @@ fn limit_threads(threads: Option<usize>) {
 fn exit_code(error: &Error) -> u8 {
     match error {
         Error::Usage(_) => 2,
+        Error::SomeFailed(_) => 3,
         Error::Interrupted => 130,
         _ => 1,
     }

@@ -1,7 +1,10 @@
 //! The command line as typed: commands, flags and their help. Knows no model and does no work;
 //! whatever needs the prompt's tokens is checked later.
 
+mod batch;
+mod edits;
 mod job;
+mod jobs;
 mod map_values;
 mod maps;
 mod picture;
@@ -14,9 +17,17 @@ use clap::{ArgAction, Args, Parser, Subcommand};
 
 use prompt_to_prompt::report::console::Verbosity;
 
+pub use batch::{BatchArgs, JobCommand, JobFileArgs, RunArgs};
 pub use job::JobArgs;
+pub use jobs::{
+    Axis, EXAMPLE, Entry, JobFile, Order, Overrides, Point, Problem, Settings, Sources, Vocabulary,
+    axis_of, plain, read, schema,
+};
 pub use maps::{MapArgs, Prefixed};
 pub use picture::PictureArgs;
+
+/// What --help calls the value of a flag that is a prompt; job files go by it.
+const PROMPT: &str = "PROMPT";
 
 /// Edit generated images by changing words (Prompt-to-Prompt, Hertz et al., ICLR 2023).
 #[derive(Debug, Parser)]
@@ -37,6 +48,8 @@ pub enum Command {
     #[command(after_help = EXPLAIN_EXAMPLES)]
     Explain(Box<EditArgs>),
     Heatmap(Box<HeatmapArgs>),
+    Batch(Box<BatchArgs>),
+    Job(JobFileArgs),
     Sites(SitesArgs),
     /// List the presets: settings for kinds of edits
     Presets,
@@ -50,10 +63,17 @@ pub enum Command {
 #[command(after_help = EDIT_EXAMPLES)]
 pub struct EditArgs {
     #[command(flatten)]
-    pub job: JobArgs,
+    pub draw: DrawArgs,
 
     #[command(flatten)]
     pub output: OutputArgs,
+}
+
+/// A job, and what is kept of it: what a table of a job file holds.
+#[derive(Debug, Args)]
+pub struct DrawArgs {
+    #[command(flatten)]
+    pub job: JobArgs,
 
     /// Also write where each edit acted: mask-1.png, white is inside
     #[arg(help_heading = "Output", long)]

@@ -1,6 +1,7 @@
 //! `--dst` and `--then`, whose order on the command line means something: a `--then` is an edit of
 //! the prompt before it. clap's derive keeps two lists apart, so this reads their places itself.
 
+use super::PROMPT;
 use clap::{Arg, ArgAction, ArgMatches, Args, Command, FromArgMatches};
 
 /// Edited prompts in the order they were given.
@@ -34,7 +35,7 @@ impl Args for EditedPrompts {
         let flag = |name: &'static str, help: &'static str| {
             Arg::new(name)
                 .long(name)
-                .value_name("PROMPT")
+                .value_name(PROMPT)
                 .help_heading("Edit")
                 .action(ArgAction::Append)
                 .help(help)

@@ -1,7 +1,9 @@
 //! What each command does, on top of the library.
 
+mod batch;
 mod draw;
 mod explain;
+mod job;
 mod presets;
 mod sites;
 mod terminal;
@@ -12,8 +14,10 @@ use std::io::Write;
 
 use prompt_to_prompt::error::{Error, Result};
 
+pub use batch::batch;
 pub use draw::{edit, heatmap};
 pub use explain::explain;
+pub use job::job;
 pub use presets::presets;
 pub use sites::sites;
 

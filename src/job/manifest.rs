@@ -34,6 +34,9 @@ pub struct Manifest {
     pub baseline: bool,
     /// Whether it was drawn under `--fast`.
     pub fast: bool,
+    /// Of all that determines the files; whoever writes them fills it in.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub fingerprint: String,
     /// The folder's files; whoever writes them lists them.
     pub files: Vec<String>,
     pub timings: Timings,
@@ -187,6 +190,7 @@ impl Manifest {
             edit_control: job.control,
             baseline: job.baseline,
             fast: job.fast,
+            fingerprint: String::new(),
             files: vec![],
             timings,
         }

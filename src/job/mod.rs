@@ -11,6 +11,7 @@ mod preset;
 mod rows;
 mod run;
 mod scheduler;
+mod together;
 mod words;
 
 pub use change::Change;
@@ -18,13 +19,15 @@ pub use explain::Explanation;
 pub use manifest::{Manifest, Timings};
 pub use prepare::{Prepared, PreparedEdit};
 pub use preset::Preset;
-pub use run::{Outcome, Picture, conditioning, run, starting_noise};
+pub use run::{Outcome, Picture, conditioning, run, run_together, starting_noise};
 pub use scheduler::SchedulerName;
+pub use together::{Member, may_share};
 
 use std::fmt;
 use std::path::PathBuf;
 
 use crate::edit::{EditKind, Rules, Window};
+use crate::report::slug::slug;
 
 /// A source prompt and the edits made from it in one lockstep run. What is `None` is the model's to
 /// recommend, else the reference's default.
@@ -72,6 +75,25 @@ impl Job {
             baseline: false,
             fast: false,
         }
+    }
+}
+
+impl Job {
+    /// What a folder of its results is called where nobody says: its prompts, or where no prompt
+    /// differs its factors, and the seed.
+    pub fn slug(&self) -> String {
+        let named = |spec: &EditSpec| match &spec.dst {
+            Some(dst) => dst.clone(),
+            None => {
+                let factors = spec.weights.iter().map(|(word, f)| format!("{word} {f}"));
+                factors.collect::<Vec<_>>().join(" ")
+            }
+        };
+        let mut edits: Vec<String> = self.edits.iter().map(named).collect();
+        // A morph names its prompt once.
+        edits.dedup();
+        let edits: Vec<&str> = edits.iter().map(String::as_str).collect();
+        format!("{}-{}", slug(&self.src, &edits), self.seed)
     }
 }
 

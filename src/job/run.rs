@@ -1,11 +1,13 @@
 //! Carries out a prepared job: text states, noise, the lockstep run, pictures.
 //! Owns the order of the work and its timings; writes no file.
 
+use std::collections::HashMap;
 use std::time::Instant;
 
 use candle_core::{Device, Tensor};
 use image::{GrayImage, RgbImage};
 
+use super::together::{Joined, Member, join};
 use super::{Change, Job, Manifest, Prepared, Timings};
 use crate::edit::{Grid, Rules};
 use crate::error::Result;
@@ -13,7 +15,7 @@ use crate::model::Model;
 use crate::prompt::Tokens;
 use crate::report::picture::{Rounding, to_rgb};
 use crate::sample::noise::TorchRng;
-use crate::sample::{Conditioning, Prompted, Sampler, Watcher, lockstep};
+use crate::sample::{Conditioning, Prompted, RowsOf, Sampler, Watcher, lockstep};
 
 /// One row of a run, drawn.
 #[derive(Debug, Clone)]
@@ -39,8 +41,8 @@ pub struct Outcome {
     pub manifest: Manifest,
 }
 
-/// Runs a job. `watchers` see the rows' attention. `after_step` is told each finished step, counted from 1, and may end the run by an
-/// error.
+/// Runs a job. `watchers` see the rows' attention. `after_step` is told each finished step, counted
+/// from 1, and may end the run by an error.
 pub fn run(
     job: &Job,
     prepared: &Prepared,
@@ -48,44 +50,82 @@ pub fn run(
     watchers: &mut [&mut dyn Watcher],
     after_step: &mut (dyn FnMut(usize) -> Result<()> + Send),
 ) -> Result<Outcome> {
+    let member = Member {
+        job,
+        prepared,
+        watchers: watchers.iter_mut().map(|w| &mut **w as _).collect(),
+    };
+    let outcomes = run_together(vec![member], model, after_step)?;
+    Ok(outcomes.into_iter().next().expect("one job, one outcome"))
+}
+
+/// Runs jobs of one model that may share a run ([`may_share`](super::may_share)), in which their source
+/// is drawn once. An outcome is, but for its timings, what the job alone would have had.
+///
+/// # Panics
+/// Without a member.
+pub fn run_together(
+    mut members: Vec<Member>,
+    model: &Model,
+    after_step: &mut (dyn FnMut(usize) -> Result<()> + Send),
+) -> Result<Vec<Outcome>> {
+    let Joined {
+        controller,
+        prompts,
+        rows,
+    } = join(&members);
+    let (job, prepared) = (members[0].job, members[0].prepared);
     let mut clock = Clock::start();
-    let prompted = Prompted::new(&model.unet, &conditioning(prepared, model)?)?;
+    let prompted = Prompted::new(
+        &model.unet,
+        &text_states(&prompts, prepared.guidance, model)?,
+    )?;
     let text_s = clock.lap();
     let (noise, rng) = draw_noise(job, prepared)?;
     let mut scheduler = job.scheduler.build(&model.scheduler, prepared.steps, rng)?;
-    let guidance = prepared.guidance;
-    let sampler = Sampler::new(&prompted, &mut *scheduler, guidance, &noise)?;
-    let finished = lockstep(sampler, &prepared.controller, watchers, &mut |step, _| {
+    let sampler = Sampler::new(&prompted, &mut *scheduler, prepared.guidance, &noise)?;
+    let watching = members.iter_mut().zip(&rows);
+    let mut watching: Vec<RowsOf> = watching
+        .flat_map(|(member, rows)| {
+            let watchers = member.watchers.iter_mut();
+            watchers.map(|watcher| RowsOf::new(&mut **watcher, rows))
+        })
+        .collect();
+    let mut watchers: Vec<&mut dyn Watcher> = watching.iter_mut().map(|w| w as _).collect();
+    let finished = lockstep(sampler, &controller, &mut watchers, &mut |step, _| {
         after_step(step)
     })?;
-    let latents = finished.latents;
     let denoise_s = clock.lap();
-    let pictures = pictures(job, prepared, model, &latents)?;
+    let images = images(job.rules, model, &finished.latents)?;
     let timings = Timings {
         load_s: 0.0,
         text_s,
         denoise_s,
         decode_s: clock.lap(),
     };
-    let masks = masks(prepared, &finished.regions);
-    let changes = changes(prepared, &pictures, &masks);
-    let manifest = Manifest::new(job, prepared, model, scheduler.name(), changes, timings);
-    let latents = latents
-        .narrow(0, 0, 1 + prepared.edits.len())?
-        .contiguous()?;
-    Ok(Outcome {
-        pictures,
-        latents,
-        masks,
-        manifest,
-    })
+    let outcome = |(member, rows): (&Member, &Vec<usize>)| {
+        let (job, prepared) = (member.job, member.prepared);
+        let pictures = pictures(job, prepared, rows.iter().map(|row| &images[*row]));
+        let masks = masks(prepared, rows, &finished.regions);
+        let changes = changes(prepared, &pictures, &masks);
+        let named = scheduler.name();
+        let latents = rows[..1 + prepared.edits.len()].iter();
+        let latents = latents.map(|row| finished.latents.narrow(0, *row, 1));
+        Ok(Outcome {
+            latents: Tensor::cat(&latents.collect::<candle_core::Result<Vec<_>>>()?, 0)?,
+            manifest: Manifest::new(job, prepared, model, named, changes, timings),
+            pictures,
+            masks,
+        })
+    };
+    members.iter().zip(&rows).map(outcome).collect()
 }
 
 /// Per edit, where it was made.
-fn masks(prepared: &Prepared, regions: &[Option<Grid>]) -> Vec<Option<GrayImage>> {
+fn masks(prepared: &Prepared, rows: &[usize], regions: &[Option<Grid>]) -> Vec<Option<GrayImage>> {
     let size = (prepared.width as u32, prepared.height as u32);
-    let mask = |row: usize| Some(mask_picture(regions[row].as_ref()?, size));
-    (1..=prepared.edits.len()).map(mask).collect()
+    let mask = |row: &usize| Some(mask_picture(regions[*row].as_ref()?, size));
+    rows[1..=prepared.edits.len()].iter().map(mask).collect()
 }
 
 /// Per edit, what it did to the picture that it is an edit of.
@@ -121,14 +161,32 @@ fn draw_noise(job: &Job, prepared: &Prepared) -> Result<(Tensor, TorchRng)> {
     Ok((Tensor::from_vec(noise, (1, 4, h, w), &Device::Cpu)?, rng))
 }
 
-/// Text states of every row. Each prompt is encoded alone, so they don't depend on its neighbours.
+/// Text states of every row.
 pub fn conditioning(prepared: &Prepared, model: &Model) -> Result<Conditioning> {
-    let encode = |tokens: &Tokens| model.text_encoder.encode(&tokens.ids);
+    text_states(&prepared.row_prompts(), prepared.guidance, model)
+}
+
+/// Text states of rows' prompts and negative prompts. Each text is encoded alone, so that its states
+/// don't depend on its neighbours, and once.
+fn text_states(
+    prompts: &[(&Tokens, &Tokens)],
+    guidance: f64,
+    model: &Model,
+) -> Result<Conditioning> {
+    let mut known: HashMap<Vec<u32>, Tensor> = HashMap::new();
+    let mut encode = |tokens: &Tokens| -> Result<Tensor> {
+        if let Some(states) = known.get(&tokens.ids) {
+            return Ok(states.clone());
+        }
+        let states = model.text_encoder.encode(&tokens.ids)?;
+        known.insert(tokens.ids.clone(), states.clone());
+        Ok(states)
+    };
     let (mut cond, mut uncond) = (vec![], vec![]);
-    for (prompt, negative) in prepared.row_prompts() {
+    for (prompt, negative) in prompts {
         cond.push(encode(prompt)?);
         // At guidance 1 the unconditional half cancels.
-        if prepared.guidance != 1.0 {
+        if guidance != 1.0 {
             uncond.push(encode(negative)?);
         }
     }
@@ -141,20 +199,30 @@ pub fn conditioning(prepared: &Prepared, model: &Model) -> Result<Conditioning> 
     })
 }
 
-fn pictures(
-    job: &Job,
-    prepared: &Prepared,
-    model: &Model,
-    latents: &Tensor,
-) -> Result<Vec<Picture>> {
-    let rounding = match job.rules {
+/// Rows' pictures.
+fn images(rules: Rules, model: &Model, latents: &Tensor) -> Result<Vec<RgbImage>> {
+    let rounding = match rules {
         Rules::Ours => Rounding::Nearest,
         Rules::Reference => Rounding::Truncate,
     };
+    let image = |row| {
+        to_rgb(
+            &model.vae.decode(&latents.narrow(0, row, 1)?)?.get(0)?,
+            rounding,
+        )
+    };
+    (0..latents.dim(0)?).map(image).collect()
+}
+
+/// A job's pictures under their names.
+fn pictures<'a>(
+    job: &Job,
+    prepared: &Prepared,
+    images: impl Iterator<Item = &'a RgbImage>,
+) -> Vec<Picture> {
     let edits = prepared.edits.len();
-    let mut pictures = vec![];
-    for (row, (prompt, _)) in prepared.row_prompts().iter().enumerate() {
-        let decoded = model.vae.decode(&latents.narrow(0, row, 1)?)?;
+    let rows = prepared.row_prompts().into_iter().zip(images).enumerate();
+    let picture = |(row, ((prompt, _), image)): (usize, ((&Tokens, &Tokens), &RgbImage))| {
         let (name, label) = match row {
             0 => ("source".to_owned(), "source".to_owned()),
             r if r <= edits && !job.control => {
@@ -167,16 +235,14 @@ fn pictures(
                 "without control".to_owned(),
             ),
         };
-        let image = to_rgb(&decoded.get(0)?, rounding)?;
-        let caption = caption(job, prepared, row, &prompt.text);
-        pictures.push(Picture {
+        Picture {
             name,
             label,
-            caption,
-            image,
-        });
-    }
-    Ok(pictures)
+            caption: caption(job, prepared, row, &prompt.text),
+            image: image.clone(),
+        }
+    };
+    rows.map(picture).collect()
 }
 
 /// The prompt, with the factors of its words and its strength: without them it looks unedited.

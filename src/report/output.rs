@@ -40,19 +40,30 @@ impl OutputFolder {
     /// [`Error::Run`] where the disk refuses.
     pub fn create(path: &Path, force: bool) -> Result<Self> {
         let exists = check_target(path, force)?;
-        let mut parents = CreatedParents::default();
         // An existing folder may be a mount of its own: a rename into it must start inside it.
         let place = if exists {
             path.to_path_buf()
         } else {
             parent_of(path)
         };
+        Self::hidden_in(&place, path, exists)
+    }
+
+    /// The same with the hidden folder in `staging`, a folder on the same file system, whose owner
+    /// removes what a killed process leaves there. A folder that exists is filled anew.
+    pub fn create_in(path: &Path, staging: &Path) -> Result<Self> {
+        let exists = check_target(path, true)?;
+        Self::hidden_in(staging, path, exists)
+    }
+
+    fn hidden_in(place: &Path, path: &Path, exists: bool) -> Result<Self> {
+        let mut parents = CreatedParents::default();
         let refused = |e| cannot_write(path, &e);
-        parents.create(&place).map_err(refused)?;
+        parents.create(&parent_of(path)).map_err(refused)?;
         Ok(Self {
             target: path.to_path_buf(),
             exists,
-            temporary: hidden(0o777).tempdir_in(&place).map_err(refused)?,
+            temporary: hidden(0o777).tempdir_in(place).map_err(refused)?,
             written: Vec::new(),
             parents,
         })

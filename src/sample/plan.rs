@@ -95,6 +95,27 @@ pub struct EditPlan {
     pub self_res: usize,
 }
 
+impl EditPlan {
+    /// Of these rows alone, counted anew.
+    ///
+    /// # Panics
+    /// Where one of them reads a row that is not among them.
+    pub fn of_rows(&self, rows: &[usize]) -> Self {
+        fn picked<T: Clone>(sums: &[Sum<T>], rows: &[usize]) -> Vec<Sum<T>> {
+            let place = |row: usize| rows.iter().position(|own| *own == row);
+            let term = |(row, how): &(usize, T)| (place(*row).expect("a row of them"), how.clone());
+            rows.iter()
+                .map(|row| sums[*row].iter().map(term).collect())
+                .collect()
+        }
+        Self {
+            cross: picked(&self.cross, rows),
+            self_attention: picked(&self.self_attention, rows),
+            self_res: self.self_res,
+        }
+    }
+}
+
 impl Controller {
     /// The row all edits are made from.
     pub const SOURCE: usize = 0;
