@@ -32,6 +32,9 @@ pub enum Error {
     /// The work itself failed: a disk, a number that is not finite.
     #[error("{0}")]
     Run(Report),
+    /// More memory is needed than there is.
+    #[error("{0}")]
+    Memory(Report),
     /// The user asked to stop.
     #[error("interrupted")]
     Interrupted,
@@ -65,10 +68,19 @@ impl Error {
         })
     }
 
+    pub fn memory(cause: impl Into<String>, cure: impl Into<String>) -> Self {
+        Self::Memory(Report {
+            cause: cause.into(),
+            cure: cure.into(),
+        })
+    }
+
     /// The cause and, where there is one, the cure: what a program prints on two lines.
     pub fn parts(&self) -> (String, Option<&str>) {
         match self {
-            Self::Usage(r) | Self::Model(r) | Self::Run(r) => (r.cause.clone(), Some(&r.cure)),
+            Self::Usage(r) | Self::Model(r) | Self::Run(r) | Self::Memory(r) => {
+                (r.cause.clone(), Some(&r.cure))
+            }
             Self::Interrupted => ("interrupted".to_owned(), Some("nothing was written")),
             Self::Tensor(e) => {
                 let line = e.to_string().lines().next().unwrap_or_default().to_owned();

@@ -20,7 +20,7 @@ fn main() -> ExitCode {
     let console = Console::new(match &command {
         Command::Edit(args) | Command::Explain(args) => args.output.verbosity(),
         Command::Heatmap(args) => args.output.verbosity(),
-        Command::Presets | Command::Sites(_) => Verbosity::Normal,
+        _ => Verbosity::Normal,
     });
     match run(command, &console) {
         Ok(()) => ExitCode::SUCCESS,
@@ -44,6 +44,9 @@ fn run(command: Command, console: &Console) -> Result<()> {
         Command::Explain(args) => commands::explain(&args, console),
         Command::Presets => commands::presets(),
         Command::Sites(args) => commands::sites(&args),
+        Command::Doctor(args) => commands::doctor(&args),
+        Command::Completions(args) => commands::completions(&args),
+        Command::Man(args) => commands::man(&args),
     }
 }
 
@@ -57,6 +60,7 @@ fn limit_threads(threads: Option<usize>) {
 fn exit_code(error: &Error) -> u8 {
     match error {
         Error::Usage(_) => 2,
+        Error::Memory(_) => 5,
         Error::Interrupted => 130,
         _ => 1,
     }

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use clap::{Args, ValueEnum};
+use clap::{Args, ValueEnum, ValueHint};
 
 use prompt_to_prompt::edit::{EditKind, Rules, Window};
 use prompt_to_prompt::error::Error;
@@ -16,7 +16,7 @@ use super::values::{BlendArg, CrossArg, ThresholdArg, WeightArg, downscale, frac
 #[derive(Debug, Args)]
 pub struct JobArgs {
     /// The source prompt: what the picture shows before the edit
-    #[arg(help_heading = "Edit", long, value_name = "PROMPT")]
+    #[arg(help_heading = "Edit", long, value_name = "PROMPT", value_hint = ValueHint::Other)]
     src: String,
 
     #[command(flatten)]
@@ -127,7 +127,7 @@ pub struct JobArgs {
     blend_soft: bool,
 
     /// A mask of your own: a PNG, white may change; together with --blend both must agree
-    #[arg(help_heading = "Blend", long, value_name = "FILE")]
+    #[arg(help_heading = "Blend", long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     mask: Option<PathBuf>,
 
     /// Finest downscale of the latents at which self-attention is injected: 1, 2, 4, 8

@@ -6,17 +6,19 @@ mod map_values;
 mod maps;
 mod picture;
 mod prompts;
+mod setup;
 mod values;
 
 use std::path::PathBuf;
 
-use clap::{ArgAction, Args, Parser, Subcommand};
+use clap::{ArgAction, Args, Parser, Subcommand, ValueHint};
 
 use prompt_to_prompt::report::console::Verbosity;
 
 pub use job::JobArgs;
 pub use maps::{MapArgs, Prefixed};
 pub use picture::PictureArgs;
+pub use setup::{CompletionsArgs, DoctorArgs, ManArgs};
 
 /// Edit generated images by changing words (Prompt-to-Prompt, Hertz et al., ICLR 2023).
 #[derive(Debug, Parser)]
@@ -40,6 +42,9 @@ pub enum Command {
     Sites(SitesArgs),
     /// List the presets: settings for kinds of edits
     Presets,
+    Doctor(DoctorArgs),
+    Completions(CompletionsArgs),
+    Man(ManArgs),
 }
 
 /// Draw a picture of --src and edit it towards --dst, keeping its layout
@@ -67,7 +72,7 @@ pub struct EditArgs {
     pub maps: Prefixed,
 
     /// Also write the final latents [1+N, 4, h, w] as safetensors, key `latents`
-    #[arg(help_heading = "Output", long, value_name = "FILE")]
+    #[arg(help_heading = "Output", long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub save_latents: Option<PathBuf>,
 }
 
@@ -80,7 +85,8 @@ pub struct OutputArgs {
         id = "output_folder",
         short,
         long = "output",
-        value_name = "DIR"
+        value_name = "DIR",
+        value_hint = ValueHint::DirPath
     )]
     pub folder: Option<PathBuf>,
 
@@ -117,7 +123,7 @@ pub struct OutputArgs {
 #[command(after_help = HEATMAP_EXAMPLES)]
 pub struct HeatmapArgs {
     /// What the picture shows
-    #[arg(help_heading = "Picture", long, value_name = "PROMPT")]
+    #[arg(help_heading = "Picture", long, value_name = "PROMPT", value_hint = ValueHint::Other)]
     pub prompt: String,
 
     #[command(flatten)]

@@ -1,7 +1,10 @@
 //! What each command does, on top of the library.
 
+mod completions;
+mod doctor;
 mod draw;
 mod explain;
+mod man;
 mod presets;
 mod sites;
 mod terminal;
@@ -12,8 +15,11 @@ use std::io::Write;
 
 use prompt_to_prompt::error::{Error, Result};
 
+pub use completions::completions;
+pub use doctor::doctor;
 pub use draw::{edit, heatmap};
 pub use explain::explain;
+pub use man::man;
 pub use presets::presets;
 pub use sites::sites;
 
@@ -22,9 +28,13 @@ fn random_seed() -> u64 {
     RandomState::new().build_hasher().finish() & 0xffff_ffff
 }
 
-/// A reader that went away has all it wanted.
 fn print(text: &str) -> Result<()> {
-    match std::io::stdout().write_all(text.as_bytes()) {
+    print_bytes(text.as_bytes())
+}
+
+/// A reader that went away has all it wanted.
+fn print_bytes(bytes: &[u8]) -> Result<()> {
+    match std::io::stdout().write_all(bytes) {
         Err(e) if e.kind() != std::io::ErrorKind::BrokenPipe => Err(Error::run(
             format!("cannot write to stdout: {e}"),
             "check where it is redirected to",

@@ -127,32 +127,18 @@ impl ModelFolder {
     /// Reads the weights; the VAE has the larger tiles in any case.
     pub fn load_as(&self, keep: Keep) -> Result<Model> {
         let files = &self.files;
-        let part = |folder: &str, stem: &str| {
-            files.first_of(&["", ".fp16"].map(|v| format!("{folder}/{stem}{v}.safetensors")))
-        };
-        // Of a tokenizer that comes in both forms only the one that is read counts.
-        let json = files.has("tokenizer/tokenizer.json");
-        let read =
-            |path: &&str| !(json && (path.ends_with("vocab.json") || path.ends_with(".txt")));
-        let configs = CONFIGS
-            .into_iter()
-            .filter(|path| files.has(path))
-            .filter(read);
-        let configs: Vec<String> = configs.map(str::to_owned).collect();
-        let unet = part("unet", "diffusion_pytorch_model")?;
-        let vae = part("vae", "diffusion_pytorch_model")?;
-        let text = part("text_encoder", "model")?;
+        let [unet, vae, text] = &self.weight_files()?;
         let open = |path: &str| -> Result<Weights> { Ok(Weights::open(files, path)?.kept(keep)) };
         // Reading, packing and hashing share the threads.
         let (unet_made, (rest, hash)) = rayon::join(
-            || UNet::load(&self.unet, &open(&unet)?),
+            || UNet::load(&self.unet, &open(unet)?),
             || {
                 rayon::join(
                     || -> Result<_> {
-                        let vae = Vae::load(&self.vae, &open(&vae)?)?;
-                        Ok((vae, TextEncoder::load(&self.text, &open(&text)?)?))
+                        let vae = Vae::load(&self.vae, &open(vae)?)?;
+                        Ok((vae, TextEncoder::load(&self.text, &open(text)?)?))
                     },
-                    || sha256(files, &[unet.clone(), vae.clone(), text.clone()]),
+                    || self.weights_sha256(),
                 )
             },
         );
@@ -165,8 +151,37 @@ impl ModelFolder {
             text_encoder,
             scheduler: self.scheduler.clone(),
             weights_sha256: hash?,
-            configs_sha256: sha256(files, &configs)?,
+            configs_sha256: self.configs_sha256()?,
         })
+    }
+
+    /// Of UNet, VAE and text encoder.
+    fn weight_files(&self) -> Result<[String; 3]> {
+        let part = |folder: &str, stem: &str| {
+            let names = ["", ".fp16"].map(|v| format!("{folder}/{stem}{v}.safetensors"));
+            self.files.first_of(&names)
+        };
+        Ok([
+            part("unet", "diffusion_pytorch_model")?,
+            part("vae", "diffusion_pytorch_model")?,
+            part("text_encoder", "model")?,
+        ])
+    }
+
+    /// As [`Model::weights_sha256`], without loading anything.
+    pub fn weights_sha256(&self) -> Result<String> {
+        sha256(&self.files, &self.weight_files()?)
+    }
+
+    /// As [`Model::configs_sha256`], without loading anything.
+    pub fn configs_sha256(&self) -> Result<String> {
+        // Of a tokenizer that comes in both forms only the one that is read counts.
+        let json = self.files.has("tokenizer/tokenizer.json");
+        let read =
+            |path: &&str| !(json && (path.ends_with("vocab.json") || path.ends_with(".txt")));
+        let there = |path: &&str| self.files.has(path);
+        let configs = CONFIGS.into_iter().filter(there).filter(read);
+        sha256(&self.files, &configs.map(str::to_owned).collect::<Vec<_>>())
     }
 }
 
