@@ -127,18 +127,18 @@ impl ModelFolder {
     /// Reads the weights; the VAE has the larger tiles in any case.
     pub fn load_as(&self, keep: Keep) -> Result<Model> {
         let files = &self.files;
-        let [unet, vae, text] = &self.weight_files()?;
+        let [unet, vae, text] = self.weight_files()?;
         let open = |path: &str| -> Result<Weights> { Ok(Weights::open(files, path)?.kept(keep)) };
         // Reading, packing and hashing share the threads.
         let (unet_made, (rest, hash)) = rayon::join(
-            || UNet::load(&self.unet, &open(unet)?),
+            || UNet::load(&self.unet, &open(&unet)?),
             || {
                 rayon::join(
                     || -> Result<_> {
-                        let vae = Vae::load(&self.vae, &open(vae)?)?;
-                        Ok((vae, TextEncoder::load(&self.text, &open(text)?)?))
+                        let vae = Vae::load(&self.vae, &open(&vae)?)?;
+                        Ok((vae, TextEncoder::load(&self.text, &open(&text)?)?))
                     },
-                    || self.weights_sha256(),
+                    || sha256(files, &[unet.clone(), vae.clone(), text.clone()]),
                 )
             },
         );
@@ -155,6 +155,13 @@ impl ModelFolder {
         })
     }
 
+    /// What determines the pictures it draws, without loading it: the hashes that its
+    /// [`Model`] will have, of the weights and of the configs.
+    pub fn hashes(&self) -> Result<(String, String)> {
+        let weights = sha256(&self.files, &self.weight_files()?)?;
+        Ok((weights, self.configs_sha256()?))
+    }
+
     /// Of UNet, VAE and text encoder.
     fn weight_files(&self) -> Result<[String; 3]> {
         let part = |folder: &str, stem: &str| {
@@ -168,20 +175,15 @@ impl ModelFolder {
         ])
     }
 
-    /// As [`Model::weights_sha256`], without loading anything.
-    pub fn weights_sha256(&self) -> Result<String> {
-        sha256(&self.files, &self.weight_files()?)
-    }
-
-    /// As [`Model::configs_sha256`], without loading anything.
-    pub fn configs_sha256(&self) -> Result<String> {
+    fn configs_sha256(&self) -> Result<String> {
+        let files = &self.files;
         // Of a tokenizer that comes in both forms only the one that is read counts.
-        let json = self.files.has("tokenizer/tokenizer.json");
+        let json = files.has("tokenizer/tokenizer.json");
         let read =
             |path: &&str| !(json && (path.ends_with("vocab.json") || path.ends_with(".txt")));
-        let there = |path: &&str| self.files.has(path);
-        let configs = CONFIGS.into_iter().filter(there).filter(read);
-        sha256(&self.files, &configs.map(str::to_owned).collect::<Vec<_>>())
+        let configs = CONFIGS.into_iter().filter(|path| files.has(path));
+        let configs: Vec<String> = configs.filter(read).map(str::to_owned).collect();
+        sha256(files, &configs)
     }
 }
 

@@ -105,6 +105,7 @@ pub struct Terminal {
 impl Diagnosis {
     pub fn new() -> Result<Self> {
         let model = ModelFolder::open(STORYBOOK)?;
+        let (weights_sha256, configs_sha256) = model.hashes()?;
         let mut diagnosis = Self {
             schema: "p2p.doctor/v1",
             program: program(),
@@ -117,8 +118,8 @@ impl Diagnosis {
             }),
             devices: devices(),
             model: EmbeddedModel {
-                weights_sha256: model.weights_sha256()?,
-                configs_sha256: model.configs_sha256()?,
+                weights_sha256,
+                configs_sha256,
                 id: model.id,
             },
             hub: HubPaths::from_env().map(hub),
