@@ -35,6 +35,9 @@ pub enum Error {
     /// Some of several jobs failed; each was reported.
     #[error("{0}")]
     SomeFailed(Report),
+    /// More memory is needed than there is.
+    #[error("{0}")]
+    Memory(Report),
     /// The user asked to stop.
     #[error("interrupted")]
     Interrupted,
@@ -68,12 +71,21 @@ impl Error {
         })
     }
 
+    pub fn memory(cause: impl Into<String>, cure: impl Into<String>) -> Self {
+        Self::Memory(Report {
+            cause: cause.into(),
+            cure: cure.into(),
+        })
+    }
+
     /// The cause and, where there is one, the cure: what a program prints on two lines.
     pub fn parts(&self) -> (String, Option<&str>) {
         match self {
-            Self::Usage(r) | Self::Model(r) | Self::Run(r) | Self::SomeFailed(r) => {
-                (r.cause.clone(), Some(&r.cure))
-            }
+            Self::Usage(r)
+            | Self::Model(r)
+            | Self::Run(r)
+            | Self::Memory(r)
+            | Self::SomeFailed(r) => (r.cause.clone(), Some(&r.cure)),
             Self::Interrupted => (
                 "interrupted".to_owned(),
                 Some("what was not finished was not written"),

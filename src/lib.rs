@@ -22,7 +22,7 @@
 //!
 //! | floor | module | owns |
 //! |---|---|---|
-//! | 0 | [`error`], [`prompt`] | errors by whose fault; tokens of a prompt and the lookup of words |
+//! | 0 | [`error`], [`prompt`], [`machine`] | errors by whose fault; tokens of a prompt and the lookup of words; memory and cores |
 //! | 1 | [`kernels`] | fast CPU operations, each beside its plain candle form |
 //! | 2 | [`attention`] | the seam: `Site`, `Term`, `SitePlan`, `AttentionHook`, `attend` |
 //! | 3 | [`model`] | UNet, VAE, text encoder, tokenizer; diffusers folders; the embedded model |
@@ -46,6 +46,7 @@
 //! | add a preset | [`job::Preset`] |
 //! | add a scheduler | [`sample::Scheduler`], then [`job::SchedulerName`] |
 //! | add a flag | `src/cli/job.rs`, then [`job::Job`] and [`job::Prepared`]; of heatmaps `src/cli/maps.rs`, then [`heat::MapSpec`] or [`heat::Look`] |
+//! | read an environment variable | list it in `src/commands/doctor/environment.rs` too |
 //! | support another model config | `src/model/*_config.rs`; unknown keys are errors on purpose |
 //! | make something faster | [`kernels`], held to [`kernels::plain`] and timed by `examples/bench` |
 //!
@@ -80,6 +81,7 @@ pub mod error;
 pub mod heat;
 pub mod job;
 pub mod kernels;
+pub mod machine;
 pub mod model;
 pub mod prompt;
 pub mod report;

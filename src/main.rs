@@ -50,6 +50,9 @@ fn run(command: Command, console: &Console) -> Result<()> {
         Command::Job(args) => commands::job(&args.command, console),
         Command::Presets => commands::presets(),
         Command::Sites(args) => commands::sites(&args),
+        Command::Doctor(args) => commands::doctor(&args),
+        Command::Completions(args) => commands::completions(&args),
+        Command::Man(args) => commands::man(&args),
     }
 }
 
@@ -64,6 +67,7 @@ fn exit_code(error: &Error) -> u8 {
     match error {
         Error::Usage(_) => 2,
         Error::SomeFailed(_) => 3,
+        Error::Memory(_) => 5,
         Error::Interrupted => 130,
         _ => 1,
     }

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use clap::{Args, ValueEnum};
+use clap::{Args, ValueEnum, ValueHint};
 
 use prompt_to_prompt::edit::{EditKind, Window};
 use prompt_to_prompt::error::Error;
@@ -122,7 +122,7 @@ pub struct EachEditArgs {
     blend_soft: bool,
 
     /// A mask of your own: a PNG, white may change; together with --blend both must agree
-    #[arg(help_heading = "Blend", long, value_name = "FILE")]
+    #[arg(help_heading = "Blend", long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     mask: Option<PathBuf>,
 }
 

@@ -1,6 +1,6 @@
 //! The flags that make up a job, shared by all commands that take one, and how they fill a `Job`.
 
-use clap::{Args, ValueEnum};
+use clap::{Args, ValueEnum, ValueHint};
 
 use prompt_to_prompt::edit::Rules;
 use prompt_to_prompt::error::Error;
@@ -14,7 +14,7 @@ use super::values::downscale;
 #[derive(Debug, Args)]
 pub struct JobArgs {
     /// The source prompt: what the picture shows before the edit
-    #[arg(help_heading = "Edit", long, value_name = "PROMPT")]
+    #[arg(help_heading = "Edit", long, value_name = "PROMPT", value_hint = ValueHint::Other)]
     src: String,
 
     #[command(flatten)]

@@ -9,11 +9,12 @@ mod map_values;
 mod maps;
 mod picture;
 mod prompts;
+mod setup;
 mod values;
 
 use std::path::PathBuf;
 
-use clap::{ArgAction, Args, Parser, Subcommand};
+use clap::{ArgAction, Args, Parser, Subcommand, ValueHint};
 
 use prompt_to_prompt::report::console::Verbosity;
 
@@ -25,6 +26,7 @@ pub use jobs::{
 };
 pub use maps::{MapArgs, Prefixed};
 pub use picture::PictureArgs;
+pub use setup::{CompletionsArgs, DoctorArgs, ManArgs};
 
 /// What --help calls the value of a flag that is a prompt; job files go by it.
 const PROMPT: &str = "PROMPT";
@@ -53,6 +55,9 @@ pub enum Command {
     Sites(SitesArgs),
     /// List the presets: settings for kinds of edits
     Presets,
+    Doctor(DoctorArgs),
+    Completions(CompletionsArgs),
+    Man(ManArgs),
 }
 
 /// Draw a picture of --src and edit it towards --dst, keeping its layout
@@ -87,7 +92,7 @@ pub struct DrawArgs {
     pub maps: Prefixed,
 
     /// Also write the final latents [1+N, 4, h, w] as safetensors, key `latents`
-    #[arg(help_heading = "Output", long, value_name = "FILE")]
+    #[arg(help_heading = "Output", long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub save_latents: Option<PathBuf>,
 }
 
@@ -100,7 +105,8 @@ pub struct OutputArgs {
         id = "output_folder",
         short,
         long = "output",
-        value_name = "DIR"
+        value_name = "DIR",
+        value_hint = ValueHint::DirPath
     )]
     pub folder: Option<PathBuf>,
 
@@ -137,7 +143,7 @@ pub struct OutputArgs {
 #[command(after_help = HEATMAP_EXAMPLES)]
 pub struct HeatmapArgs {
     /// What the picture shows
-    #[arg(help_heading = "Picture", long, value_name = "PROMPT")]
+    #[arg(help_heading = "Picture", long, value_name = "PROMPT", value_hint = ValueHint::Other)]
     pub prompt: String,
 
     #[command(flatten)]

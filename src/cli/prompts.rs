@@ -1,8 +1,9 @@
 //! `--dst` and `--then`, whose order on the command line means something: a `--then` is an edit of
 //! the prompt before it. clap's derive keeps two lists apart, so this reads their places itself.
 
+use clap::{Arg, ArgAction, ArgMatches, Args, Command, FromArgMatches, ValueHint};
+
 use super::PROMPT;
-use clap::{Arg, ArgAction, ArgMatches, Args, Command, FromArgMatches};
 
 /// Edited prompts in the order they were given.
 #[derive(Debug, Clone, Default)]
@@ -36,6 +37,7 @@ impl Args for EditedPrompts {
             Arg::new(name)
                 .long(name)
                 .value_name(PROMPT)
+                .value_hint(ValueHint::Other)
                 .help_heading("Edit")
                 .action(ArgAction::Append)
                 .help(help)

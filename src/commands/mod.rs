@@ -4,6 +4,11 @@ mod batch;
 mod draw;
 mod explain;
 mod job;
+mod completions;
+mod doctor;
+mod draw;
+mod explain;
+mod man;
 mod presets;
 mod sites;
 mod terminal;
@@ -18,6 +23,11 @@ pub use batch::batch;
 pub use draw::{edit, heatmap};
 pub use explain::explain;
 pub use job::job;
+pub use completions::completions;
+pub use doctor::doctor;
+pub use draw::{edit, heatmap};
+pub use explain::explain;
+pub use man::man;
 pub use presets::presets;
 pub use sites::sites;
 
@@ -26,9 +36,13 @@ fn random_seed() -> u64 {
     RandomState::new().build_hasher().finish() & 0xffff_ffff
 }
 
-/// A reader that went away has all it wanted.
 fn print(text: &str) -> Result<()> {
-    match std::io::stdout().write_all(text.as_bytes()) {
+    print_bytes(text.as_bytes())
+}
+
+/// A reader that went away has all it wanted.
+fn print_bytes(bytes: &[u8]) -> Result<()> {
+    match std::io::stdout().write_all(bytes) {
         Err(e) if e.kind() != std::io::ErrorKind::BrokenPipe => Err(Error::run(
             format!("cannot write to stdout: {e}"),
             "check where it is redirected to",

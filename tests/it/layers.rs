@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 /// Modules by floor, lowest first (see the table in `lib.rs`).
 const FLOORS: [&[&str]; 7] = [
-    &["error", "prompt"],
+    &["error", "prompt", "machine"],
     &["kernels"],
     &["attention"],
     &["model"],
@@ -14,8 +14,9 @@ const FLOORS: [&[&str]; 7] = [
 ];
 
 /// Who may use whom on one floor.
-const NEIGHBOURS: [(&str, &str); 4] = [
+const NEIGHBOURS: [(&str, &str); 5] = [
     ("prompt", "error"),
+    ("machine", "error"),
     ("job", "report"),
     ("heat", "job"),
     ("heat", "report"),
@@ -39,7 +40,7 @@ fn sources(folder: &Path, out: &mut Vec<PathBuf>) {
     }
 }
 
-fn all_sources() -> Vec<(String, String)> {
+pub fn all_sources() -> Vec<(String, String)> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
     let mut paths = vec![];
     sources(&root, &mut paths);

@@ -30,6 +30,8 @@ mod laws;
 mod layers;
 /// The method written out with full maps: the executable specification.
 mod literal;
+/// Memory, cores, and where models are kept.
+mod machine;
 /// UNet, VAE and text encoder against diffusers; names and types of weights.
 mod model;
 /// The start noise equals torch's.

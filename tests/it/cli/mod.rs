@@ -4,6 +4,7 @@ mod bad_input;
 mod heatmap;
 mod interrupt;
 mod runs;
+mod setup;
 
 use std::path::{Path, PathBuf};
 use std::process::Output;
