@@ -20,7 +20,7 @@ fn main() -> ExitCode {
     let console = Console::new(match &command {
         Command::Edit(args) | Command::Explain(args) => args.output.verbosity(),
         Command::Heatmap(args) => args.output.verbosity(),
-        Command::Presets | Command::Sites(_) => Verbosity::Normal,
+        Command::Presets | Command::Sites(_) | Command::Info(_) => Verbosity::Normal,
     });
     match run(command, &console) {
         Ok(()) => ExitCode::SUCCESS,
@@ -44,6 +44,7 @@ fn run(command: Command, console: &Console) -> Result<()> {
         Command::Explain(args) => commands::explain(&args, console),
         Command::Presets => commands::presets(),
         Command::Sites(args) => commands::sites(&args),
+        Command::Info(args) => commands::info(&args),
     }
 }
 

@@ -1,12 +1,10 @@
 //! The flags that make up a job, shared by all commands that take one, and how they fill a `Job`.
 
-use std::path::PathBuf;
-
 use clap::{Args, ValueEnum};
 
 use prompt_to_prompt::edit::{EditKind, Rules, Window};
 use prompt_to_prompt::error::Error;
-use prompt_to_prompt::job::{BlendSpec, EditSpec, Job, Preset};
+use prompt_to_prompt::job::{BlendSpec, EditSpec, Job, MaskSource, Preset};
 
 use super::picture::PictureArgs;
 use super::prompts::EditedPrompts;
@@ -128,7 +126,7 @@ pub struct JobArgs {
 
     /// A mask of your own: a PNG, white may change; together with --blend both must agree
     #[arg(help_heading = "Blend", long, value_name = "FILE")]
-    mask: Option<PathBuf>,
+    mask: Option<MaskSource>,
 
     /// Finest downscale of the latents at which self-attention is injected: 1, 2, 4, 8
     /// [default: the model's layout grid, 16x16 for Stable Diffusion at 512 px]

@@ -6,6 +6,7 @@ mod map_values;
 mod maps;
 mod picture;
 mod prompts;
+mod story;
 mod values;
 
 use std::path::PathBuf;
@@ -17,6 +18,7 @@ use prompt_to_prompt::report::console::Verbosity;
 pub use job::JobArgs;
 pub use maps::{MapArgs, Prefixed};
 pub use picture::PictureArgs;
+pub use story::InfoArgs;
 
 /// Edit generated images by changing words (Prompt-to-Prompt, Hertz et al., ICLR 2023).
 #[derive(Debug, Parser)]
@@ -38,6 +40,7 @@ pub enum Command {
     Explain(Box<EditArgs>),
     Heatmap(Box<HeatmapArgs>),
     Sites(SitesArgs),
+    Info(InfoArgs),
     /// List the presets: settings for kinds of edits
     Presets,
 }
@@ -95,6 +98,11 @@ pub struct OutputArgs {
     /// Take less memory and somewhat more time; the pictures don't depend on it
     #[arg(long)]
     pub low_memory: bool,
+
+    /// Leave the pictures' metadata out: how they were drawn, and the mark that a model made them.
+    /// P2P_METADATA=none does the same for all commands
+    #[arg(help_heading = "Output", long)]
+    pub no_metadata: bool,
 
     /// Print the manifest on stdout instead of the paths
     #[arg(help_heading = "Output", long)]

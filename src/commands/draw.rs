@@ -20,10 +20,12 @@ use prompt_to_prompt::report::console::Console;
 use prompt_to_prompt::report::output::{MANIFEST, OutputFolder};
 use prompt_to_prompt::report::slug::slug;
 use prompt_to_prompt::report::strip::{Panel, strip};
+use prompt_to_prompt::report::xmp::ai_mark;
 use prompt_to_prompt::sample::{Heads, Recorder, Watcher};
+use prompt_to_prompt::story::Story;
 
 use super::terminal::{can_show, show};
-use super::{print, random_seed};
+use super::{bare, print, random_seed};
 use crate::cli::{EditArgs, HeatmapArgs, MapArgs, OutputArgs};
 
 /// What is drawn, and what is kept of it.
@@ -74,7 +76,8 @@ fn draw(request: &Request, console: &Console) -> Result<()> {
     let selection = select(request, &prepared, &sites)?;
     // Where nothing can be written, that shows before the work is done.
     let target = target(request);
-    let mut output = OutputFolder::create(&target, request.output.force)?;
+    let mut output =
+        OutputFolder::create(&target, request.output.force)?.bare(bare(request.output)?);
     let latents = request
         .save_latents
         .map(|file| Latents::at(file, &output))
@@ -332,15 +335,17 @@ fn write_outputs(
     save_masks: bool,
 ) -> Result<Vec<PathBuf>> {
     for picture in &outcome.pictures {
-        output.write_png(&format!("{}.png", picture.name), &picture.image)?;
+        let story = Story::new(&outcome.manifest.model, picture.role, &picture.settings);
+        let name = format!("{}.png", picture.name);
+        output.write_png(&name, &picture.image, &story.texts())?;
     }
     let masks = outcome.masks.iter().enumerate().filter(|_| save_masks);
     for (i, mask) in masks.filter_map(|(i, mask)| Some((i, mask.as_ref()?))) {
-        output.write_png(&format!("mask-{}.png", i + 1), mask)?;
+        output.write_png(&format!("mask-{}.png", i + 1), mask, &[])?;
     }
     let panels: Vec<Panel> = outcome.pictures.iter().map(panel).collect();
     if panels.len() > 1 {
-        output.write_png("strip.png", &strip(&panels))?;
+        output.write_png("strip.png", &strip(&panels), &[ai_mark()])?;
     }
     if let Some(Latents::Inside(name)) = &latents {
         output.write_bytes(name, &safetensors_bytes(outcome)?)?;

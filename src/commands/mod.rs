@@ -2,6 +2,7 @@
 
 mod draw;
 mod explain;
+mod info;
 mod presets;
 mod sites;
 mod terminal;
@@ -12,14 +13,31 @@ use std::io::Write;
 
 use prompt_to_prompt::error::{Error, Result};
 
+use crate::cli::OutputArgs;
+
 pub use draw::{edit, heatmap};
 pub use explain::explain;
+pub use info::info;
 pub use presets::presets;
 pub use sites::sites;
 
 /// Every `RandomState` is seeded by the system: enough for a seed that a user may type again.
 fn random_seed() -> u64 {
     RandomState::new().build_hasher().finish() & 0xffff_ffff
+}
+
+/// Whether pictures are to carry no metadata.
+fn bare(output: &OutputArgs) -> Result<bool> {
+    const VARIABLE: &str = "P2P_METADATA";
+    let asked = std::env::var(VARIABLE).unwrap_or_default();
+    match asked.as_str() {
+        "" => Ok(output.no_metadata),
+        "none" => Ok(true),
+        other => Err(Error::usage(
+            format!("{VARIABLE}={other} is not known"),
+            format!("use {VARIABLE}=none, or unset it"),
+        )),
+    }
 }
 
 /// A reader that went away has all it wanted.

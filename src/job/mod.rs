@@ -11,18 +11,20 @@ mod preset;
 mod rows;
 mod run;
 mod scheduler;
+mod settings;
 mod words;
 
 pub use change::Change;
 pub use explain::Explanation;
-pub use manifest::{Manifest, Timings};
+pub use manifest::{Manifest, ModelId, PictureEntry, Timings};
+pub use mask::MaskSource;
 pub use prepare::{Prepared, PreparedEdit};
 pub use preset::Preset;
 pub use run::{Outcome, Picture, conditioning, run, starting_noise};
 pub use scheduler::SchedulerName;
+pub use settings::{EditSettings, Role, Settings};
 
 use std::fmt;
-use std::path::PathBuf;
 
 use crate::edit::{EditKind, Rules, Window};
 
@@ -117,7 +119,7 @@ pub struct BlendSpec {
     pub from: Option<f64>,
     pub soft: bool,
     /// The user's own mask: white may change.
-    pub mask: Option<PathBuf>,
+    pub mask: Option<MaskSource>,
 }
 
 /// Words that say where.

@@ -6,7 +6,7 @@ use std::time::Instant;
 use candle_core::{Device, Tensor};
 use image::{GrayImage, RgbImage};
 
-use super::{Change, Job, Manifest, Prepared, Timings};
+use super::{Change, Job, Manifest, PictureEntry, Prepared, Role, Settings, Timings};
 use crate::edit::{Grid, Rules};
 use crate::error::Result;
 use crate::model::Model;
@@ -25,6 +25,9 @@ pub struct Picture {
     /// Its prompt, and its weights where it has some.
     pub caption: String,
     pub image: RgbImage,
+    pub role: Role,
+    /// What determines it, and nothing else.
+    pub settings: Settings,
 }
 
 /// What a run made.
@@ -69,7 +72,8 @@ pub fn run(
     };
     let masks = masks(prepared, &finished.regions);
     let changes = changes(prepared, &pictures, &masks);
-    let manifest = Manifest::new(job, prepared, model, scheduler.name(), changes, timings);
+    let mut manifest = Manifest::new(job, prepared, model, scheduler.name(), changes, timings);
+    manifest.pictures = entries(&pictures, prepared.edits.len());
     let latents = latents
         .narrow(0, 0, 1 + prepared.edits.len())?
         .contiguous()?;
@@ -79,6 +83,17 @@ pub fn run(
         masks,
         manifest,
     })
+}
+
+/// The pictures as the manifest lists them.
+fn entries(pictures: &[Picture], edits: usize) -> Vec<PictureEntry> {
+    let entry = |(row, picture): (usize, &Picture)| PictureEntry {
+        file: format!("{}.png", picture.name),
+        role: picture.role,
+        edit: row.checked_sub(1).map(|i| i % edits + 1),
+        settings: picture.settings.clone(),
+    };
+    pictures.iter().enumerate().map(entry).collect()
 }
 
 /// Per edit, where it was made.
@@ -169,11 +184,14 @@ fn pictures(
         };
         let image = to_rgb(&decoded.get(0)?, rounding)?;
         let caption = caption(job, prepared, row, &prompt.text);
+        let (role, settings) = Settings::of(job, prepared, row);
         pictures.push(Picture {
             name,
             label,
             caption,
             image,
+            role,
+            settings,
         });
     }
     Ok(pictures)

@@ -10,15 +10,17 @@ const FLOORS: [&[&str]; 7] = [
     &["model"],
     &["edit"],
     &["sample"],
-    &["job", "report", "heat"],
+    &["job", "report", "heat", "story"],
 ];
 
 /// Who may use whom on one floor.
-const NEIGHBOURS: [(&str, &str); 4] = [
+const NEIGHBOURS: [(&str, &str); 6] = [
     ("prompt", "error"),
     ("job", "report"),
     ("heat", "job"),
     ("heat", "report"),
+    ("story", "job"),
+    ("story", "report"),
 ];
 
 fn floor(module: &str) -> usize {
