@@ -40,7 +40,7 @@ pub(super) fn read(png: &Contents) -> Option<Foreign> {
     let encoders = graph
         .values()
         .filter(|node| class(node).contains("TextEncode"));
-    let texts: Vec<&str> = encoders.flat_map(|node| own_texts(node)).collect();
+    let texts: Vec<&str> = encoders.flat_map(own_texts).collect();
     (!texts.is_empty()).then(|| Foreign {
         tool: "comfyui",
         prompt: texts.join("\n"),

@@ -87,20 +87,18 @@ fn tell(story: &Story, lines: &mut Lines) {
     if !source {
         lines.add("source", &story.settings.src);
     }
-    for (i, edit) in settings["edit"]
-        .as_array()
-        .into_iter()
-        .flatten()
-        .enumerate()
-    {
-        let name = |key: &str| format!("edit {}: {key}", i + 1);
-        let edit: Map<String, Value> = edit
-            .as_object()
-            .into_iter()
-            .flatten()
-            .map(|(key, value)| (name(key), value.clone()))
-            .collect();
-        lines.add_all(&edit, &[]);
+    let edits: Vec<&Value> = settings["edit"].as_array().into_iter().flatten().collect();
+    for (i, edit) in edits.iter().enumerate() {
+        let last = i + 1 == edits.len();
+        let name = |key: &str| match edits.len() {
+            1 => key.to_owned(),
+            _ => format!("edit {}: {key}", i + 1),
+        };
+        let pairs = edit.as_object().into_iter().flatten();
+        // The last one's prompt is the picture's.
+        let pairs = pairs.filter(|(key, _)| !(last && ["dst", "then"].contains(&key.as_str())));
+        let pairs = pairs.map(|(key, value)| (name(key), value.clone()));
+        lines.add_all(&pairs.collect(), &[]);
     }
     // Told above, or by the file itself.
     let told = ["src", "negative_prompt", "edit", "width", "height"];

@@ -105,7 +105,7 @@ fn pictures_say_how_they_were_drawn() {
     for line in [
         "prompt  ",
         "a big red car\n",
-        "edit 1: cross_steps  default 0..0.8\n",
+        "cross_steps      default 0..0.8\n",
         "seed",
     ] {
         assert!(said.contains(line), "{line:?}: {said}");
