@@ -53,6 +53,7 @@ fn run(command: Command, console: &Console) -> Result<()> {
         Command::Doctor(args) => commands::doctor(&args),
         Command::Completions(args) => commands::completions(&args),
         Command::Man(args) => commands::man(&args),
+        Command::Info(args) => commands::info(&args),
     }
 }
 

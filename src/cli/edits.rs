@@ -1,12 +1,10 @@
 //! The flags that say how an edit is made, which a job file may give each edit of its own.
 
-use std::path::PathBuf;
-
 use clap::{Args, ValueEnum, ValueHint};
 
 use prompt_to_prompt::edit::{EditKind, Window};
 use prompt_to_prompt::error::Error;
-use prompt_to_prompt::job::{BlendSpec, EditSpec, Preset};
+use prompt_to_prompt::job::{BlendSpec, EditSpec, MaskSource, Preset};
 
 use super::prompts::EditedPrompts;
 use super::values::{BlendArg, CrossArg, ThresholdArg, WeightArg, fraction, strength};
@@ -123,7 +121,7 @@ pub struct EachEditArgs {
 
     /// A mask of your own: a PNG, white may change; together with --blend both must agree
     #[arg(help_heading = "Blend", long, value_name = "FILE", value_hint = ValueHint::FilePath)]
-    mask: Option<PathBuf>,
+    mask: Option<MaskSource>,
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]

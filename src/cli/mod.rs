@@ -10,6 +10,7 @@ mod maps;
 mod picture;
 mod prompts;
 mod setup;
+mod story;
 mod values;
 
 use std::path::PathBuf;
@@ -30,6 +31,7 @@ pub use setup::{CompletionsArgs, DoctorArgs, ManArgs};
 
 /// What --help calls the value of a flag that is a prompt; job files go by it.
 const PROMPT: &str = "PROMPT";
+pub use story::InfoArgs;
 
 /// Edit generated images by changing words (Prompt-to-Prompt, Hertz et al., ICLR 2023).
 #[derive(Debug, Parser)]
@@ -53,6 +55,7 @@ pub enum Command {
     Batch(Box<BatchArgs>),
     Job(JobFileArgs),
     Sites(SitesArgs),
+    Info(InfoArgs),
     /// List the presets: settings for kinds of edits
     Presets,
     Doctor(DoctorArgs),
@@ -91,9 +94,21 @@ pub struct DrawArgs {
     #[command(flatten)]
     pub maps: Prefixed,
 
+    #[command(flatten)]
+    pub metadata: MetadataArgs,
+
     /// Also write the final latents [1+N, 4, h, w] as safetensors, key `latents`
     #[arg(help_heading = "Output", long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub save_latents: Option<PathBuf>,
+}
+
+/// What pictures say of themselves.
+#[derive(Debug, Args)]
+pub struct MetadataArgs {
+    /// Leave the pictures' metadata out: how they were drawn, and the mark that a model made them.
+    /// P2P_METADATA=none does the same for all commands
+    #[arg(help_heading = "Output", long)]
+    pub no_metadata: bool,
 }
 
 /// Where results go, and what is said meanwhile.
@@ -151,6 +166,9 @@ pub struct HeatmapArgs {
 
     #[command(flatten)]
     pub maps: MapArgs,
+
+    #[command(flatten)]
+    pub metadata: MetadataArgs,
 
     #[command(flatten)]
     pub output: OutputArgs,

@@ -17,10 +17,12 @@ use prompt_to_prompt::report::atomic::AtomicFile;
 use prompt_to_prompt::report::console::Console;
 use prompt_to_prompt::report::output::{MANIFEST, OutputFolder};
 use prompt_to_prompt::report::strip::{Panel, strip};
+use prompt_to_prompt::report::xmp::ai_mark;
 use prompt_to_prompt::sample::{Heads, Recorder, Watcher};
+use prompt_to_prompt::story::Story;
 
 use super::terminal::{can_show, show};
-use super::{print, random_seed};
+use super::{bare, print, random_seed};
 use crate::cli::{DrawArgs, EditArgs, HeatmapArgs, MapArgs, OutputArgs};
 
 /// What is drawn, and what is kept of it.
@@ -30,26 +32,31 @@ pub struct Request {
     pub model: String,
     maps: Option<MapArgs>,
     save_masks: bool,
+    /// No metadata.
+    bare: bool,
     pub save_latents: Option<PathBuf>,
 }
 
 impl Request {
-    pub fn new(args: &DrawArgs, job: Job) -> Self {
-        Self {
+    /// Errors: usage, where the environment asks for what is not known.
+    pub fn new(args: &DrawArgs, job: Job) -> Result<Self> {
+        Ok(Self {
             job,
+            bare: bare(args.metadata.no_metadata)?,
             model: args.job.picture.model.clone(),
             maps: args.heatmaps.then(|| args.maps.0.clone()),
             save_masks: args.save_mask,
             save_latents: args.save_latents.clone(),
-        }
+        })
     }
-}
 
-impl Request {
     /// What is kept beside the pictures, as text: another of these, other files.
     pub fn kept(&self) -> String {
         let latents = self.save_latents.as_deref().and_then(Path::file_name);
-        format!("{:?} {} {latents:?}", self.maps, self.save_masks)
+        format!(
+            "{:?} {} {} {latents:?}",
+            self.maps, self.save_masks, self.bare
+        )
     }
 }
 
@@ -100,9 +107,10 @@ impl Checked {
         &self,
         outcome: &mut Outcome,
         recorder: Option<&Recorder>,
-        mut output: OutputFolder,
+        output: OutputFolder,
         latents: Option<Latents>,
     ) -> Result<(Vec<PathBuf>, Option<RgbImage>)> {
+        let mut output = output.bare(self.request.bare);
         let grid = match (&self.request.maps, &self.selection, recorder) {
             (Some(args), Some(selection), Some(recorder)) => {
                 let prepared = &self.prepared;
@@ -118,7 +126,7 @@ impl Checked {
 
 pub fn edit(args: &EditArgs, console: &Console) -> Result<()> {
     let job = args.draw.job.job(random_seed())?;
-    draw(Request::new(&args.draw, job), &args.output, console)
+    draw(Request::new(&args.draw, job)?, &args.output, console)
 }
 
 pub fn heatmap(args: &HeatmapArgs, console: &Console) -> Result<()> {
@@ -133,6 +141,7 @@ pub fn heatmap(args: &HeatmapArgs, console: &Console) -> Result<()> {
         model: args.picture.model.clone(),
         maps: Some(args.maps.clone()),
         save_masks: false,
+        bare: bare(args.metadata.no_metadata)?,
         save_latents: None,
     };
     draw(request, &args.output, console)
@@ -370,15 +379,17 @@ fn write_outputs(
     save_masks: bool,
 ) -> Result<Vec<PathBuf>> {
     for picture in &outcome.pictures {
-        output.write_png(&format!("{}.png", picture.name), &picture.image)?;
+        let story = Story::new(&outcome.manifest.model, picture.role, &picture.settings);
+        let name = format!("{}.png", picture.name);
+        output.write_png(&name, &picture.image, &story.texts())?;
     }
     let masks = outcome.masks.iter().enumerate().filter(|_| save_masks);
     for (i, mask) in masks.filter_map(|(i, mask)| Some((i, mask.as_ref()?))) {
-        output.write_png(&format!("mask-{}.png", i + 1), mask)?;
+        output.write_png(&format!("mask-{}.png", i + 1), mask, &[])?;
     }
     let panels: Vec<Panel> = outcome.pictures.iter().map(panel).collect();
     if panels.len() > 1 {
-        output.write_png("strip.png", &strip(&panels))?;
+        output.write_png("strip.png", &strip(&panels), &[ai_mark()])?;
     }
     if let Some(Latents::Inside(name)) = &latents {
         output.write_bytes(name, &safetensors_bytes(outcome)?)?;

@@ -1,9 +1,9 @@
 //! The manifest: everything that determines a run's pictures, as data, so that it can be repeated
 //! and understood. Timings stand apart: they are the one thing in it that differs between two runs.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
-use super::{Change, EditSpec, Job, Prepared, PreparedEdit};
+use super::{Change, EditSpec, Job, Prepared, PreparedEdit, Role, Settings};
 use crate::edit::{Rules, Window};
 use crate::model::{Model, SchedulerConfig};
 use crate::prompt::Tokens;
@@ -37,12 +37,25 @@ pub struct Manifest {
     /// Of all that determines the files; whoever writes them fills it in.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub fingerprint: String,
+    /// Source, edits, baselines: what determines each.
+    pub pictures: Vec<PictureEntry>,
     /// The folder's files; whoever writes them lists them.
     pub files: Vec<String>,
     pub timings: Timings,
 }
 
-#[derive(Debug, Clone, Serialize)]
+/// A picture of the run.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct PictureEntry {
+    pub file: String,
+    pub role: Role,
+    /// The edit that it shows, with control or without, from 1.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub edit: Option<usize>,
+    pub settings: Settings,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ModelId {
     pub id: String,
     /// Over the weight files of UNet, VAE and text encoder, in this order.
@@ -191,6 +204,7 @@ impl Manifest {
             baseline: job.baseline,
             fast: job.fast,
             fingerprint: String::new(),
+            pictures: vec![],
             files: vec![],
             timings,
         }

@@ -11,20 +11,22 @@ mod preset;
 mod rows;
 mod run;
 mod scheduler;
+mod settings;
 mod together;
 mod words;
 
 pub use change::Change;
 pub use explain::Explanation;
-pub use manifest::{Manifest, Timings};
+pub use manifest::{Manifest, ModelId, PictureEntry, Timings};
+pub use mask::MaskSource;
 pub use prepare::{Prepared, PreparedEdit};
 pub use preset::Preset;
 pub use run::{Outcome, Picture, conditioning, run, run_together, starting_noise};
 pub use scheduler::SchedulerName;
+pub use settings::{EditSettings, Role, Settings};
 pub use together::{Member, may_share};
 
 use std::fmt;
-use std::path::PathBuf;
 
 use crate::edit::{EditKind, Rules, Window};
 use crate::report::slug::slug;
@@ -139,7 +141,7 @@ pub struct BlendSpec {
     pub from: Option<f64>,
     pub soft: bool,
     /// The user's own mask: white may change.
-    pub mask: Option<PathBuf>,
+    pub mask: Option<MaskSource>,
 }
 
 /// Words that say where.

@@ -267,7 +267,7 @@ impl Setting<'_> {
         warnings: &mut Vec<String>,
     ) -> Result<()> {
         edit.region.thresholds = thresholds(spec);
-        let Some(path) = &spec.blend.mask else {
+        let Some(source) = &spec.blend.mask else {
             return Ok(());
         };
         if edit.blend.is_none() {
@@ -278,7 +278,7 @@ impl Setting<'_> {
             };
             edit.blend = Some(blend_from(spec));
         }
-        let mask = mask::load(path, self.latent_size, spec.blend.soft)?;
+        let mask = mask::load(source, self.latent_size, spec.blend.soft)?;
         mask.warning
             .into_iter()
             .for_each(|warning| words::push_once(warnings, warning));

@@ -8,7 +8,7 @@ use candle_core::{Device, Tensor};
 use image::{GrayImage, RgbImage};
 
 use super::together::{Joined, Member, join};
-use super::{Change, Job, Manifest, Prepared, Timings};
+use super::{Change, Job, Manifest, PictureEntry, Prepared, Role, Settings, Timings};
 use crate::edit::{Grid, Rules};
 use crate::error::Result;
 use crate::model::Model;
@@ -27,6 +27,9 @@ pub struct Picture {
     /// Its prompt, and its weights where it has some.
     pub caption: String,
     pub image: RgbImage,
+    pub role: Role,
+    /// What determines it, and nothing else.
+    pub settings: Settings,
 }
 
 /// What a run made.
@@ -111,14 +114,27 @@ pub fn run_together(
         let named = scheduler.name();
         let latents = rows[..1 + prepared.edits.len()].iter();
         let latents = latents.map(|row| finished.latents.narrow(0, *row, 1));
+        let mut manifest = Manifest::new(job, prepared, model, named, changes, timings);
+        manifest.pictures = entries(&pictures, prepared.edits.len());
         Ok(Outcome {
             latents: Tensor::cat(&latents.collect::<candle_core::Result<Vec<_>>>()?, 0)?,
-            manifest: Manifest::new(job, prepared, model, named, changes, timings),
             pictures,
             masks,
+            manifest,
         })
     };
     members.iter().zip(&rows).map(outcome).collect()
+}
+
+/// The pictures as the manifest lists them.
+fn entries(pictures: &[Picture], edits: usize) -> Vec<PictureEntry> {
+    let entry = |(row, picture): (usize, &Picture)| PictureEntry {
+        file: format!("{}.png", picture.name),
+        role: picture.role,
+        edit: row.checked_sub(1).map(|i| i % edits + 1),
+        settings: picture.settings.clone(),
+    };
+    pictures.iter().enumerate().map(entry).collect()
 }
 
 /// Per edit, where it was made.
@@ -235,11 +251,14 @@ fn pictures<'a>(
                 "without control".to_owned(),
             ),
         };
+        let (role, settings) = Settings::of(job, prepared, row);
         Picture {
             name,
             label,
             caption: caption(job, prepared, row, &prompt.text),
             image: image.clone(),
+            role,
+            settings,
         }
     };
     rows.map(picture).collect()

@@ -142,6 +142,10 @@ pub fn lines(
 
 /// Paths in a file start from its folder, wherever it is run from.
 fn resolve(key: &Key, path: &str, folder: &Path) -> String {
+    // What stands inline is no path.
+    if path.starts_with("data:") {
+        return path.to_owned();
+    }
     let beside = folder.join(path);
     // A model may be named rather than lie somewhere.
     match key.shape == Shape::File || beside.exists() {

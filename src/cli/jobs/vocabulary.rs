@@ -2,9 +2,7 @@
 //! flag's long name with underscores, a switch by its positive name (`metadata` for `--no-metadata`).
 //! Owns that correspondence both ways; knows no TOML.
 
-use std::any::TypeId;
 use std::collections::BTreeMap;
-use std::path::PathBuf;
 
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Arg, ArgAction, Args, ColorChoice, Command, FromArgMatches};
@@ -217,9 +215,8 @@ impl Shape {
     fn of(arg: &Arg) -> Self {
         let names = arg.get_value_names().unwrap_or_default();
         let name = names.first().map_or("", |name| name.as_str());
-        let parser = arg.get_value_parser().type_id();
         match name {
-            _ if parser == TypeId::of::<PathBuf>() => Self::File,
+            "FILE" => Self::File,
             PROMPT => Self::Prompt,
             _ if name.starts_with("[WORD=]") => Self::WordsOrDefault,
             _ if name.starts_with("WORD=") => Self::Words,

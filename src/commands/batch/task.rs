@@ -5,6 +5,7 @@ use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 
 use prompt_to_prompt::error::{Error, Result};
+use prompt_to_prompt::job::MaskSource;
 use prompt_to_prompt::kernels::Form;
 use prompt_to_prompt::model::ModelFolder;
 use sha2::{Digest, Sha256};
@@ -89,7 +90,8 @@ impl Tasks {
     ) -> std::result::Result<(), Problem> {
         let folder = out.join(name);
         let blamed = |error: &Error| entry.blamed(vocabulary, error);
-        let mut request = Request::new(&order.args, order.job);
+        let request = Request::new(&order.args, order.job);
+        let mut request = request.map_err(|error| blamed(&error))?;
         if let Some(file) = &request.save_latents {
             // In the job's folder, whatever folders were typed before its name.
             request.save_latents = file.file_name().map(|file| folder.join(file));
@@ -190,7 +192,8 @@ fn fingerprint(checked: &Checked, (weights, configs): &(String, String)) -> Stri
     let mut job = checked.request.job.clone();
     // What a mask shows counts, not where it lies.
     for (edit, prepared) in job.edits.iter_mut().zip(&checked.prepared.edits) {
-        edit.blend.mask = prepared.mask_sha256.clone().map(PathBuf::from);
+        let hash = prepared.mask_sha256.clone();
+        edit.blend.mask = hash.map(|hash| MaskSource::File(hash.into()));
     }
     let all = format!(
         "{} {} {weights} {configs} {job:?} {}",
