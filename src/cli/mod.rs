@@ -66,7 +66,8 @@ pub struct EditArgs {
     #[command(flatten)]
     pub maps: Prefixed,
 
-    /// Also write the final latents [1+N, 4, h, w] as safetensors, key `latents`
+    /// Also write the final latents [1+N, 4, h, w] as safetensors, key `latents`; without the source's
+    /// under --no-source
     #[arg(help_heading = "Output", long, value_name = "FILE")]
     pub save_latents: Option<PathBuf>,
 }

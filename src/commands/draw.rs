@@ -20,7 +20,7 @@ use prompt_to_prompt::report::console::Console;
 use prompt_to_prompt::report::output::{MANIFEST, OutputFolder};
 use prompt_to_prompt::report::slug::slug;
 use prompt_to_prompt::report::strip::{Panel, strip};
-use prompt_to_prompt::sample::{Heads, Recorder, Watcher};
+use prompt_to_prompt::sample::{Controller, Heads, Recorder, Watcher};
 
 use super::terminal::{can_show, show};
 use super::{print, random_seed};
@@ -69,7 +69,10 @@ pub fn heatmap(args: &HeatmapArgs, console: &Console) -> Result<()> {
 fn draw(request: &Request, console: &Console) -> Result<()> {
     let (stop, job) = (interrupt_flag(), &request.job);
     let folder = ModelFolder::open(request.model)?;
-    let prepared = Prepared::new(job, &folder)?;
+    let mut prepared = Prepared::new(job, &folder)?;
+    let source_shown = request.maps.is_some_and(|maps| maps.spec.shows_source());
+    prepared.controller.keep_source |= source_shown;
+    check_masks(request, &prepared)?;
     let sites = folder.unet.sites(prepared.latent_size);
     let selection = select(request, &prepared, &sites)?;
     // Where nothing can be written, that shows before the work is done.
@@ -118,7 +121,7 @@ fn draw(request: &Request, console: &Console) -> Result<()> {
         }
         _ => None,
     };
-    let paths = write_outputs(output, &mut outcome, latents, request.save_masks)?;
+    let paths = write_outputs(output, job, &mut outcome, latents, request.save_masks)?;
     if request.output.json {
         console.note(&format!("wrote {}", target.display()));
         return print(&outcome.manifest.to_json());
@@ -138,6 +141,20 @@ fn select(request: &Request, prepared: &Prepared, sites: &[Site]) -> Result<Opti
     }
     let selection = Selection::new(&maps.spec, prepared, sites);
     selection.map(Some).map_err(|error| maps.as_typed(error))
+}
+
+/// Where an edit acts is read off the source's attention too.
+fn check_masks(request: &Request, prepared: &Prepared) -> Result<()> {
+    let controller = &prepared.controller;
+    let located = || controller.edits().any(|(row, _)| controller.locates(row));
+    if request.save_masks && !request.job.draw_source && !located() {
+        return Err(Error::usage(
+            "--save-mask beside --no-source has nothing to save: where an edit acts is read off the \
+             source's attention too",
+            "leave one of them out, or confine the edit with --blend or --mask",
+        ));
+    }
+    Ok(())
 }
 
 /// Whether there is what was asked to be saved.
@@ -203,8 +220,11 @@ fn tell_changes(console: &Console, prepared: &Prepared, outcome: &Outcome) {
     let edits = prepared.edits.iter().zip(&outcome.manifest.edits);
     for (i, (edit, done)) in edits.enumerate() {
         let name = name(i, edit);
-        console.note(&format!("{name}: {}", done.change.describe()));
-        if let Some(warning) = done.change.warning(edit) {
+        let Some(change) = &done.change else {
+            continue;
+        };
+        console.note(&format!("{name}: {}", change.describe()));
+        if let Some(warning) = change.warning(edit) {
             console.warn(&format!("{name}: {warning}"));
         }
     }
@@ -327,18 +347,22 @@ impl Latents {
 
 fn write_outputs(
     mut output: OutputFolder,
+    job: &Job,
     outcome: &mut Outcome,
     latents: Option<Latents>,
     save_masks: bool,
 ) -> Result<Vec<PathBuf>> {
-    for picture in &outcome.pictures {
+    // It may have been drawn for its heatmaps alone.
+    let wanted = |picture: &&Picture| job.draw_source || picture.row != Controller::SOURCE;
+    let pictures: Vec<&Picture> = outcome.pictures.iter().filter(wanted).collect();
+    for picture in &pictures {
         output.write_png(&format!("{}.png", picture.name), &picture.image)?;
     }
     let masks = outcome.masks.iter().enumerate().filter(|_| save_masks);
     for (i, mask) in masks.filter_map(|(i, mask)| Some((i, mask.as_ref()?))) {
         output.write_png(&format!("mask-{}.png", i + 1), mask)?;
     }
-    let panels: Vec<Panel> = outcome.pictures.iter().map(panel).collect();
+    let panels: Vec<Panel> = pictures.into_iter().map(panel).collect();
     if panels.len() > 1 {
         output.write_png("strip.png", &strip(&panels))?;
     }

@@ -6,7 +6,7 @@ use std::time::Instant;
 use candle_core::{Device, Tensor};
 use image::{GrayImage, RgbImage};
 
-use super::{Change, Job, Manifest, Prepared, Timings};
+use super::{Change, Job, Manifest, Prepared, PreparedEdit, Timings};
 use crate::edit::{Grid, Rules};
 use crate::error::Result;
 use crate::model::Model;
@@ -18,6 +18,7 @@ use crate::sample::{Conditioning, Prompted, Sampler, Watcher, lockstep};
 /// One row of a run, drawn.
 #[derive(Debug, Clone)]
 pub struct Picture {
+    pub row: usize,
     /// File name without its extension: `source`, `edited-1`, `baseline-1`.
     pub name: String,
     /// What it is, for people.
@@ -30,17 +31,30 @@ pub struct Picture {
 /// What a run made.
 #[derive(Debug, Clone)]
 pub struct Outcome {
-    /// Source, edits in order, baselines in order.
+    /// Source, edits in order, baselines in order. The source is left out where it has stopped before.
     pub pictures: Vec<Picture>,
-    /// Final latents of source and edits, `[1 + N, 4, h, w]` f32.
+    /// Final latents of source and edits, `[1 + N, 4, h, w]` f32; of the edits alone where the job
+    /// doesn't draw the source.
     pub latents: Tensor,
     /// Per edit, where it was made: white may have changed. `None` where nothing says so.
     pub masks: Vec<Option<GrayImage>>,
     pub manifest: Manifest,
 }
 
-/// Runs a job. `watchers` see the rows' attention. `after_step` is told each finished step, counted from 1, and may end the run by an
-/// error.
+impl Outcome {
+    /// A row's picture, if it was drawn.
+    pub fn picture(&self, row: usize) -> Option<&RgbImage> {
+        picture(&self.pictures, row)
+    }
+}
+
+fn picture(pictures: &[Picture], row: usize) -> Option<&RgbImage> {
+    let found = pictures.iter().find(|picture| picture.row == row);
+    found.map(|picture| &picture.image)
+}
+
+/// Runs a job. `watchers` see the rows' attention, the source's as long as it runs. `after_step` is
+/// told each finished step, counted from 1, and may end the run by an error.
 pub fn run(
     job: &Job,
     prepared: &Prepared,
@@ -70,9 +84,9 @@ pub fn run(
     let masks = masks(prepared, &finished.regions);
     let changes = changes(prepared, &pictures, &masks);
     let manifest = Manifest::new(job, prepared, model, scheduler.name(), changes, timings);
-    let latents = latents
-        .narrow(0, 0, 1 + prepared.edits.len())?
-        .contiguous()?;
+    let first = usize::from(!job.draw_source);
+    let rows = 1 + prepared.edits.len() - first;
+    let latents = latents.narrow(0, first, rows)?.contiguous()?;
     Ok(Outcome {
         pictures,
         latents,
@@ -89,12 +103,17 @@ fn masks(prepared: &Prepared, regions: &[Option<Grid>]) -> Vec<Option<GrayImage>
 }
 
 /// Per edit, what it did to the picture that it is an edit of.
-fn changes(prepared: &Prepared, pictures: &[Picture], masks: &[Option<GrayImage>]) -> Vec<Change> {
-    let picture = |row: usize| &pictures[row].image;
+fn changes(
+    prepared: &Prepared,
+    pictures: &[Picture],
+    masks: &[Option<GrayImage>],
+) -> Vec<Option<Change>> {
     let edits = prepared.edits.iter().zip(masks).enumerate();
-    edits
-        .map(|(i, (edit, mask))| Change::measure(picture(edit.base), picture(i + 1), mask.as_ref()))
-        .collect()
+    let change = |(i, (edit, mask)): (usize, (&PreparedEdit, &Option<GrayImage>))| {
+        let (base, edited) = (picture(pictures, edit.base)?, picture(pictures, i + 1)?);
+        Some(Change::measure(base, edited, mask.as_ref()))
+    };
+    edits.map(change).collect()
 }
 
 /// White where the mask is 1, of the picture's size.
@@ -153,7 +172,8 @@ fn pictures(
     };
     let edits = prepared.edits.len();
     let mut pictures = vec![];
-    for (row, (prompt, _)) in prepared.row_prompts().iter().enumerate() {
+    let first = usize::from(!prepared.controller.keep_source);
+    for (row, (prompt, _)) in prepared.row_prompts().iter().enumerate().skip(first) {
         let decoded = model.vae.decode(&latents.narrow(0, row, 1)?)?;
         let (name, label) = match row {
             0 => ("source".to_owned(), "source".to_owned()),
@@ -170,6 +190,7 @@ fn pictures(
         let image = to_rgb(&decoded.get(0)?, rounding)?;
         let caption = caption(job, prepared, row, &prompt.text);
         pictures.push(Picture {
+            row,
             name,
             label,
             caption,

@@ -42,6 +42,8 @@ mod prompt;
 mod report;
 /// Every scheduler against diffusers' own.
 mod schedulers;
+/// A source that nobody wants to see.
+mod stops;
 /// Ids and places of tokens against transformers.
 mod tokenizer;
 /// Fractions to steps, ours and the reference's, against golden windows.
