@@ -36,6 +36,11 @@ pub struct JobArgs {
     #[arg(help_heading = "Output", long, conflicts_with = "no_edit_control")]
     baseline: bool,
 
+    /// Draw the edits alone: once no edit needs the source any more, it stops. Not a byte of the edits
+    /// depends on it
+    #[arg(help_heading = "Output", long)]
+    no_source: bool,
+
     /// Reproduce another implementation's quirks: those of the paper's own code
     #[arg(help_heading = "Edit", long, value_enum, value_name = "OF")]
     compat: Option<CompatArg>,
@@ -60,6 +65,7 @@ impl JobArgs {
             },
             control: !self.no_edit_control,
             baseline: self.baseline,
+            draw_source: !self.no_source,
             ..self.picture.job(&self.src, seed)
         })
     }

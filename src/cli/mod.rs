@@ -97,7 +97,8 @@ pub struct DrawArgs {
     #[command(flatten)]
     pub metadata: MetadataArgs,
 
-    /// Also write the final latents [1+N, 4, h, w] as safetensors, key `latents`
+    /// Also write the final latents [1+N, 4, h, w] as safetensors, key `latents`; without the source's
+    /// under --no-source
     #[arg(help_heading = "Output", long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub save_latents: Option<PathBuf>,
 }

@@ -18,7 +18,7 @@ use prompt_to_prompt::report::console::Console;
 use prompt_to_prompt::report::output::{MANIFEST, OutputFolder};
 use prompt_to_prompt::report::strip::{Panel, strip};
 use prompt_to_prompt::report::xmp::ai_mark;
-use prompt_to_prompt::sample::{Heads, Recorder, Watcher};
+use prompt_to_prompt::sample::{Controller, Heads, Recorder, Watcher};
 use prompt_to_prompt::story::Story;
 
 use super::terminal::{can_show, show};
@@ -69,7 +69,10 @@ pub struct Checked {
 
 impl Checked {
     pub fn new(request: Request, folder: &ModelFolder) -> Result<Self> {
-        let prepared = Prepared::new(&request.job, folder)?;
+        let mut prepared = Prepared::new(&request.job, folder)?;
+        let maps = request.maps.as_ref();
+        prepared.controller.keep_source |= maps.is_some_and(|maps| maps.spec.shows_source());
+        check_masks(&request, &prepared)?;
         let sites = folder.unet.sites(prepared.latent_size);
         let selection = match &request.maps {
             Some(maps) => {
@@ -119,7 +122,7 @@ impl Checked {
             }
             _ => None,
         };
-        let paths = write_outputs(output, outcome, latents, self.request.save_masks)?;
+        let paths = write_outputs(output, &self.request, outcome, latents)?;
         Ok((paths, grid))
     }
 }
@@ -201,6 +204,20 @@ fn draw(request: Request, args: &OutputArgs, console: &Console) -> Result<()> {
     print(&lines.collect::<String>())
 }
 
+/// Where an edit acts is read off the source's attention too.
+fn check_masks(request: &Request, prepared: &Prepared) -> Result<()> {
+    let controller = &prepared.controller;
+    let located = || controller.edits().any(|(row, _)| controller.locates(row));
+    if request.save_masks && !request.job.draw_source && !located() {
+        return Err(Error::usage(
+            "--save-mask beside --no-source has nothing to save: where an edit acts is read off the \
+             source's attention too",
+            "leave one of them out, or confine the edit with --blend or --mask",
+        ));
+    }
+    Ok(())
+}
+
 /// Whether there is what was asked to be saved.
 fn tell_masks(console: &Console, request: &Request, outcome: &Outcome) {
     if request.save_masks && outcome.masks.iter().all(Option::is_none) {
@@ -263,8 +280,11 @@ pub fn tell_changes(console: &Console, prepared: &Prepared, outcome: &Outcome) {
     let edits = prepared.edits.iter().zip(&outcome.manifest.edits);
     for (i, (edit, done)) in edits.enumerate() {
         let name = name(i, edit);
-        console.note(&format!("{name}: {}", done.change.describe()));
-        if let Some(warning) = done.change.warning(edit) {
+        let Some(change) = &done.change else {
+            continue;
+        };
+        console.note(&format!("{name}: {}", change.describe()));
+        if let Some(warning) = change.warning(edit) {
             console.warn(&format!("{name}: {warning}"));
         }
     }
@@ -374,20 +394,28 @@ impl Latents {
 
 fn write_outputs(
     mut output: OutputFolder,
+    request: &Request,
     outcome: &mut Outcome,
     latents: Option<Latents>,
-    save_masks: bool,
 ) -> Result<Vec<PathBuf>> {
-    for picture in &outcome.pictures {
+    // It may have been drawn for its heatmaps alone.
+    let draw_source = request.job.draw_source;
+    let wanted = |picture: &&Picture| draw_source || picture.row != Controller::SOURCE;
+    let pictures: Vec<&Picture> = outcome.pictures.iter().filter(wanted).collect();
+    for picture in &pictures {
         let story = Story::new(&outcome.manifest.model, picture.role, &picture.settings);
         let name = format!("{}.png", picture.name);
         output.write_png(&name, &picture.image, &story.texts())?;
     }
-    let masks = outcome.masks.iter().enumerate().filter(|_| save_masks);
+    let masks = outcome
+        .masks
+        .iter()
+        .enumerate()
+        .filter(|_| request.save_masks);
     for (i, mask) in masks.filter_map(|(i, mask)| Some((i, mask.as_ref()?))) {
         output.write_png(&format!("mask-{}.png", i + 1), mask, &[])?;
     }
-    let panels: Vec<Panel> = outcome.pictures.iter().map(panel).collect();
+    let panels: Vec<Panel> = pictures.into_iter().map(panel).collect();
     if panels.len() > 1 {
         output.write_png("strip.png", &strip(&panels), &[ai_mark()])?;
     }

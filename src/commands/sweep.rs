@@ -75,3 +75,68 @@ fn axes(args: &SweepArgs, vocabulary: &Vocabulary) -> Result<(Axis, Option<Axis>
     }
     Ok((columns, rows))
 }
+
+/// A job for each cell, row by row.
+fn entries(
+    args: &SweepArgs,
+    vocabulary: &Vocabulary,
+    columns: &Axis,
+    rows: Option<&Axis>,
+) -> Vec<Entry> {
+    let mut base = args.base.0.clone();
+    // Cells are compared: they start from the same noise.
+    let seed = vocabulary.find("seed").expect("a key");
+    base.entry(seed).or_insert_with(|| random_seed().into());
+    let row_of = |i: usize| rows.map(|axis| (axis, i));
+    let cell = |row: usize, column: usize| {
+        let axes = row_of(row).into_iter().chain([(columns, column)]);
+        let mut settings = base.clone();
+        let mut point = vec![];
+        for (axis, i) in axes {
+            axis.apply(i, &mut settings);
+            point.push((axis.name.clone(), axis.values[i].label.clone()));
+        }
+        Entry::cell(settings, point)
+    };
+    let height = rows.map_or(1, |rows| rows.values.len());
+    let cells = (0..height).flat_map(|row| (0..columns.values.len()).map(move |column| (row, column)));
+    cells.map(|(row, column)| cell(row, column)).collect()
+}
+
+/// What was drawn, side by side: read back from the folders, whichever run drew them.
+struct Sheets<'a> {
+    tasks: &'a [Task],
+    columns: &'a Axis,
+    rows: Option<&'a Axis>,
+}
+
+/// A cell that was drawn.
+struct Drawn {
+    source: Option<RgbImage>,
+    /// Of each edit.
+    edits: Vec<(RgbImage, Value)>,
+}
+
+impl Sheets<'_> {
+    /// A sheet per edit, and the scores.
+    fn write(&self, out: &Path) -> Result<Vec<PathBuf>> {
+        let drawn: Vec<Option<Drawn>> = self.points().map(|(name, _)| Drawn::read(&out.join(name))).collect();
+        let edits = drawn.iter().flatten().map(|cell| cell.edits.len()).max().unwrap_or(0);
+        let mut paths = vec![];
+        let mut save = |name: String, bytes: &[u8]| {
+            let path = out.join(name);
+            AtomicFile::create(&path)?.finish(bytes)?;
+            paths.push(path);
+            Ok::<(), Error>(())
+        };
+        for edit in 0..edits {
+            let number = if edit == 0 { String::new() } else { format!("-{}", edit + 1) };
+            let sheet = self.sheet(&drawn, edit).draw();
+            save(format!("sweep{number}.png"), &png(&sheet)?)?;
+        }
+        if edits > 0 {
+            save("scores.csv".to_owned(), self.scores(&drawn).as_bytes())?;
+        }
+        Ok(paths)
+    }
+}

@@ -177,6 +177,11 @@ impl Maps<'_> {
         self.heats.iter().any(|heat| Some(heat.group) != first)
     }
 
+    pub(super) fn picture(&self, heat: &Heat) -> &RgbImage {
+        let picture = self.outcome.picture(heat.row);
+        picture.expect("a selection shows rows that are drawn")
+    }
+
     pub(super) fn style(&self) -> Style {
         Style {
             colormap: self.look.colormap,
@@ -200,9 +205,8 @@ impl Maps<'_> {
         let name = self.name(heat);
         let (file, overlay) = (format!("{name}.png"), format!("{name}-overlay.png"));
         output.write_png(&file, &style.heatmap(&heat.grid, scale), &[])?;
-        let picture = &self.outcome.pictures[heat.row].image;
         // It shows the picture; the heatmap alone does not.
-        let shown = style.overlay(picture, &heat.grid, scale);
+        let shown = style.overlay(self.picture(heat), &heat.grid, scale);
         output.write_png(&overlay, &shown, &[ai_mark()])?;
         let values = &heat.grid.values;
         Ok(Entry {

@@ -32,6 +32,8 @@ pub struct Manifest {
     pub compat: Option<&'static str>,
     pub edit_control: bool,
     pub baseline: bool,
+    /// `false` under `--no-source`.
+    pub draw_source: bool,
     /// Whether it was drawn under `--fast`.
     pub fast: bool,
     /// Of all that determines the files; whoever writes them fills it in.
@@ -96,8 +98,9 @@ pub struct Edit {
     pub blend: Option<Blend>,
     /// Per token of the edited prompt, pads left out.
     pub alignment: Vec<AlignedToken>,
-    /// What it did to the picture.
-    pub change: Change,
+    /// What it did to the picture; absent where the picture it is an edit of was not drawn.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub change: Option<Change>,
 }
 
 #[derive(Debug, Clone, Serialize)]
@@ -170,7 +173,7 @@ impl Manifest {
         prepared: &Prepared,
         model: &Model,
         scheduler: &'static str,
-        changes: Vec<Change>,
+        changes: Vec<Option<Change>>,
         timings: Timings,
     ) -> Self {
         Self {
@@ -202,6 +205,7 @@ impl Manifest {
             compat: (job.rules == Rules::Reference).then_some("reference"),
             edit_control: job.control,
             baseline: job.baseline,
+            draw_source: job.draw_source,
             fast: job.fast,
             fingerprint: String::new(),
             pictures: vec![],
@@ -225,7 +229,7 @@ fn prompt(tokens: &Tokens) -> Prompt {
     }
 }
 
-fn edit(edit: &PreparedEdit, spec: &EditSpec, prepared: &Prepared, change: Change) -> Edit {
+fn edit(edit: &PreparedEdit, spec: &EditSpec, prepared: &Prepared, change: Option<Change>) -> Edit {
     let base = prepared.base_of(edit);
     let word = |(word, window): &(String, Window)| WordWindow {
         word: word.clone(),

@@ -54,6 +54,9 @@ pub struct Job {
     pub control: bool,
     /// Adds the edited prompts without injection as further rows.
     pub baseline: bool,
+    /// `false` draws the edits alone: the source stops once no edit needs it any more, and what an edit
+    /// of it did to its picture is not told. Not a byte of the edits depends on it.
+    pub draw_source: bool,
     /// Larger tiles in the UNet's finest convolutions: faster, a few times further from exact.
     pub fast: bool,
 }
@@ -75,6 +78,7 @@ impl Job {
             rules: Rules::Ours,
             control: true,
             baseline: false,
+            draw_source: true,
             fast: false,
         }
     }

@@ -77,6 +77,12 @@ pub struct PreparedEdit {
 impl Prepared {
     /// Errors: all of them usage errors that name the flag's value and the cure.
     pub fn new(job: &Job, model: &ModelFolder) -> Result<Self> {
+        if job.edits.is_empty() && !job.draw_source {
+            return Err(Error::usage(
+                "neither the source nor an edit is to be drawn",
+                "add an edit, or draw the source",
+            ));
+        }
         let (width, height) = size(job, model)?;
         let factor = model.vae.factor();
         let latent_size = (height / factor, width / factor);

@@ -8,7 +8,7 @@ use candle_core::{Device, Tensor};
 use image::{GrayImage, RgbImage};
 
 use super::together::{Joined, Member, join};
-use super::{Change, Job, Manifest, PictureEntry, Prepared, Role, Settings, Timings};
+use super::{Change, Job, Manifest, PictureEntry, Prepared, PreparedEdit, Role, Settings, Timings};
 use crate::edit::{Grid, Rules};
 use crate::error::Result;
 use crate::model::Model;
@@ -20,6 +20,7 @@ use crate::sample::{Conditioning, Prompted, RowsOf, Sampler, Watcher, lockstep};
 /// One row of a run, drawn.
 #[derive(Debug, Clone)]
 pub struct Picture {
+    pub row: usize,
     /// File name without its extension: `source`, `edited-1`, `baseline-1`.
     pub name: String,
     /// What it is, for people.
@@ -35,17 +36,30 @@ pub struct Picture {
 /// What a run made.
 #[derive(Debug, Clone)]
 pub struct Outcome {
-    /// Source, edits in order, baselines in order.
+    /// Source, edits in order, baselines in order. The source is left out where it has stopped before.
     pub pictures: Vec<Picture>,
-    /// Final latents of source and edits, `[1 + N, 4, h, w]` f32.
+    /// Final latents of source and edits, `[1 + N, 4, h, w]` f32; of the edits alone where the job
+    /// doesn't draw the source.
     pub latents: Tensor,
     /// Per edit, where it was made: white may have changed. `None` where nothing says so.
     pub masks: Vec<Option<GrayImage>>,
     pub manifest: Manifest,
 }
 
-/// Runs a job. `watchers` see the rows' attention. `after_step` is told each finished step, counted
-/// from 1, and may end the run by an error.
+impl Outcome {
+    /// A row's picture, if it was drawn.
+    pub fn picture(&self, row: usize) -> Option<&RgbImage> {
+        picture(&self.pictures, row)
+    }
+}
+
+fn picture(pictures: &[Picture], row: usize) -> Option<&RgbImage> {
+    let found = pictures.iter().find(|picture| picture.row == row);
+    found.map(|picture| &picture.image)
+}
+
+/// Runs a job. `watchers` see the rows' attention, the source's as long as it runs. `after_step` is
+/// told each finished step, counted from 1, and may end the run by an error.
 pub fn run(
     job: &Job,
     prepared: &Prepared,
@@ -99,7 +113,8 @@ pub fn run_together(
         after_step(step)
     })?;
     let denoise_s = clock.lap();
-    let images = images(job.rules, model, &finished.latents)?;
+    let first = usize::from(!controller.keep_source);
+    let images = images(job.rules, model, &finished.latents, first)?;
     let timings = Timings {
         load_s: 0.0,
         text_s,
@@ -108,11 +123,12 @@ pub fn run_together(
     };
     let outcome = |(member, rows): (&Member, &Vec<usize>)| {
         let (job, prepared) = (member.job, member.prepared);
-        let pictures = pictures(job, prepared, rows.iter().map(|row| &images[*row]));
+        let pictures = pictures(job, prepared, rows, &images);
         let masks = masks(prepared, rows, &finished.regions);
         let changes = changes(prepared, &pictures, &masks);
         let named = scheduler.name();
-        let latents = rows[..1 + prepared.edits.len()].iter();
+        let first = usize::from(!job.draw_source);
+        let latents = rows[first..1 + prepared.edits.len()].iter();
         let latents = latents.map(|row| finished.latents.narrow(0, *row, 1));
         let mut manifest = Manifest::new(job, prepared, model, named, changes, timings);
         manifest.pictures = entries(&pictures, prepared.edits.len());
@@ -128,13 +144,13 @@ pub fn run_together(
 
 /// The pictures as the manifest lists them.
 fn entries(pictures: &[Picture], edits: usize) -> Vec<PictureEntry> {
-    let entry = |(row, picture): (usize, &Picture)| PictureEntry {
+    let entry = |picture: &Picture| PictureEntry {
         file: format!("{}.png", picture.name),
         role: picture.role,
-        edit: row.checked_sub(1).map(|i| i % edits + 1),
+        edit: picture.row.checked_sub(1).map(|i| i % edits + 1),
         settings: picture.settings.clone(),
     };
-    pictures.iter().enumerate().map(entry).collect()
+    pictures.iter().map(entry).collect()
 }
 
 /// Per edit, where it was made.
@@ -145,12 +161,17 @@ fn masks(prepared: &Prepared, rows: &[usize], regions: &[Option<Grid>]) -> Vec<O
 }
 
 /// Per edit, what it did to the picture that it is an edit of.
-fn changes(prepared: &Prepared, pictures: &[Picture], masks: &[Option<GrayImage>]) -> Vec<Change> {
-    let picture = |row: usize| &pictures[row].image;
+fn changes(
+    prepared: &Prepared,
+    pictures: &[Picture],
+    masks: &[Option<GrayImage>],
+) -> Vec<Option<Change>> {
     let edits = prepared.edits.iter().zip(masks).enumerate();
-    edits
-        .map(|(i, (edit, mask))| Change::measure(picture(edit.base), picture(i + 1), mask.as_ref()))
-        .collect()
+    let change = |(i, (edit, mask)): (usize, (&PreparedEdit, &Option<GrayImage>))| {
+        let (base, edited) = (picture(pictures, edit.base)?, picture(pictures, i + 1)?);
+        Some(Change::measure(base, edited, mask.as_ref()))
+    };
+    edits.map(change).collect()
 }
 
 /// White where the mask is 1, of the picture's size.
@@ -215,30 +236,38 @@ fn text_states(
     })
 }
 
-/// Rows' pictures.
-fn images(rules: Rules, model: &Model, latents: &Tensor) -> Result<Vec<RgbImage>> {
+/// Pictures of the rows from `first` on.
+fn images(
+    rules: Rules,
+    model: &Model,
+    latents: &Tensor,
+    first: usize,
+) -> Result<Vec<Option<RgbImage>>> {
     let rounding = match rules {
         Rules::Ours => Rounding::Nearest,
         Rules::Reference => Rounding::Truncate,
     };
-    let image = |row| {
-        to_rgb(
-            &model.vae.decode(&latents.narrow(0, row, 1)?)?.get(0)?,
-            rounding,
-        )
+    let image = |row| match row < first {
+        true => Ok(None),
+        false => {
+            let decoded = model.vae.decode(&latents.narrow(0, row, 1)?)?;
+            to_rgb(&decoded.get(0)?, rounding).map(Some)
+        }
     };
     (0..latents.dim(0)?).map(image).collect()
 }
 
-/// A job's pictures under their names.
-fn pictures<'a>(
+/// A job's pictures under their names; `rows` are the job's among those that were drawn.
+fn pictures(
     job: &Job,
     prepared: &Prepared,
-    images: impl Iterator<Item = &'a RgbImage>,
+    rows: &[usize],
+    images: &[Option<RgbImage>],
 ) -> Vec<Picture> {
     let edits = prepared.edits.len();
-    let rows = prepared.row_prompts().into_iter().zip(images).enumerate();
-    let picture = |(row, ((prompt, _), image)): (usize, ((&Tokens, &Tokens), &RgbImage))| {
+    let prompts = prepared.row_prompts();
+    let picture = |(row, (prompt, _)): (usize, &(&Tokens, &Tokens))| {
+        let image = images[rows[row]].clone()?;
         let (name, label) = match row {
             0 => ("source".to_owned(), "source".to_owned()),
             r if r <= edits && !job.control => {
@@ -252,16 +281,17 @@ fn pictures<'a>(
             ),
         };
         let (role, settings) = Settings::of(job, prepared, row);
-        Picture {
+        Some(Picture {
+            row,
             name,
             label,
             caption: caption(job, prepared, row, &prompt.text),
-            image: image.clone(),
+            image,
             role,
             settings,
-        }
+        })
     };
-    rows.map(picture).collect()
+    prompts.iter().enumerate().filter_map(picture).collect()
 }
 
 /// The prompt, with the factors of its words and its strength: without them it looks unedited.

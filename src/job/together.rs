@@ -17,10 +17,13 @@ pub struct Member<'a> {
 pub fn may_share((job, prepared): (&Job, &Prepared), (other, theirs): (&Job, &Prepared)) -> bool {
     let settings = |job: &Job| (job.seed, job.scheduler, job.rules, job.fast);
     let run = |p: &Prepared| (p.steps, p.width, p.height, p.guidance);
-    let injection = |p: &Prepared| (p.controller.self_res, p.controller.layout);
+    let controller = |p: &Prepared| {
+        let c = &p.controller;
+        (c.self_res, c.layout, c.keep_source)
+    };
     settings(job) == settings(other)
         && run(prepared) == run(theirs)
-        && injection(prepared) == injection(theirs)
+        && controller(prepared) == controller(theirs)
         && prepared.source.text == theirs.source.text
         && prepared.negative.text == theirs.negative.text
 }

@@ -93,7 +93,7 @@ fn outside_of_its_words_an_edit_is_its_source() {
         }
     }
     // The report says the same of the pictures.
-    let change = outcome.manifest.edits[1].change;
+    let change = outcome.manifest.edits[1].change.unwrap();
     assert!(change.inside.unwrap().mean_abs > change.outside.unwrap().mean_abs);
 }
 

@@ -3,6 +3,7 @@
 mod bad_input;
 mod heatmap;
 mod interrupt;
+mod no_source;
 mod runs;
 mod setup;
 mod story;
