@@ -21,6 +21,7 @@ fn main() -> ExitCode {
         Command::Edit(args) | Command::Explain(args) => args.output.verbosity(),
         Command::Heatmap(args) => args.output.verbosity(),
         Command::Batch(args) if args.run.quiet => Verbosity::Quiet,
+        Command::Sweep(args) if args.run.quiet => Verbosity::Quiet,
         _ => Verbosity::Normal,
     });
     match run(command, &console) {
@@ -46,6 +47,10 @@ fn run(command: Command, console: &Console) -> Result<()> {
         Command::Batch(args) => {
             limit_threads(args.run.threads);
             commands::batch(&args, console)
+        }
+        Command::Sweep(args) => {
+            limit_threads(args.run.threads);
+            commands::sweep(&args, console)
         }
         Command::Job(args) => commands::job(&args.command, console),
         Command::Presets => commands::presets(),

@@ -11,6 +11,7 @@ mod picture;
 mod prompts;
 mod setup;
 mod story;
+mod sweep;
 mod values;
 
 use std::path::PathBuf;
@@ -22,8 +23,8 @@ use prompt_to_prompt::report::console::Verbosity;
 pub use batch::{BatchArgs, JobCommand, JobFileArgs, RunArgs};
 pub use job::JobArgs;
 pub use jobs::{
-    Axis, EXAMPLE, Entry, JobFile, Order, Overrides, Point, Problem, Settings, Sources, Vocabulary,
-    axis_of, plain, read, schema,
+    Axis, AxisValue, EXAMPLE, Entry, JobFile, Order, Problem, Setting, Settings, Sources,
+    Vocabulary, axis_of, plain, read, schema,
 };
 pub use maps::{MapArgs, Prefixed};
 pub use picture::PictureArgs;
@@ -32,6 +33,7 @@ pub use setup::{CompletionsArgs, DoctorArgs, ManArgs};
 /// What --help calls the value of a flag that is a prompt; job files go by it.
 const PROMPT: &str = "PROMPT";
 pub use story::InfoArgs;
+pub use sweep::SweepArgs;
 
 /// Edit generated images by changing words (Prompt-to-Prompt, Hertz et al., ICLR 2023).
 #[derive(Debug, Parser)]
@@ -54,6 +56,7 @@ pub enum Command {
     Heatmap(Box<HeatmapArgs>),
     Batch(Box<BatchArgs>),
     Job(JobFileArgs),
+    Sweep(Box<SweepArgs>),
     Sites(SitesArgs),
     Info(InfoArgs),
     /// List the presets: settings for kinds of edits

@@ -16,7 +16,12 @@ pub struct SweepArgs {
     /// What varies: KEY=FROM:TO:STEP, KEY=A,B,C (with | between values that hold commas), for whole
     /// numbers KEY=FROM..TO; KEY is a flag, or of one word FLAG.WORD. Given twice, the first makes the
     /// columns and the second the rows [default: cross-steps=0:1:0.2]
-    #[arg(help_heading = "Sweep", long, value_name = "KEY=VALUES", allow_hyphen_values = true)]
+    #[arg(
+        help_heading = "Sweep",
+        long,
+        value_name = "KEY=VALUES",
+        allow_hyphen_values = true
+    )]
     pub vary: Vec<String>,
 
     #[command(flatten)]

@@ -10,6 +10,7 @@ mod job;
 mod man;
 mod presets;
 mod sites;
+mod sweep;
 mod terminal;
 
 use std::collections::hash_map::RandomState;
@@ -28,6 +29,7 @@ pub use job::job;
 pub use man::man;
 pub use presets::presets;
 pub use sites::sites;
+pub use sweep::sweep;
 
 /// Every `RandomState` is seeded by the system: enough for a seed that a user may type again.
 fn random_seed() -> u64 {

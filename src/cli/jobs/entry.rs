@@ -19,7 +19,7 @@ pub const SEED: u64 = 0;
 #[derive(Debug, Clone, PartialEq)]
 pub struct Named {
     pub text: String,
-    pub place: Place,
+    pub place: Option<Place>,
 }
 
 #[derive(Debug, Clone)]
@@ -46,6 +46,27 @@ pub struct Order {
 }
 
 impl Entry {
+    /// A cell of a sweep, in a folder that says what varies.
+    pub fn cell(settings: Settings, point: Vec<(String, String)>) -> Self {
+        let named = point
+            .iter()
+            .map(|(name, value)| format!("{name}-{}", name::plain(value)));
+        let text = named.collect::<Vec<_>>().join("_");
+        Self {
+            name: Some(Named { text, place: None }),
+            folder: None,
+            place: None,
+            settings,
+            edits: vec![],
+            point: Point(point),
+        }
+    }
+
+    /// What its folder is called, of a cell.
+    pub fn folder_name(&self) -> &str {
+        self.name.as_ref().map_or("", |name| &name.text)
+    }
+
     /// `over` is what the command line says.
     pub fn order(&self, vocabulary: &Vocabulary, over: &Settings) -> Result<Order, Problem> {
         let whole = self.with(&self.settings, vocabulary, over);
@@ -128,13 +149,13 @@ impl Entry {
         let filled = |named: &Named, values: &Values| {
             let text = name::fill(&named.text, values).map_err(|cause| {
                 let cure = "use {name}, {src}, {dst}, {seed} or a key of the job's grid, such as {cross_steps}";
-                Problem::new(Some(named.place.clone()), format!("{:?}: {cause}", named.text), cure)
+                Problem::new(named.place.clone(), format!("{:?}: {cause}", named.text), cure)
             })?;
             match name::fault(&text) {
                 Some(fault) => {
                     let cause = format!("{text:?} can be no folder: {fault}");
                     Err(Problem::new(
-                        Some(named.place.clone()),
+                        named.place.clone(),
                         cause,
                         "give it another name",
                     ))

@@ -14,10 +14,10 @@ mod vocabulary;
 
 pub use entry::{Entry, Order};
 pub use example::EXAMPLE;
-pub use grid::{Axis, Point, axis_of};
+pub use grid::{Axis, Value as AxisValue, axis_of};
 pub use name::plain;
 pub use overrides::{Base, Overrides};
 pub use problem::{Problem, Sources};
 pub use read::{JobFile, read};
 pub use schema::schema;
-pub use vocabulary::{Settings, Vocabulary};
+pub use vocabulary::{Setting, Settings, Vocabulary};

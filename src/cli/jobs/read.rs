@@ -294,10 +294,10 @@ impl Reader<'_> {
             DeValue::String(text) if !text.trim().is_empty() => {
                 *slot = Some(Named {
                     text: text.to_string(),
-                    place: Place {
+                    place: Some(Place {
                         source: self.at.source,
                         span: value.span(),
-                    },
+                    }),
                 });
             }
             _ => {

@@ -16,8 +16,8 @@ use prompt_to_prompt::error::{Error, Result};
 use prompt_to_prompt::report::console::Console;
 
 use crate::cli::{BatchArgs, JobFile, Settings, Vocabulary, read};
-use run::Run;
-use task::Tasks;
+pub use run::Run;
+pub use task::Tasks;
 
 pub fn batch(args: &BatchArgs, console: &Console) -> Result<()> {
     let vocabulary = Vocabulary::new();

@@ -167,7 +167,7 @@ fn named<'a>(
             if let Some(called) = called {
                 let cause = format!("two jobs are called {name:?}");
                 let cure = "give each a name of its own, such as \"{name}-{seed}\" for `folder`";
-                let problem = Problem::new(Some(called.place.clone()), cause, cure);
+                let problem = Problem::new(called.place.clone(), cause, cure);
                 failures.push(Failure { name, problem });
                 continue;
             }
