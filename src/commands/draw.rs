@@ -169,7 +169,7 @@ fn draw(request: Request, args: &OutputArgs, console: &Console) -> Result<()> {
         tell_cost(console, selection, &folder.unet.sites(prepared.latent_size));
     }
     let start = Instant::now();
-    let model = folder.load_as(Keep {
+    let model = folder.parts(Keep {
         large_tiles: job.fast,
         late: args.low_memory,
     })?;
@@ -181,7 +181,7 @@ fn draw(request: Request, args: &OutputArgs, console: &Console) -> Result<()> {
         run(
             job,
             prepared,
-            &model,
+            &*model,
             &mut Vec::from_iter(watchers),
             &mut |_| {
                 progress.step();

@@ -126,33 +126,46 @@ impl ModelFolder {
 
     /// Reads the weights; the VAE has the larger tiles in any case.
     pub fn load_as(&self, keep: Keep) -> Result<Model> {
-        let files = &self.files;
-        let [unet, vae, text] = self.weight_files()?;
-        let open = |path: &str| -> Result<Weights> { Ok(Weights::open(files, path)?.kept(keep)) };
         // Reading, packing and hashing share the threads.
-        let (unet_made, (rest, hash)) = rayon::join(
-            || UNet::load(&self.unet, &open(&unet)?),
+        let (unet, (rest, hashes)) = rayon::join(
+            || self.load_unet(keep),
             || {
                 rayon::join(
-                    || -> Result<_> {
-                        let vae = Vae::load(&self.vae, &open(&vae)?)?;
-                        Ok((vae, TextEncoder::load(&self.text, &open(&text)?)?))
-                    },
-                    || sha256(files, &[unet.clone(), vae.clone(), text.clone()]),
+                    || -> Result<_> { Ok((self.load_vae(keep)?, self.load_text_encoder(keep)?)) },
+                    || self.hashes(),
                 )
             },
         );
-        let unet = unet_made?;
-        let (vae, text_encoder) = rest?;
+        let (unet, (vae, text_encoder)) = (unet?, rest?);
+        let (weights_sha256, configs_sha256) = hashes?;
         Ok(Model {
             id: self.id.clone(),
             unet,
             vae,
             text_encoder,
             scheduler: self.scheduler.clone(),
-            weights_sha256: hash?,
-            configs_sha256: self.configs_sha256()?,
+            weights_sha256,
+            configs_sha256,
         })
+    }
+
+    pub(super) fn load_unet(&self, keep: Keep) -> Result<UNet> {
+        let [unet, ..] = self.weight_files()?;
+        UNet::load(&self.unet, &self.weights(&unet, keep)?)
+    }
+
+    pub(super) fn load_vae(&self, keep: Keep) -> Result<Vae> {
+        let [_, vae, _] = self.weight_files()?;
+        Vae::load(&self.vae, &self.weights(&vae, keep)?)
+    }
+
+    pub(super) fn load_text_encoder(&self, keep: Keep) -> Result<TextEncoder> {
+        let [.., text] = self.weight_files()?;
+        TextEncoder::load(&self.text, &self.weights(&text, keep)?)
+    }
+
+    fn weights(&self, path: &str, keep: Keep) -> Result<Weights> {
+        Ok(Weights::open(&self.files, path)?.kept(keep))
     }
 
     /// What determines the pictures it draws, without loading it: the hashes that its

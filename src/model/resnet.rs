@@ -3,7 +3,7 @@
 
 use candle_core::Tensor;
 
-use super::layers::{Conv3x3, GroupNorm, Linear};
+use super::layers::{Conv3x3, GroupNorm, Linear, in_turn};
 use super::weights::Weights;
 use crate::error::Result;
 use crate::kernels::Conv;
@@ -64,8 +64,13 @@ impl Resnet {
             (Some(project), Some(time)) => Some(project.forward(time)?.flatten_all()?), // [output]
             _ => None,
         };
+        in_turn(x, |x| self.convolve(x, time.as_ref()))
+    }
+
+    /// `shift` `[output]`
+    fn convolve(&self, x: &Tensor, shift: Option<&Tensor>) -> Result<Tensor> {
         let how = Conv {
-            shift: time.as_ref(),
+            shift,
             ..Conv::default()
         };
         let h = self.conv1.forward_with(&self.norm1.forward_silu(x)?, how)?;
