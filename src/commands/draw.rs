@@ -5,11 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
-use image::RgbImage;
-use prompt_to_prompt::attention::Site;
 use prompt_to_prompt::error::{Error, Result};
-use prompt_to_prompt::heat::write::Maps;
-use prompt_to_prompt::heat::{Selection, heats};
 use prompt_to_prompt::job::{
     EditSpec, Explanation, Job, Outcome, Picture, Prepared, PreparedEdit, run,
 };
@@ -20,9 +16,10 @@ use prompt_to_prompt::report::console::Console;
 use prompt_to_prompt::report::output::{MANIFEST, OutputFolder};
 use prompt_to_prompt::report::slug::slug;
 use prompt_to_prompt::report::strip::{Panel, strip};
-use prompt_to_prompt::sample::{Heads, Recorder, Watcher};
+use prompt_to_prompt::sample::{Recorder, Watcher};
 
-use super::terminal::{can_show, show};
+use super::maps::{listed, select, tell, write};
+use super::terminal::show;
 use super::{print, random_seed};
 use crate::cli::{EditArgs, HeatmapArgs, MapArgs, OutputArgs};
 
@@ -71,7 +68,10 @@ fn draw(request: &Request, console: &Console) -> Result<()> {
     let folder = ModelFolder::open(request.model)?;
     let prepared = Prepared::new(job, &folder)?;
     let sites = folder.unet.sites(prepared.latent_size);
-    let selection = select(request, &prepared, &sites)?;
+    let selection = match request.maps {
+        Some(maps) => Some(select(maps, request.output.json, &prepared, &sites)?),
+        None => None,
+    };
     // Where nothing can be written, that shows before the work is done.
     let target = target(request);
     let mut output = OutputFolder::create(&target, request.output.force)?;
@@ -80,8 +80,8 @@ fn draw(request: &Request, console: &Console) -> Result<()> {
         .map(|file| Latents::at(file, &output))
         .transpose()?;
     announce(console, job, &prepared, &folder);
-    if let Some(selection) = &selection {
-        tell_cost(console, selection, &sites);
+    if let (Some(maps), Some(selection)) = (request.maps, &selection) {
+        tell(console, maps, selection, &prepared, &sites);
     }
     let start = Instant::now();
     let model = folder.load_as(Keep {
@@ -113,7 +113,7 @@ fn draw(request: &Request, console: &Console) -> Result<()> {
     tell_masks(console, request, &outcome);
     let grid = match (request.maps, &selection, &recorder) {
         (Some(args), Some(selection), Some(recorder)) => {
-            let grid = write_maps(args, selection, recorder, &prepared, &outcome, &mut output)?;
+            let grid = write(args, selection, recorder, &prepared, &outcome, &mut output)?;
             Some(grid).filter(|_| args.show)
         }
         _ => None,
@@ -124,20 +124,7 @@ fn draw(request: &Request, console: &Console) -> Result<()> {
         return print(&outcome.manifest.to_json());
     }
     grid.map_or(Ok(()), show)?;
-    let lines = paths.iter().map(|path| format!("{}\n", path.display()));
-    print(&lines.collect::<String>())
-}
-
-/// Which maps to record; that they can be had, and shown, is checked before the work is done.
-fn select(request: &Request, prepared: &Prepared, sites: &[Site]) -> Result<Option<Selection>> {
-    let Some(maps) = request.maps else {
-        return Ok(None);
-    };
-    if maps.show {
-        can_show(request.output.json).map_err(|error| maps.as_typed(error))?;
-    }
-    let selection = Selection::new(&maps.spec, prepared, sites);
-    selection.map(Some).map_err(|error| maps.as_typed(error))
+    print(&listed(&target, &paths))
 }
 
 /// Whether there is what was asked to be saved.
@@ -145,26 +132,6 @@ fn tell_masks(console: &Console, request: &Request, outcome: &Outcome) {
     if request.save_masks && outcome.masks.iter().all(Option::is_none) {
         console.warn("there is no mask to save: nothing says where the edits act");
     }
-}
-
-/// Writes `attn/`; its grid comes back.
-fn write_maps(
-    args: &MapArgs,
-    selection: &Selection,
-    recorder: &Recorder,
-    prepared: &Prepared,
-    outcome: &Outcome,
-    output: &mut OutputFolder,
-) -> Result<RgbImage> {
-    let maps = Maps {
-        spec: &args.spec,
-        look: &args.look,
-        selection,
-        prepared,
-        outcome,
-        heats: &heats(&args.spec, selection, recorder, prepared.latent_size)?,
-    };
-    maps.write(output, recorder)
 }
 
 /// The folder to write.
@@ -175,27 +142,6 @@ fn target(request: &Request) -> PathBuf {
         true => default_target(&request.job),
         false => unused(default_target(&request.job)),
     })
-}
-
-/// What is kept apart costs more: how much, before it is spent.
-fn tell_cost(console: &Console, selection: &Selection, sites: &[Site]) {
-    let (recording, frames) = (&selection.recording, selection.frames.len());
-    let mut costs = vec![];
-    if recording.heads != Heads::Mean {
-        let layers = recording.sites.len();
-        costs.push(format!(
-            "the attention of {layers} layers is computed twice"
-        ));
-    }
-    let bytes = selection.bytes(sites);
-    if frames > 1 || recording.heads == Heads::Each || bytes >= 100_000_000 {
-        // Rounded up: none is none.
-        let megabytes = (bytes as f64 / 1e5).ceil() / 10.0;
-        costs.push(format!("the maps take {megabytes:.1} MB of memory"));
-    }
-    if !costs.is_empty() {
-        console.note(&format!("heatmaps: {}", costs.join("; ")));
-    }
 }
 
 /// Whether anything happened.

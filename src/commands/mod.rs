@@ -2,6 +2,7 @@
 
 mod draw;
 mod explain;
+mod maps;
 mod presets;
 mod sites;
 mod terminal;
