@@ -14,7 +14,7 @@ use crate::sample::Shown;
 const WIDE: usize = 9;
 /// Pixels of the longer side of a cell, and of the width that a word wants.
 const CELL: f64 = 96.0;
-const NARROW: f64 = 72.0;
+const NARROW: f64 = 88.0;
 
 impl Maps<'_> {
     pub(super) fn figure(&self) -> Sheet {
@@ -117,7 +117,7 @@ impl Maps<'_> {
 
     fn caption(&self, heat: &Heat) -> String {
         match self.is_beyond(heat) {
-            true => format!("{} 0 to {:.2}", heat.label, self.scale(heat).high),
+            true => format!("{} 0–{:.2}", heat.label, self.scale(heat).high),
             false => heat.label.clone(),
         }
     }
