@@ -13,19 +13,10 @@ use prompt_to_prompt::report::console::Console;
 use prompt_to_prompt::report::output::OutputFolder;
 use prompt_to_prompt::sample::Recorder;
 
-use super::terminal::can_show;
 use crate::cli::MapArgs;
 
-/// Which maps to record; that they can be had, and shown, is checked before the work is done.
-pub fn select(
-    maps: &MapArgs,
-    json: bool,
-    prepared: &Prepared,
-    sites: &[Site],
-) -> Result<Selection> {
-    if maps.show {
-        can_show(json).map_err(|error| maps.as_typed(error))?;
-    }
+/// Which maps to record; that they can be had is checked before the work is done.
+pub fn select(maps: &MapArgs, prepared: &Prepared, sites: &[Site]) -> Result<Selection> {
     Selection::new(&maps.spec, prepared, sites).map_err(|error| maps.as_typed(error))
 }
 

@@ -2,21 +2,26 @@
 //! Owns whether there is one to print to and which of them it speaks. That is read from its name: a
 //! terminal that is asked and doesn't answer would be waited for.
 
-use std::io::{Cursor, IsTerminal};
+use std::io::IsTerminal;
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 use icy_sixel::{DiffusionMethod, MethodForLargest, MethodForRep, PixelFormat, Quality};
 use image::imageops::{self, FilterType};
-use image::{DynamicImage, ImageFormat, RgbImage};
+use image::{DynamicImage, RgbImage};
 use viuer::Config;
 
 use super::print;
 use prompt_to_prompt::error::{Error, Result};
+use prompt_to_prompt::report::png;
+
+/// A terminal that says it can do nothing.
+pub fn is_dumb() -> bool {
+    std::env::var_os("TERM").is_some_and(|term| term == "dumb")
+}
 
 /// Errors: usage, where stdout is no terminal or has been given away.
 pub fn can_show(json: bool) -> Result<()> {
-    let dumb = std::env::var_os("TERM").is_some_and(|term| term == "dumb");
-    if json || dumb || !std::io::stdout().is_terminal() {
+    if json || is_dumb() || !std::io::stdout().is_terminal() {
         return Err(Error::usage(
             "--show prints to a terminal, and stdout is none",
             "leave --show out and look at attn/grid.png; it doesn't go with JSON on stdout",
@@ -45,29 +50,59 @@ fn is_one_of(names: &[&str]) -> bool {
     says("TERM") || says("TERM_PROGRAM")
 }
 
+/// How a picture is drawn.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Protocol {
+    Sixel,
+    Iterm,
+    Kitty,
+    HalfBlocks,
+}
+
+impl Protocol {
+    /// What [`show`] speaks here.
+    pub fn detect() -> Self {
+        if is_one_of(&KITTY) {
+            Self::Kitty
+        } else if viuer::is_iterm_supported() {
+            Self::Iterm
+        } else if is_one_of(&SIXEL) {
+            Self::Sixel
+        } else {
+            Self::HalfBlocks
+        }
+    }
+
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Sixel => "sixel",
+            Self::Iterm => "iTerm2's protocol",
+            Self::Kitty => "kitty's protocol",
+            Self::HalfBlocks => "half-blocks",
+        }
+    }
+}
+
 pub fn show(picture: RgbImage) -> Result<()> {
     let columns = match viuer::terminal_size() {
-        (0, _) => None,
-        (columns, _) => Some(u32::from(columns)),
+        (0, _) => USUAL,
+        (columns, _) => columns.into(),
     };
-    let widest = columns.unwrap_or(USUAL);
-    if is_one_of(&KITTY) {
-        return print(&kitty(&picture, widest)?);
+    match Protocol::detect() {
+        Protocol::Kitty => print(&kitty(&picture, columns)?),
+        Protocol::Sixel => print(&sixel(&picture, columns)?),
+        protocol => {
+            let here = Config {
+                absolute_offset: false,
+                use_kitty: false,
+                use_iterm: protocol == Protocol::Iterm,
+                width: Some(columns),
+                ..Config::default()
+            };
+            let shown = viuer::print(&DynamicImage::ImageRgb8(picture), &here);
+            shown.map(|_| ()).map_err(refused)
+        }
     }
-    let iterm = viuer::is_iterm_supported();
-    if !iterm && is_one_of(&SIXEL) {
-        return print(&sixel(&picture, widest)?);
-    }
-    let here = Config {
-        absolute_offset: false,
-        use_kitty: false,
-        use_iterm: iterm,
-        // It would find the size itself, but takes none for nothing.
-        width: columns.is_none().then_some(USUAL),
-        ..Config::default()
-    };
-    let shown = viuer::print(&DynamicImage::ImageRgb8(picture), &here);
-    shown.map(|_| ()).map_err(refused)
 }
 
 fn refused(error: impl std::fmt::Display) -> Error {
@@ -79,11 +114,7 @@ fn refused(error: impl std::fmt::Display) -> Error {
 
 /// A PNG in pieces, each but the last with `m=1`, the first with all else; `q=2`: no answer is wanted.
 fn kitty(picture: &RgbImage, widest: u32) -> Result<String> {
-    let mut png = Cursor::new(vec![]);
-    picture
-        .write_to(&mut png, ImageFormat::Png)
-        .map_err(refused)?;
-    let encoded = STANDARD.encode(png.into_inner());
+    let encoded = STANDARD.encode(png::encode(picture, &[]).map_err(refused)?);
     let columns = widest.min(picture.width().div_ceil(COLUMN));
     let mut text = String::new();
     let (mut rest, mut keys) = (encoded.as_str(), format!("a=T,f=100,q=2,c={columns},"));

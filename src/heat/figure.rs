@@ -55,7 +55,7 @@ impl Maps<'_> {
                 });
                 let row = line[0].row;
                 let first = last.replace(row) != Some(row);
-                let picture = first.then(|| self.picture(row, style));
+                let picture = first.then(|| self.lead(row, style));
                 rows.push(Row {
                     heading: if i == 0 {
                         self.heading(&line[0])
@@ -79,7 +79,7 @@ impl Maps<'_> {
         let rows = heats.chunk_by(|a, b| line(a) == line(b)).map(|word| {
             let row = word[0].row;
             let first = last.replace(row) != Some(row);
-            let picture = first.then(|| self.picture(row, style));
+            let picture = first.then(|| self.lead(row, style));
             let maps = word.iter().map(|heat| Cell {
                 picture: self.map(style, heat),
                 caption: String::new(),
@@ -104,8 +104,8 @@ impl Maps<'_> {
     }
 
     /// A row's picture at a cell's size, with the place that looks.
-    fn picture(&self, row: usize, style: &Style) -> Cell {
-        let picture = fit(&self.outcome.pictures[row].image, style.size);
+    fn lead(&self, row: usize, style: &Style) -> Cell {
+        let picture = fit(&self.picture(row).image, style.size);
         Cell {
             picture: match self.spec.pixel {
                 Some(at) => ringed(picture, at),
@@ -144,7 +144,7 @@ impl Maps<'_> {
     }
 
     fn titles(&self) -> Vec<String> {
-        let title = |row: usize| match (self.row_label(row), &self.outcome.pictures[row].caption) {
+        let title = |row: usize| match (self.row_label(row), &self.picture(row).caption) {
             (Some(label), caption) => format!("{label}: {caption}"),
             (None, caption) => caption.clone(),
         };

@@ -83,6 +83,11 @@ pub enum Steps {
 }
 
 impl MapSpec {
+    /// Whether the source has to run to its end for it.
+    pub fn shows_source(&self) -> bool {
+        self.rows != Rows::Edited
+    }
+
     /// What DAAM looks at: every step and head of the layers that [`daam`] merges.
     pub fn like_daam(self) -> Self {
         Self {

@@ -14,9 +14,10 @@ use super::maps::{heats, located, recorded};
 use super::{Heat, Look, MapSpec, Resolution, ScaleBy, Selection};
 use crate::attention::Kind;
 use crate::error::{Error, Result};
-use crate::job::{Outcome, Prepared};
+use crate::job::{Outcome, Picture, Prepared};
 use crate::report::output::OutputFolder;
 use crate::report::slug::slug;
+use crate::report::xmp::ai_mark;
 use crate::sample::{Columns, Recorded, Recorder, Shown};
 
 /// The folder of all of it.
@@ -88,7 +89,7 @@ impl<'a> Maps<'a> {
                 .push(self.write_located(output, &heat, &name)?);
         }
         let grid = self.figure().draw();
-        output.write_png(GRID, &grid)?;
+        output.write_png(GRID, &grid, &[ai_mark()])?;
         if self.look.raw {
             output.write_bytes(RAW, &self.raw()?)?;
         }
@@ -146,6 +147,12 @@ impl<'a> Maps<'a> {
         self.selection.groups.len() > 1
     }
 
+    pub(super) fn picture(&self, row: usize) -> &Picture {
+        let mut pictures = self.outcome.pictures.iter();
+        let picture = pictures.find(|picture| picture.row == row);
+        picture.expect("a selection shows rows that are drawn")
+    }
+
     pub(super) fn style(&self) -> Style {
         Style {
             colormap: self.look.colormap,
@@ -171,13 +178,15 @@ impl<'a> Maps<'a> {
     fn write_heat(&self, output: &mut OutputFolder, heat: &Heat, name: &str) -> Result<Entry> {
         let (style, scale) = (self.style(), self.scale(heat));
         let (file, overlay) = (format!("{name}.png"), format!("{name}-overlay.png"));
-        let picture = &self.outcome.pictures[heat.row].image;
+        let picture = &self.picture(heat.row).image;
         let marked = |picture| match heat.from {
             Some(at) => ringed(picture, at),
             None => picture,
         };
-        output.write_png(&file, &marked(style.heatmap(&heat.grid, scale)))?;
-        output.write_png(&overlay, &marked(style.overlay(picture, &heat.grid, scale)))?;
+        output.write_png(&file, &marked(style.heatmap(&heat.grid, scale)), &[])?;
+        // It shows the picture; the heatmap alone does not.
+        let shown = style.overlay(picture, &heat.grid, scale);
+        output.write_png(&overlay, &marked(shown), &[ai_mark()])?;
         let values = &heat.grid.values;
         let (w, h) = (style.size.0 as f32, style.size.1 as f32);
         Ok(Entry {
@@ -227,7 +236,7 @@ impl<'a> Maps<'a> {
         let mask = mask.nearest((h as usize, w as usize));
         let bytes = mask.values.iter().map(|v| (v * 255.0) as u8).collect();
         let picture = image::GrayImage::from_raw(w, h, bytes).expect("a value per pixel");
-        output.write_png(&file, &picture)?;
+        output.write_png(&file, &picture, &[])?;
         let peak = strongest(&heat.grid, (w, h));
         Ok(Located {
             file,
