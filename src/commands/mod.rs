@@ -9,6 +9,7 @@ mod info;
 mod job;
 mod man;
 mod presets;
+mod repeat;
 mod sites;
 mod sweep;
 mod terminal;
@@ -28,6 +29,7 @@ pub use info::info;
 pub use job::job;
 pub use man::man;
 pub use presets::presets;
+pub use repeat::{rerun, verify};
 pub use sites::sites;
 pub use sweep::sweep;
 
