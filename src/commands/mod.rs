@@ -9,6 +9,7 @@ mod info;
 mod job;
 mod man;
 mod presets;
+mod say;
 mod sites;
 mod sweep;
 mod terminal;

@@ -20,7 +20,8 @@ use super::groups::{Group, groups};
 use super::place::{Place, finished};
 use super::task::{Task, Tasks};
 use crate::cli::{RunArgs, Sources};
-use crate::commands::draw::{Latents, go_on, interrupt_flag, tell_changes};
+use crate::commands::draw::{Latents, go_on, interrupt_flag};
+use crate::commands::say::tell_changes;
 
 /// A run of many jobs.
 pub struct Run<'a> {
