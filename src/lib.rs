@@ -45,6 +45,8 @@
 //! | change what `p2p explain` says | [`job::Explanation`] |
 //! | add a preset | [`job::Preset`] |
 //! | add a scheduler | [`sample::Scheduler`], then [`job::SchedulerName`] |
+//! | change the report | [`report::html`]: `card` for what stands on a card, `page` for markup, `style.css`, `script.js` |
+//! | change how a picture's command is written | [`report::command`] |
 //! | add a flag | `src/cli/job.rs`, then [`job::Job`] and [`job::Prepared`]; of heatmaps `src/cli/maps.rs`, then [`heat::MapSpec`] or [`heat::Look`] |
 //! | support another model config | `src/model/*_config.rs`; unknown keys are errors on purpose |
 //! | make something faster | [`kernels`], held to [`kernels::plain`] and timed by `examples/bench` |

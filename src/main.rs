@@ -20,7 +20,8 @@ fn main() -> ExitCode {
     let console = Console::new(match &command {
         Command::Edit(args) | Command::Explain(args) => args.output.verbosity(),
         Command::Heatmap(args) => args.output.verbosity(),
-        Command::Presets | Command::Sites(_) => Verbosity::Normal,
+        Command::Report(args) if args.quiet => Verbosity::Quiet,
+        Command::Report(_) | Command::Presets | Command::Sites(_) => Verbosity::Normal,
     });
     match run(command, &console) {
         Ok(()) => ExitCode::SUCCESS,
@@ -43,6 +44,7 @@ fn run(command: Command, console: &Console) -> Result<()> {
         }
         Command::Explain(args) => commands::explain(&args, console),
         Command::Presets => commands::presets(),
+        Command::Report(args) => commands::report(&args, console),
         Command::Sites(args) => commands::sites(&args),
     }
 }

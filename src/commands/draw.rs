@@ -17,6 +17,7 @@ use prompt_to_prompt::kernels::Keep;
 use prompt_to_prompt::model::ModelFolder;
 use prompt_to_prompt::report::atomic::AtomicFile;
 use prompt_to_prompt::report::console::Console;
+use prompt_to_prompt::report::html::{self, REPORT};
 use prompt_to_prompt::report::output::{MANIFEST, OutputFolder};
 use prompt_to_prompt::report::slug::slug;
 use prompt_to_prompt::report::strip::{Panel, strip};
@@ -118,7 +119,7 @@ fn draw(request: &Request, console: &Console) -> Result<()> {
         }
         _ => None,
     };
-    let paths = write_outputs(output, &mut outcome, latents, request.save_masks)?;
+    let paths = write_outputs(output, &mut outcome, latents, request)?;
     if request.output.json {
         console.note(&format!("wrote {}", target.display()));
         return print(&outcome.manifest.to_json());
@@ -313,7 +314,7 @@ enum Latents {
 impl Latents {
     fn at(file: &Path, output: &OutputFolder) -> Result<Self> {
         Ok(match output.name_of(file) {
-            Some(name) if name.ends_with(".png") || name == MANIFEST => {
+            Some(name) if name.ends_with(".png") || [MANIFEST, REPORT].contains(&name.as_str()) => {
                 return Err(Error::usage(
                     format!("--save-latents {} would replace an output", file.display()),
                     "give it a name of its own, such as latents.safetensors",
@@ -329,12 +330,16 @@ fn write_outputs(
     mut output: OutputFolder,
     outcome: &mut Outcome,
     latents: Option<Latents>,
-    save_masks: bool,
+    request: &Request,
 ) -> Result<Vec<PathBuf>> {
     for picture in &outcome.pictures {
         output.write_png(&format!("{}.png", picture.name), &picture.image)?;
     }
-    let masks = outcome.masks.iter().enumerate().filter(|_| save_masks);
+    let masks = outcome
+        .masks
+        .iter()
+        .enumerate()
+        .filter(|_| request.save_masks);
     for (i, mask) in masks.filter_map(|(i, mask)| Some((i, mask.as_ref()?))) {
         output.write_png(&format!("mask-{}.png", i + 1), mask)?;
     }
@@ -345,14 +350,31 @@ fn write_outputs(
     if let Some(Latents::Inside(name)) = &latents {
         output.write_bytes(name, &safetensors_bytes(outcome)?)?;
     }
+    if request.output.report {
+        // The manifest lists it, and it is made from the manifest.
+        output.path(REPORT);
+    }
     outcome.manifest.files = output.files_with(MANIFEST);
     output.write_text(MANIFEST, &outcome.manifest.to_json())?;
+    if request.output.report {
+        write_report(&mut output)?;
+    }
     let mut paths = output.finish()?;
     if let Some(Latents::Apart(path, file)) = latents {
         file.finish(&safetensors_bytes(outcome)?)?;
         paths.push(path);
     }
     Ok(paths)
+}
+
+/// The page of this one run, before its folder is in its place.
+fn write_report(output: &mut OutputFolder) -> Result<()> {
+    let options = html::Options {
+        title: Some(&output.name()),
+        ..html::Options::default()
+    };
+    let page = html::build(output.making(), &options)?;
+    output.write_text(REPORT, &page.html)
 }
 
 fn panel(picture: &Picture) -> Panel<'_> {

@@ -3,6 +3,7 @@
 mod draw;
 mod explain;
 mod presets;
+mod report;
 mod sites;
 mod terminal;
 
@@ -15,6 +16,7 @@ use prompt_to_prompt::error::{Error, Result};
 pub use draw::{edit, heatmap};
 pub use explain::explain;
 pub use presets::presets;
+pub use report::report;
 pub use sites::sites;
 
 /// Every `RandomState` is seeded by the system: enough for a seed that a user may type again.
