@@ -32,6 +32,12 @@ pub enum Error {
     /// The work itself failed: a disk, a number that is not finite.
     #[error("{0}")]
     Run(Report),
+    /// Some of several jobs failed; each was reported.
+    #[error("{0}")]
+    SomeFailed(Report),
+    /// More memory is needed than there is.
+    #[error("{0}")]
+    Memory(Report),
     /// The user asked to stop.
     #[error("interrupted")]
     Interrupted,
@@ -65,11 +71,25 @@ impl Error {
         })
     }
 
+    pub fn memory(cause: impl Into<String>, cure: impl Into<String>) -> Self {
+        Self::Memory(Report {
+            cause: cause.into(),
+            cure: cure.into(),
+        })
+    }
+
     /// The cause and, where there is one, the cure: what a program prints on two lines.
     pub fn parts(&self) -> (String, Option<&str>) {
         match self {
-            Self::Usage(r) | Self::Model(r) | Self::Run(r) => (r.cause.clone(), Some(&r.cure)),
-            Self::Interrupted => ("interrupted".to_owned(), Some("nothing was written")),
+            Self::Usage(r)
+            | Self::Model(r)
+            | Self::Run(r)
+            | Self::Memory(r)
+            | Self::SomeFailed(r) => (r.cause.clone(), Some(&r.cure)),
+            Self::Interrupted => (
+                "interrupted".to_owned(),
+                Some("what was not finished was not written"),
+            ),
             Self::Tensor(e) => {
                 let line = e.to_string().lines().next().unwrap_or_default().to_owned();
                 (format!("a tensor operation failed: {line}"), Some(REPORT))

@@ -22,13 +22,13 @@
 //!
 //! | floor | module | owns |
 //! |---|---|---|
-//! | 0 | [`error`], [`prompt`] | errors by whose fault; tokens of a prompt and the lookup of words |
+//! | 0 | [`error`], [`prompt`], [`machine`] | errors by whose fault; tokens of a prompt and the lookup of words; memory and cores |
 //! | 1 | [`kernels`] | fast CPU operations, each beside its plain candle form |
 //! | 2 | [`attention`] | the seam: `Site`, `Term`, `SitePlan`, `AttentionHook`, `attend` |
 //! | 3 | [`model`] | UNet, VAE, text encoder, tokenizer; diffusers folders; the embedded model |
 //! | 4 | [`edit`] | what an edit is: `MapEdit`, alignment, windows, blend. Uses floor 0 only |
 //! | 5 | [`sample`] | noise, schedulers, the controller, recorder and word sums, the lockstep loop |
-//! | 6 | [`job`], [`report`], [`heat`], the binary | what a user asks for, and what a run leaves behind |
+//! | 6 | [`job`], [`report`], [`heat`], [`story`], the binary | what a user asks for, and what a run leaves behind |
 //!
 //! # Where do I ...
 //!
@@ -43,11 +43,13 @@
 //! | change how a heatmap looks or is named | [`heat::draw`], [`heat::figure`], [`heat::write`] |
 //! | watch or rewrite attention | [`attention::AttentionHook`], `examples/custom_hook.rs` |
 //! | change what `p2p explain` says | [`job::Explanation`] |
+//! | change what a picture tells of itself | [`job::Settings`] for what determines it, [`story`] for how its PNG says so |
 //! | add a preset | [`job::Preset`] |
 //! | add a scheduler | [`sample::Scheduler`], then [`job::SchedulerName`] |
 //! | change the report | [`report::html`]: `card` for what stands on a card, `page` for markup, `style.css`, `script.js` |
 //! | change how a picture's command is written | [`report::command`] |
 //! | add a flag | `src/cli/job.rs`, then [`job::Job`] and [`job::Prepared`]; of heatmaps `src/cli/maps.rs`, then [`heat::MapSpec`] or [`heat::Look`] |
+//! | read an environment variable | list it in `src/commands/doctor/environment.rs` too |
 //! | support another model config | `src/model/*_config.rs`; unknown keys are errors on purpose |
 //! | make something faster | [`kernels`], held to [`kernels::plain`] and timed by `examples/bench` |
 //!
@@ -82,7 +84,9 @@ pub mod error;
 pub mod heat;
 pub mod job;
 pub mod kernels;
+pub mod machine;
 pub mod model;
 pub mod prompt;
 pub mod report;
 pub mod sample;
+pub mod story;

@@ -21,7 +21,9 @@ fn main() -> ExitCode {
         Command::Edit(args) | Command::Explain(args) => args.output.verbosity(),
         Command::Heatmap(args) => args.output.verbosity(),
         Command::Report(args) if args.quiet => Verbosity::Quiet,
-        Command::Report(_) | Command::Presets | Command::Sites(_) => Verbosity::Normal,
+        Command::Batch(args) if args.run.quiet => Verbosity::Quiet,
+        Command::Sweep(args) if args.run.quiet => Verbosity::Quiet,
+        _ => Verbosity::Normal,
     });
     match run(command, &console) {
         Ok(()) => ExitCode::SUCCESS,
@@ -43,9 +45,22 @@ fn run(command: Command, console: &Console) -> Result<()> {
             commands::heatmap(&args, console)
         }
         Command::Explain(args) => commands::explain(&args, console),
+        Command::Batch(args) => {
+            limit_threads(args.run.threads);
+            commands::batch(&args, console)
+        }
+        Command::Sweep(args) => {
+            limit_threads(args.run.threads);
+            commands::sweep(&args, console)
+        }
+        Command::Job(args) => commands::job(&args.command, console),
         Command::Presets => commands::presets(),
         Command::Report(args) => commands::report(&args, console),
         Command::Sites(args) => commands::sites(&args),
+        Command::Doctor(args) => commands::doctor(&args),
+        Command::Completions(args) => commands::completions(&args),
+        Command::Man(args) => commands::man(&args),
+        Command::Info(args) => commands::info(&args),
     }
 }
 
@@ -59,6 +74,8 @@ fn limit_threads(threads: Option<usize>) {
 fn exit_code(error: &Error) -> u8 {
     match error {
         Error::Usage(_) => 2,
+        Error::SomeFailed(_) => 3,
+        Error::Memory(_) => 5,
         Error::Interrupted => 130,
         _ => 1,
     }

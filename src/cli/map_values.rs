@@ -1,11 +1,35 @@
 //! How the values of heatmap flags are typed. Knows no flag and no model.
 
+use std::ffi::OsStr;
+
+use clap::builder::{PossibleValue, TypedValueParser};
+use clap::{Arg, Command};
+
+use super::values::{Parsed, PossibleValues};
 use prompt_to_prompt::attention::{Kind, Place};
 use prompt_to_prompt::edit::Window;
 use prompt_to_prompt::error::Error;
 use prompt_to_prompt::heat::draw::{Colormap, Enlarge};
 use prompt_to_prompt::heat::{Resolution, Rows, ScaleBy, Steps};
 use prompt_to_prompt::sample::{Heads, Shown};
+
+/// A flag with a closed list of values, which completions offer too.
+#[derive(Debug, Clone, Copy)]
+pub struct OneOf<T: 'static>(&'static [(&'static str, T)]);
+
+impl<T: Copy + Send + Sync> TypedValueParser for OneOf<T> {
+    type Value = T;
+
+    fn parse_ref(&self, command: &Command, arg: Option<&Arg>, value: &OsStr) -> Parsed<Self> {
+        let choices = self.0;
+        (move |text: &str| choose(text, choices)).parse_ref(command, arg, value)
+    }
+
+    fn possible_values(&self) -> Option<PossibleValues<'_>> {
+        let names = self.0.iter().map(|(name, _)| PossibleValue::new(*name));
+        Some(Box::new(names))
+    }
+}
 
 /// The value among these that `text` names.
 fn choose<T: Copy>(text: &str, choices: &[(&str, T)]) -> Result<T, String> {
@@ -29,16 +53,11 @@ pub fn word(text: &str) -> Result<String, String> {
     words(text).map(|_| text.to_owned())
 }
 
-pub fn rows(text: &str) -> Result<Rows, String> {
-    choose(
-        text,
-        &[
-            ("source", Rows::Source),
-            ("edited", Rows::Edited),
-            ("both", Rows::Both),
-        ],
-    )
-}
+pub const ROWS: OneOf<Rows> = OneOf(&[
+    ("source", Rows::Source),
+    ("edited", Rows::Edited),
+    ("both", Rows::Both),
+]);
 
 pub fn resolution(text: &str) -> Result<Resolution, String> {
     match text {
@@ -94,9 +113,7 @@ pub fn steps(text: &str) -> Result<Steps, String> {
     }
 }
 
-pub fn kind(text: &str) -> Result<Kind, String> {
-    choose(text, &[("cross", Kind::Cross), ("self", Kind::SelfAttn)])
-}
+pub const KIND: OneOf<Kind> = OneOf(&[("cross", Kind::Cross), ("self", Kind::SelfAttn)]);
 
 pub fn pixel(text: &str) -> Result<(f32, f32), String> {
     let share = |part: &str| part.trim().parse().ok().filter(|x| (0.0..=1.0).contains(x));
@@ -106,35 +123,19 @@ pub fn pixel(text: &str) -> Result<(f32, f32), String> {
     both.ok_or_else(|| "use shares of width and height from 0 to 1, such as 0.5,0.5".to_owned())
 }
 
-pub fn shown(text: &str) -> Result<Shown, String> {
-    choose(text, &[("injected", Shown::Used), ("own", Shown::Own)])
-}
+pub const SHOWN: OneOf<Shown> = OneOf(&[("injected", Shown::Used), ("own", Shown::Own)]);
 
-pub fn scale(text: &str) -> Result<ScaleBy, String> {
-    choose(
-        text,
-        &[("shared", ScaleBy::Shared), ("token", ScaleBy::Token)],
-    )
-}
+pub const SCALE: OneOf<ScaleBy> = OneOf(&[("shared", ScaleBy::Shared), ("token", ScaleBy::Token)]);
 
-pub fn colormap(text: &str) -> Result<Colormap, String> {
-    choose(
-        text,
-        &[
-            ("viridis", Colormap::Viridis),
-            ("turbo", Colormap::Turbo),
-            ("inferno", Colormap::Inferno),
-            ("gray", Colormap::Gray),
-        ],
-    )
-}
+pub const COLORMAP: OneOf<Colormap> = OneOf(&[
+    ("viridis", Colormap::Viridis),
+    ("turbo", Colormap::Turbo),
+    ("inferno", Colormap::Inferno),
+    ("gray", Colormap::Gray),
+]);
 
-pub fn enlarge(text: &str) -> Result<Enlarge, String> {
-    choose(
-        text,
-        &[("bicubic", Enlarge::Bicubic), ("nearest", Enlarge::Nearest)],
-    )
-}
+pub const ENLARGE: OneOf<Enlarge> =
+    OneOf(&[("bicubic", Enlarge::Bicubic), ("nearest", Enlarge::Nearest)]);
 
 pub fn threshold(text: &str) -> Result<f32, String> {
     match text.parse::<f32>() {
@@ -143,6 +144,4 @@ pub fn threshold(text: &str) -> Result<f32, String> {
     }
 }
 
-pub fn like(text: &str) -> Result<(), String> {
-    choose(text, &[("daam", ())])
-}
+pub const LIKE: OneOf<()> = OneOf(&[("daam", ())]);

@@ -8,7 +8,7 @@ use prompt_to_prompt::error::Error;
 use prompt_to_prompt::heat::{Look, MapSpec};
 
 use super::map_values::{
-    colormap, enlarge, heads, kind, layer, like, pixel, places, resolution, rows, scale, shown,
+    COLORMAP, ENLARGE, KIND, LIKE, ROWS, SCALE, SHOWN, heads, layer, pixel, places, resolution,
     steps, threshold, word, words,
 };
 
@@ -68,7 +68,7 @@ const FLAGS: [Flag; 16] = [
     flag!(
         "rows",
         "ROWS",
-        rows,
+        ROWS,
         "Whose maps: source, edited or both [default: both]"
     ),
     flag!(
@@ -104,7 +104,7 @@ const FLAGS: [Flag; 16] = [
     flag!(
         "kind",
         "KIND",
-        kind,
+        KIND,
         "cross: pixels look at words; self: pixels look at pixels [default: cross]"
     ),
     flag!(
@@ -116,25 +116,25 @@ const FLAGS: [Flag; 16] = [
     flag!(
         "edited-as",
         "HOW",
-        shown,
+        SHOWN,
         "injected: what an edit was made to attend to; own: what it would by itself [default: injected]"
     ),
     flag!(
         "scale",
         "SCALE",
-        scale,
+        SCALE,
         "shared: one scale for all words; token: each its own [default: shared]"
     ),
     flag!(
         "colormap",
         "NAME",
-        colormap,
+        COLORMAP,
         "viridis, turbo, inferno or gray [default: viridis]"
     ),
     flag!(
         "enlarge",
         "HOW",
-        enlarge,
+        ENLARGE,
         "bicubic or nearest [default: bicubic]"
     ),
     flag!(
@@ -152,7 +152,7 @@ const FLAGS: [Flag; 16] = [
     flag!(
         "like",
         "TOOL",
-        like,
+        LIKE,
         "daam: all layers and steps on one grid, each word from its own least to its own peak, as that tool shows them"
     ),
 ];
@@ -211,6 +211,7 @@ fn augment(command: Command, prefix: usize, switch: Option<&'static str>) -> Com
         arg(&flag.names, flag.help)
             .value_name(flag.value)
             .value_parser((flag.parser)())
+            .hide_possible_values(true)
             .allow_hyphen_values(true)
             .conflicts_with_all(beside.iter().map(|name| prefixed(name, prefix)))
             .requires_all(needs.iter().map(|name| prefixed(name, prefix)))

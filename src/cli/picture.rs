@@ -1,10 +1,10 @@
 //! The flags that say how a picture is drawn, whatever is done to it.
 
-use clap::Args;
+use clap::{Args, ValueHint};
 
 use prompt_to_prompt::job::{Job, SchedulerName};
 
-use super::values::{guidance, pixels, schedulers, seed, whole};
+use super::values::{SchedulerParser, guidance, pixels, seed, whole};
 
 /// Model, noise, steps and size.
 #[derive(Debug, Args)]
@@ -36,12 +36,14 @@ pub struct PictureArgs {
         short,
         long,
         value_name = "PROMPT",
+        value_hint = ValueHint::Other,
         default_value = "",
         hide_default_value = true
     )]
     pub negative_prompt: String,
 
-    #[arg(help_heading = "Picture", long, value_name = "NAME", default_value_t, hide_default_value = true, help = schedulers())]
+    /// The solver, under one of these names or diffusers'
+    #[arg(help_heading = "Picture", long, value_name = "NAME", default_value_t, value_parser = SchedulerParser)]
     pub scheduler: SchedulerName,
 
     /// Faster on large pictures, a few times less exact: as far from the plain way of computing as 1e-5
@@ -55,6 +57,7 @@ pub struct PictureArgs {
         short,
         long,
         value_name = "DIR",
+        value_hint = ValueHint::DirPath,
         default_value = "storybook"
     )]
     pub model: String,

@@ -1,7 +1,9 @@
 //! `--dst` and `--then`, whose order on the command line means something: a `--then` is an edit of
 //! the prompt before it. clap's derive keeps two lists apart, so this reads their places itself.
 
-use clap::{Arg, ArgAction, ArgMatches, Args, Command, FromArgMatches};
+use clap::{Arg, ArgAction, ArgMatches, Args, Command, FromArgMatches, ValueHint};
+
+use super::PROMPT;
 
 /// Edited prompts in the order they were given.
 #[derive(Debug, Clone, Default)]
@@ -34,7 +36,8 @@ impl Args for EditedPrompts {
         let flag = |name: &'static str, help: &'static str| {
             Arg::new(name)
                 .long(name)
-                .value_name("PROMPT")
+                .value_name(PROMPT)
+                .value_hint(ValueHint::Other)
                 .help_heading("Edit")
                 .action(ArgAction::Append)
                 .help(help)

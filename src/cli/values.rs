@@ -1,10 +1,19 @@
 //! What flags take as values, each with an error that says what to write.
 
+use std::ffi::OsStr;
 use std::str::FromStr;
+
+use clap::builder::{PossibleValue, TypedValueParser};
+use clap::{Arg, Command};
 
 use prompt_to_prompt::edit::Window;
 use prompt_to_prompt::error::Error;
 use prompt_to_prompt::job::{BlendWords, SchedulerName};
+
+/// What a parser of values returns.
+pub type Parsed<P> = Result<<P as TypedValueParser>::Value, clap::Error>;
+/// What it offers for completion.
+pub type PossibleValues<'a> = Box<dyn Iterator<Item = PossibleValue> + 'a>;
 
 #[derive(Debug, Clone)]
 pub struct WeightArg(pub String, pub f32);
@@ -144,12 +153,19 @@ pub fn strength(text: &str) -> Result<f64, String> {
     }
 }
 
-/// The help of --scheduler: every name with its phrase.
-pub fn schedulers() -> String {
-    let line = |s: SchedulerName| match s == SchedulerName::default() {
-        true => format!("\n- {s}: {}; the default", s.about()),
-        false => format!("\n- {s}: {}", s.about()),
-    };
-    let lines = SchedulerName::ALL.map(line).concat();
-    format!("The solver, under this name or diffusers':{lines}")
+/// Parses whatever `SchedulerName` reads, and lists its names for completions.
+#[derive(Debug, Clone)]
+pub struct SchedulerParser;
+
+impl TypedValueParser for SchedulerParser {
+    type Value = SchedulerName;
+
+    fn parse_ref(&self, command: &Command, arg: Option<&Arg>, value: &OsStr) -> Parsed<Self> {
+        str::parse::<SchedulerName>.parse_ref(command, arg, value)
+    }
+
+    fn possible_values(&self) -> Option<PossibleValues<'_>> {
+        let named = |s: SchedulerName| PossibleValue::new(s.name()).help(s.about());
+        Some(Box::new(SchedulerName::ALL.into_iter().map(named)))
+    }
 }

@@ -8,10 +8,14 @@ use viuer::Config;
 
 use prompt_to_prompt::error::{Error, Result};
 
+/// A terminal that says it can do nothing.
+pub fn is_dumb() -> bool {
+    std::env::var_os("TERM").is_some_and(|term| term == "dumb")
+}
+
 /// Errors: usage, where stdout is no terminal or has been given away.
 pub fn can_show(json: bool) -> Result<()> {
-    let dumb = std::env::var_os("TERM").is_some_and(|term| term == "dumb");
-    if json || dumb || !std::io::stdout().is_terminal() {
+    if json || is_dumb() || !std::io::stdout().is_terminal() {
         return Err(Error::usage(
             "--show prints to a terminal, and stdout is none",
             "leave --show out and look at attn/grid.png; it doesn't go with JSON on stdout",
@@ -34,6 +38,39 @@ fn is_one_of(names: &[&str]) -> bool {
         names.iter().any(|name| value.contains(name))
     };
     says("TERM") || says("TERM_PROGRAM")
+}
+
+/// How a picture is drawn.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Protocol {
+    Sixel,
+    Iterm,
+    Kitty,
+    HalfBlocks,
+}
+
+impl Protocol {
+    /// What `viuer` tries first for [`show`] here. It still asks the terminal for sixel and kitty.
+    pub fn detect() -> Self {
+        if is_one_of(&SIXEL) {
+            Self::Sixel
+        } else if viuer::is_iterm_supported() {
+            Self::Iterm
+        } else if is_one_of(&KITTY) {
+            Self::Kitty
+        } else {
+            Self::HalfBlocks
+        }
+    }
+
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Sixel => "sixel",
+            Self::Iterm => "iTerm2's protocol",
+            Self::Kitty => "kitty's protocol",
+            Self::HalfBlocks => "half-blocks",
+        }
+    }
 }
 
 pub fn show(picture: RgbImage) -> Result<()> {

@@ -16,15 +16,16 @@ pub enum Form {
     Avx512,
 }
 
-/// Lowers the form, for tests on a machine that has them all: `portable`, `avx2` or `avx512`.
-const VARIABLE: &str = "P2P_KERNELS";
-
 impl Form {
+    /// The environment variable that lowers the form, for tests on a machine that has them all:
+    /// `portable`, `avx2` or `avx512`.
+    pub const VARIABLE: &str = "P2P_KERNELS";
+
     /// The fastest that this machine has, or the one that `P2P_KERNELS` asks for if it has that.
     pub fn current() -> Self {
         static CURRENT: OnceLock<Form> = OnceLock::new();
         *CURRENT.get_or_init(|| {
-            let asked = std::env::var(VARIABLE).ok();
+            let asked = std::env::var(Self::VARIABLE).ok();
             let wanted = |form: &Form| asked.as_deref().is_none_or(|name| name == form.name());
             let available = Self::available();
             *available
@@ -56,6 +57,14 @@ impl Form {
             Form::Portable => "portable",
             Form::Avx2 => "avx2",
             Form::Avx512 => "avx512",
+        }
+    }
+
+    /// The forms among which every bit agrees: `x86-fma` or `portable`.
+    pub fn family(self) -> &'static str {
+        match self {
+            Form::Portable => "portable",
+            Form::Avx2 | Form::Avx512 => "x86-fma",
         }
     }
 }

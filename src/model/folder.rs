@@ -127,21 +127,7 @@ impl ModelFolder {
     /// Reads the weights; the VAE has the larger tiles in any case.
     pub fn load_as(&self, keep: Keep) -> Result<Model> {
         let files = &self.files;
-        let part = |folder: &str, stem: &str| {
-            files.first_of(&["", ".fp16"].map(|v| format!("{folder}/{stem}{v}.safetensors")))
-        };
-        // Of a tokenizer that comes in both forms only the one that is read counts.
-        let json = files.has("tokenizer/tokenizer.json");
-        let read =
-            |path: &&str| !(json && (path.ends_with("vocab.json") || path.ends_with(".txt")));
-        let configs = CONFIGS
-            .into_iter()
-            .filter(|path| files.has(path))
-            .filter(read);
-        let configs: Vec<String> = configs.map(str::to_owned).collect();
-        let unet = part("unet", "diffusion_pytorch_model")?;
-        let vae = part("vae", "diffusion_pytorch_model")?;
-        let text = part("text_encoder", "model")?;
+        let [unet, vae, text] = self.weight_files()?;
         let open = |path: &str| -> Result<Weights> { Ok(Weights::open(files, path)?.kept(keep)) };
         // Reading, packing and hashing share the threads.
         let (unet_made, (rest, hash)) = rayon::join(
@@ -165,8 +151,39 @@ impl ModelFolder {
             text_encoder,
             scheduler: self.scheduler.clone(),
             weights_sha256: hash?,
-            configs_sha256: sha256(files, &configs)?,
+            configs_sha256: self.configs_sha256()?,
         })
+    }
+
+    /// What determines the pictures it draws, without loading it: the hashes that its
+    /// [`Model`] will have, of the weights and of the configs.
+    pub fn hashes(&self) -> Result<(String, String)> {
+        let weights = sha256(&self.files, &self.weight_files()?)?;
+        Ok((weights, self.configs_sha256()?))
+    }
+
+    /// Of UNet, VAE and text encoder.
+    fn weight_files(&self) -> Result<[String; 3]> {
+        let part = |folder: &str, stem: &str| {
+            let names = ["", ".fp16"].map(|v| format!("{folder}/{stem}{v}.safetensors"));
+            self.files.first_of(&names)
+        };
+        Ok([
+            part("unet", "diffusion_pytorch_model")?,
+            part("vae", "diffusion_pytorch_model")?,
+            part("text_encoder", "model")?,
+        ])
+    }
+
+    fn configs_sha256(&self) -> Result<String> {
+        let files = &self.files;
+        // Of a tokenizer that comes in both forms only the one that is read counts.
+        let json = files.has("tokenizer/tokenizer.json");
+        let read =
+            |path: &&str| !(json && (path.ends_with("vocab.json") || path.ends_with(".txt")));
+        let configs = CONFIGS.into_iter().filter(|path| files.has(path));
+        let configs: Vec<String> = configs.filter(read).map(str::to_owned).collect();
+        sha256(files, &configs)
     }
 }
 

@@ -5,6 +5,8 @@ use serde_json::{Map, Number, Value};
 
 /// Keys of prompts and of what holds them: they come first, in their own order.
 const PROMPTS: [&str; 4] = ["src", "dst", "then", "edit"];
+/// Switches that are on, and have a flag to be off.
+const ON: [&str; 3] = ["edit_control", "metadata", "source"];
 /// The model that draws where none is named.
 const EMBEDDED: &str = "storybook";
 
@@ -78,9 +80,10 @@ fn without_prompts(table: &Table) -> Table {
 fn flag(line: &mut Vec<String>, key: &str, value: &Value) {
     let name = key.replace('_', "-");
     match value {
+        Value::Bool(on) if ON.contains(&key) => line.extend((!on).then(|| format!("--no-{name}"))),
+        Value::Bool(on) => line.extend(on.then(|| format!("--{name}"))),
         Value::Null => {}
-        Value::Bool(true) => line.push(format!("--{name}")),
-        Value::Bool(false) => line.push(format!("--no-{name}")),
+        Value::String(text) if text.is_empty() => {}
         Value::Array(values) if key == "blend_threshold" => {
             let values: Vec<String> = values.iter().map(text).collect();
             line.extend(valued(&name, values.join(",")));

@@ -8,6 +8,8 @@ pub mod face;
 pub mod html;
 pub mod output;
 pub mod picture;
+pub mod png;
 pub mod sheet;
 pub mod slug;
 pub mod strip;
+pub mod xmp;

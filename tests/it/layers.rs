@@ -4,21 +4,24 @@ use std::path::{Path, PathBuf};
 
 /// Modules by floor, lowest first (see the table in `lib.rs`).
 const FLOORS: [&[&str]; 7] = [
-    &["error", "prompt"],
+    &["error", "prompt", "machine"],
     &["kernels"],
     &["attention"],
     &["model"],
     &["edit"],
     &["sample"],
-    &["job", "report", "heat"],
+    &["job", "report", "heat", "story"],
 ];
 
 /// Who may use whom on one floor.
-const NEIGHBOURS: [(&str, &str); 4] = [
+const NEIGHBOURS: [(&str, &str); 6] = [
     ("prompt", "error"),
+    ("machine", "error"),
     ("job", "report"),
     ("heat", "job"),
     ("heat", "report"),
+    ("story", "job"),
+    ("story", "report"),
 ];
 
 fn floor(module: &str) -> usize {
@@ -39,7 +42,7 @@ fn sources(folder: &Path, out: &mut Vec<PathBuf>) {
     }
 }
 
-fn all_sources() -> Vec<(String, String)> {
+pub fn all_sources() -> Vec<(String, String)> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
     let mut paths = vec![];
     sources(&root, &mut paths);

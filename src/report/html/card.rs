@@ -4,24 +4,24 @@
 use std::ops::Range;
 use std::path::PathBuf;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
-use super::manifest::{Change, Manifest};
+use super::manifest::{Change, Manifest, Picture, Role};
 use super::runs::{Heatmap, Run};
 use super::words::{Piece, changes, pieces};
 use crate::report::command::{command_line, text};
 
-/// Shown elsewhere on the card, or in other words.
-const NOT_LISTED: [&str; 5] = ["src", "dst", "then", "edit", "seed"];
+/// Settings that are shown elsewhere on the card, in other words, or that no one reads.
+const NOT_LISTED: [&str; 6] = ["src", "dst", "then", "edit", "seed", "mask"];
 
 /// One edit, or one picture.
 pub(super) struct Card {
     /// The run's folder, and which edit of it where it has several.
     pub name: String,
     pub seed: u64,
-    pub before: Row,
-    /// Absent where a run drew only a picture.
-    pub after: Option<Row>,
+    /// What it is an edit of.
+    pub before: Option<Row>,
+    pub after: Row,
     /// What may stand in the edited picture's place: its name and its file.
     pub others: Vec<(&'static str, PathBuf)>,
     pub change: Option<Change>,
@@ -30,21 +30,22 @@ pub(super) struct Card {
     pub command: String,
 }
 
-/// A picture and its prompt. Paths are below the folder that is shown.
+/// A prompt and its picture. Paths are below the folder that is shown.
 pub(super) struct Row {
     /// `source`, `edit 2`
     pub label: String,
-    pub file: PathBuf,
-    /// `[width, height]`
-    pub size: [u32; 2],
     pub prompt: String,
     /// A piece's `map` counts in `maps`.
     pub pieces: Vec<Piece>,
-    pub maps: Vec<Map>,
+    pub maps: Vec<WordMap>,
+    /// Absent where it was not drawn.
+    pub file: Option<PathBuf>,
+    /// `[width, height]`
+    pub size: [u32; 2],
 }
 
 /// A word's heatmap.
-pub(super) struct Map {
+pub(super) struct WordMap {
     pub file: PathBuf,
     /// `[height, width]` in cells.
     pub grid: [u32; 2],
@@ -53,142 +54,161 @@ pub(super) struct Map {
 /// The cards of a run: one an edit, else one of its picture.
 pub(super) fn cards(run: &Run) -> Vec<Card> {
     match run.manifest.edits.len() {
-        0 => vec![picture(run)],
-        edits => (0..edits).map(|i| edit(run, i)).collect(),
+        0 => picture(run).into_iter().collect(),
+        edits => (1..=edits).filter_map(|row| edit(run, row)).collect(),
     }
 }
 
-fn picture(run: &Run) -> Card {
-    let settings = run.manifest.settings(None);
-    Card {
+fn picture(run: &Run) -> Option<Card> {
+    let picture = run.manifest.pictures(0).next()?;
+    Some(Card {
         name: run.folder.display().to_string(),
         seed: run.manifest.seed,
-        before: row(run, 0, &[]),
-        after: None,
+        before: None,
+        after: row(run, 0, &[]),
         others: vec![],
         change: None,
-        command: command(run, &settings, 0),
-        settings: listed(&run.manifest, &settings, None),
-    }
+        settings: listed(&run.manifest, picture),
+        command: command(run, picture),
+    })
 }
 
-fn edit(run: &Run, i: usize) -> Card {
+fn edit(run: &Run, number: usize) -> Option<Card> {
     let manifest = &run.manifest;
-    let edit = &manifest.edits[i];
+    let edit = &manifest.edits[number - 1];
+    let mut pictures = manifest.pictures(number);
+    let picture = pictures.next()?;
     let base = edit.of_edit.unwrap_or(0);
     let [removed, added] = changes(manifest.prompt(base), &edit.prompt);
-    let after = row(run, i + 1, &added);
-    let settings = manifest.settings(Some(i));
-    let other = |(name, kind): (&'static str, &str)| {
-        let file = format!("{kind}-{}.png", i + 1);
-        let drawn = manifest.files.contains(&file);
-        drawn.then(|| (name, run.folder.join(file)))
-    };
-    let others = [("without control", "baseline"), ("mask", "mask")];
+    let after = row(run, number, &added);
     let folder = run.folder.display().to_string();
-    Card {
+    let mask = format!("mask-{number}.png");
+    let mask = manifest.files.contains(&mask).then_some(mask);
+    let others = [
+        ("without control", pictures.next().map(|p| p.file.clone())),
+        ("mask", mask),
+    ];
+    let others = others.into_iter();
+    Some(Card {
         name: match (folder.as_str(), manifest.edits.len()) {
             (_, 1) => folder,
-            ("", _) => after.label.clone(),
-            _ => format!("{folder}, {}", after.label),
+            ("", _) => format!("edit {number}"),
+            _ => format!("{folder}, edit {number}"),
         },
         seed: manifest.seed,
-        before: row(run, base, &removed),
-        others: others.into_iter().filter_map(other).collect(),
+        before: Some(row(run, base, &removed)),
+        after,
+        others: others
+            .filter_map(|(name, file)| Some((name, run.folder.join(file?))))
+            .collect(),
         change: edit.change,
-        command: command(run, &settings, i + 1),
-        settings: listed(manifest, &settings, Some(i)),
-        after: Some(after),
-    }
+        settings: listed(manifest, picture),
+        command: command(run, picture),
+    })
 }
 
 /// Row 0 is the source, row `i` the `i`-th edit.
-fn row_name(row: usize) -> String {
-    match row {
-        0 => "source".to_owned(),
-        row => format!("edited-{row}"),
-    }
-}
-
 fn row(run: &Run, row: usize, changed: &[Range<usize>]) -> Row {
     let manifest = &run.manifest;
-    let name = row_name(row);
-    let label = match row {
-        0 => "source".to_owned(),
+    let picture = manifest.pictures(row).next();
+    let label = match (row, picture.map(|picture| picture.role)) {
+        (0, _) => "source".to_owned(),
+        (_, Some(Role::Baseline)) => "without control".to_owned(),
         _ if manifest.edits.len() == 1 => "edited".to_owned(),
-        row => format!("edit {row}"),
+        (row, _) => format!("edit {row}"),
     };
-    let mut maps: Vec<&Heatmap> = vec![];
-    for heat in run.maps.iter().filter(|heat| heat.row == name) {
-        // Of several steps, heads and layers the last of the finest: a word shows one map.
-        match maps.iter_mut().find(|known| known.places == heat.places) {
-            Some(known) if known.cells() <= heat.cells() => *known = heat,
-            Some(_) => {}
-            None => maps.push(heat),
-        }
-    }
+    // A heatmap lies over its picture.
+    let maps = picture.map_or(vec![], |_| row_maps(run, row));
     let stretches: Vec<(usize, Range<usize>)> = maps
         .iter()
         .enumerate()
         .flat_map(|(i, map)| map.places.iter().map(move |[from, to]| (i, *from..*to)))
         .collect();
-    let map = |heat: &&Heatmap| Map {
+    let map = |heat: &&Heatmap| WordMap {
         file: run.folder.join(&heat.file),
         grid: heat.grid,
     };
     let prompt = manifest.prompt(row).to_owned();
     Row {
         label,
-        file: run.folder.join(format!("{name}.png")),
-        size: [manifest.width, manifest.height],
         pieces: pieces(&prompt, changed, &stretches),
         prompt,
         maps: maps.iter().map(map).collect(),
+        file: picture.map(|picture| run.folder.join(&picture.file)),
+        size: [manifest.width, manifest.height],
     }
 }
 
-fn command(run: &Run, settings: &Value, row: usize) -> String {
-    command_line(settings).unwrap_or_else(|| {
-        let file = run.folder.join(format!("{}.png", row_name(row)));
+/// A row's heatmaps, one a word: of several steps, heads and layers the last of the finest.
+fn row_maps(run: &Run, row: usize) -> Vec<&Heatmap> {
+    let name = match row {
+        0 => "source".to_owned(),
+        row => format!("edited-{row}"),
+    };
+    let mut maps: Vec<&Heatmap> = vec![];
+    for heat in run.maps.iter().filter(|heat| heat.row == name) {
+        match maps.iter_mut().find(|known| known.places == heat.places) {
+            Some(known) if known.cells() <= heat.cells() => *known = heat,
+            Some(_) => {}
+            None => maps.push(heat),
+        }
+    }
+    maps
+}
+
+fn command(run: &Run, picture: &Picture) -> String {
+    let mut settings = picture.settings.clone();
+    settings.insert("model".to_owned(), json!(run.manifest.model.id));
+    command_line(&Value::Object(settings)).unwrap_or_else(|| {
+        let file = run.folder.join(&picture.file);
         let rerun = ["p2p", "rerun", &file.to_string_lossy()];
-        // A file's name holds no NUL, the one thing that can't be quoted.
+        // Names of files hold no NUL, the one thing that can't be quoted.
         shlex::try_join(rerun).unwrap_or_default()
     })
 }
 
 /// Settings for people: those of the edit before those of the picture.
-fn listed(manifest: &Manifest, settings: &Value, edit: Option<usize>) -> Vec<(String, String)> {
-    let own = settings["edit"].as_array().and_then(|edits| edits.last());
-    let tables = [own, Some(settings)].into_iter().flatten();
-    let set = tables.filter_map(Value::as_object).flatten();
-    let set = set.filter(|(key, _)| !NOT_LISTED.contains(&key.as_str()));
-    let set = set.map(|(key, value)| (key.replace('_', " "), shown(value)));
-    let edit = edit.map(|i| &manifest.edits[i]);
-    let kind = edit.map(|edit| {
+fn listed(manifest: &Manifest, picture: &Picture) -> Vec<(String, String)> {
+    let edits = picture.settings.get("edit").and_then(Value::as_array);
+    let own = edits.and_then(|edits| edits.last()?.as_object());
+    let edit = picture.edit.map(|number| &manifest.edits[number - 1]);
+    let kind = edit.filter(|_| picture.role == Role::Edited).map(|edit| {
         let (kind, why) = (&edit.kind, &edit.kind_chosen_because);
         ("edit".to_owned(), format!("{kind} ({why})"))
     });
-    let weights = &manifest.model.weights_sha256;
+    let set = own.into_iter().chain([&picture.settings]).flatten();
+    let set = set
+        .filter(|(key, _)| !NOT_LISTED.contains(&key.as_str()))
+        .map(|(key, value)| (key.replace('_', " "), shown(value)))
+        .filter(|(_, value)| !value.is_empty());
+    let (model, version) = (&manifest.model, &manifest.version);
     let drawn_by = [
-        ("weights sha256".to_owned(), weights.clone()),
-        ("drawn by".to_owned(), format!("p2p {}", manifest.version)),
+        ("model", model.id.clone()),
+        (
+            "weights sha256",
+            model.weights_sha256.chars().take(12).collect(),
+        ),
+        ("drawn by", format!("p2p {version}")),
     ];
+    let drawn_by = drawn_by.map(|(name, value)| (name.to_owned(), value));
     kind.into_iter().chain(set).chain(drawn_by).collect()
 }
 
 /// A value for people.
 fn shown(value: &Value) -> String {
+    let joined = |parts: Vec<String>| parts.join(", ");
     match value {
         Value::Bool(true) => "yes".to_owned(),
         Value::Bool(false) => "no".to_owned(),
-        Value::Array(values) => values.iter().map(shown).collect::<Vec<_>>().join(", "),
-        Value::Object(words) => {
-            let word = |(word, value): (&String, &Value)| match word.as_str() {
-                "default" => shown(value),
-                word => format!("{word} = {}", shown(value)),
-            };
-            words.iter().map(word).collect::<Vec<_>>().join(", ")
-        }
+        Value::Array(values) => joined(values.iter().map(shown).collect()),
+        Value::Object(words) => joined(words.iter().map(word).collect()),
         value => text(value),
+    }
+}
+
+fn word((word, value): (&String, &Value)) -> String {
+    match word.as_str() {
+        "default" => shown(value),
+        word => format!("{word} = {}", shown(value)),
     }
 }

@@ -103,21 +103,11 @@ pub fn write(folder: &Path, file: Option<&Path>, embed: bool) -> Result<(PathBuf
     Ok((path, page))
 }
 
-/// Finds the pictures of a card; why not, where one is missing that it is nothing without.
+/// Finds the pictures of a card; why not, where one is missing that was drawn.
 fn show(card: Card, pictures: &mut Pictures) -> std::result::Result<Shown, String> {
-    let mut side = |row: &Row| {
-        pictures.source(&row.file).map(|picture| Side {
-            picture,
-            // Without one of its maps a word is a word.
-            maps: row
-                .maps
-                .iter()
-                .map(|map| pictures.heatmap(&map.file, map.grid).ok())
-                .collect(),
-        })
-    };
-    let before = side(&card.before)?;
-    let after = card.after.as_ref().map(side).transpose()?;
+    let before = card.before.as_ref();
+    let before = before.and_then(|row| side(row, pictures)).transpose()?;
+    let after = side(&card.after, pictures).transpose()?;
     let other = |(name, file): &(&'static str, PathBuf)| Some((*name, pictures.url(file).ok()?));
     let others = card.others.iter().filter_map(other).collect();
     Ok(Shown {
@@ -128,10 +118,22 @@ fn show(card: Card, pictures: &mut Pictures) -> std::result::Result<Shown, Strin
     })
 }
 
+/// `None` where the row was not drawn.
+fn side(row: &Row, pictures: &mut Pictures) -> Option<std::result::Result<Side, String>> {
+    let picture = pictures.source(row.file.as_ref()?);
+    // Without its heatmap a word is a word.
+    let maps = row.maps.iter();
+    let maps = maps.map(|map| pictures.heatmap(&map.file, map.grid).ok());
+    Some(picture.map(|picture| Side {
+        picture,
+        maps: maps.collect(),
+    }))
+}
+
 /// `60 edits of 6 prompts, 10 seeds, storybook`
 fn summary(runs: &[Run], shown: &[Shown]) -> String {
     let cards = || shown.iter().map(|shown| &shown.card);
-    let edits = cards().filter(|card| card.after.is_some()).count();
+    let edits = cards().filter(|card| card.before.is_some()).count();
     let prompts: BTreeSet<&str> = runs.iter().map(|run| run.manifest.prompt(0)).collect();
     let seeds: BTreeSet<u64> = cards().map(|card| card.seed).collect();
     let models: BTreeSet<&str> = runs.iter().map(|run| &*run.manifest.model.id).collect();

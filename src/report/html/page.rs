@@ -21,7 +21,7 @@ pub(super) const BEGINNING: &str =
 /// A card and where its pictures come from.
 pub(super) struct Shown {
     pub card: Card,
-    pub before: Side,
+    pub before: Option<Side>,
     pub after: Option<Side>,
     /// Names and URLs of what may stand in the edited picture's place.
     pub others: Vec<(&'static str, String)>,
@@ -37,6 +37,7 @@ pub(super) struct Side {
 /// The whole page. `summary` says in one line what is on it.
 pub(super) fn page(title: &str, summary: &str, cards: &[Shown], embed: bool) -> String {
     let generator = concat!("p2p ", env!("CARGO_PKG_VERSION"));
+    let few = cards.len() <= 2;
     let document = html! {
         (DOCTYPE)
         html lang="en" {
@@ -49,14 +50,14 @@ pub(super) fn page(title: &str, summary: &str, cards: &[Shown], embed: bool) -> 
                 title { (title) " - p2p" }
                 style { (PreEscaped(STYLE)) }
             }
-            body.few[cards.len() <= 2] {
+            body.few[few] {
                 header.top {
                     div { h1 { (title) } p { (summary) } }
                     button #theme type="button" hidden { "Dark" }
                 }
                 @if cards.len() > 1 { (bar()) }
                 main #cards {
-                    @for (i, shown) in cards.iter().enumerate() { (card(i + 1, shown)) }
+                    @for (i, shown) in cards.iter().enumerate() { (card(i + 1, shown, few)) }
                 }
                 p #none hidden {
                     "No edit matches."
@@ -84,22 +85,22 @@ fn policy(embed: bool) -> String {
 
 fn bar() -> Markup {
     let orders = [
-        ("place", "as in the folder"),
-        ("prompt", "prompt"),
-        ("seed", "seed"),
-        ("inside-most", "changed most inside"),
-        ("inside-least", "changed least inside"),
-        ("outside-least", "changed least outside"),
-        ("outside-most", "changed most outside"),
+        ("place", "In the folder's order"),
+        ("prompt", "By prompt"),
+        ("seed", "By seed"),
+        ("inside-most", "Changed most inside"),
+        ("inside-least", "Changed least inside"),
+        ("outside-least", "Changed least outside"),
+        ("outside-most", "Changed most outside"),
     ];
     html! {
         form.bar #bar hidden {
             label.find {
-                span { "Find" }
+                span.unseen { "Find" }
                 input type="search" name="find" placeholder="Words of a prompt, a setting" autocomplete="off";
             }
             label {
-                span { "Sort" }
+                span.unseen { "Sort" }
                 select name="sort" {
                     @for (key, name) in orders { option value=(key) { (name) } }
                 }
@@ -111,11 +112,11 @@ fn bar() -> Markup {
                     input name="seed" placeholder="3, 5..7" autocomplete="off";
                 }
                 label title="Mean difference of 255 where the edit acts" {
-                    span { "Inside at least" }
+                    span { "Inside ≥" }
                     input name="inside" type="number" min="0" max="255" step="any";
                 }
                 label title="Mean difference of 255 elsewhere" {
-                    span { "Outside at most" }
+                    span { "Outside ≤" }
                     input name="outside" type="number" min="0" max="255" step="any";
                 }
                 label {
@@ -128,27 +129,24 @@ fn bar() -> Markup {
     }
 }
 
-fn card(number: usize, shown: &Shown) -> Markup {
+fn card(number: usize, shown: &Shown, open: bool) -> Markup {
     let card = &shown.card;
     let (inside, outside) = scores(card.change.as_ref());
-    let last = card.after.as_ref().unwrap_or(&card.before);
     html! {
-        article.card id={ "edit-" (number) } data-seed=(card.seed) data-prompt=(last.prompt)
+        article.card id={ "edit-" (number) } data-seed=(card.seed) data-prompt=(card.after.prompt)
             data-inside=[inside] data-outside=[outside] {
             (frame(shown))
             div.text {
                 @if !card.name.is_empty() { h2 { (card.name) } }
                 @if !shown.others.is_empty() { (views(number, shown)) }
                 dl.prompts {
-                    @if let (Some(after), Some(side)) = (&card.after, &shown.after) {
-                        (prompt("before", &card.before, &shown.before.maps))
-                        (prompt("after", after, &side.maps))
-                    } @else {
-                        (prompt("before", &card.before, &shown.before.maps))
+                    @if let Some(before) = &card.before {
+                        (prompt("before", before, shown.before.as_ref()))
                     }
+                    (prompt("after", &card.after, shown.after.as_ref()))
                 }
                 (facts(card))
-                (settings(number, shown))
+                (settings(number, shown, open))
             }
         }
     }
@@ -156,14 +154,15 @@ fn card(number: usize, shown: &Shown) -> Markup {
 
 fn frame(shown: &Shown) -> Markup {
     let card = &shown.card;
+    let before = card.before.as_ref().zip(shown.before.as_ref());
     html! {
         div.frame {
-            (side("before", &card.before, &shown.before))
-            @if let (Some(after), Some(from)) = (&card.after, &shown.after) {
-                (side("after", after, from))
+            @if let Some((row, from)) = before { (side("before", row, from)) }
+            @if let Some(from) = &shown.after { (side("after", &card.after, from)) }
+            @if before.is_some() {
                 span.handle {}
                 input type="range" min="0" max="100" value="50"
-                    aria-label={ "Before and after: " (after.prompt) };
+                    aria-label={ "Before and after: " (card.after.prompt) };
             }
         }
     }
@@ -186,7 +185,6 @@ fn side(class: &str, row: &Row, from: &Side) -> Markup {
 }
 
 fn views(number: usize, shown: &Shown) -> Markup {
-    let edited = shown.card.after.as_ref().map_or("edited", |row| &row.label);
     let view = |name: &str, src: Option<&String>| {
         html! {
             label {
@@ -199,13 +197,14 @@ fn views(number: usize, shown: &Shown) -> Markup {
     html! {
         fieldset.views {
             legend.unseen { "Beside the picture before" }
-            (view(edited, None))
+            (view(&shown.card.after.label, None))
             @for (name, url) in &shown.others { (view(name, Some(url))) }
         }
     }
 }
 
-fn prompt(side: &str, row: &Row, maps: &[Option<String>]) -> Markup {
+fn prompt(side: &str, row: &Row, from: Option<&Side>) -> Markup {
+    let maps = from.map_or(&[][..], |from| &from.maps);
     // The first word with a map is where the tab key stops.
     let first = row.pieces.iter().position(|piece| piece.map.is_some());
     html! {
@@ -222,7 +221,7 @@ fn word(piece: &Piece, maps: &[Option<String>], first: bool) -> Markup {
     let text = html! {
         @if piece.changed { mark { (piece.text) } } @else { (piece.text) }
     };
-    let Some(url) = piece.map.and_then(|map| maps[map].as_ref()) else {
+    let Some(url) = piece.map.and_then(|map| maps.get(map)?.as_ref()) else {
         return text;
     };
     let tab = if first { "0" } else { "-1" };
@@ -257,12 +256,12 @@ fn facts(card: &Card) -> Markup {
     }
 }
 
-fn settings(number: usize, shown: &Shown) -> Markup {
+fn settings(number: usize, shown: &Shown, open: bool) -> Markup {
     let card = &shown.card;
     let command = format!("command-{number}");
     html! {
         div.end {
-            details {
+            details open[open] {
                 summary { "Settings" }
                 dl.settings {
                     @for (name, value) in &card.settings { dt { (name) } dd { (value) } }

@@ -87,7 +87,7 @@ function view(card, radio) {
   picture.dataset.edited ??= picture.src;
   picture.src = radio.dataset.src ?? picture.dataset.edited;
   after.querySelector("figcaption").textContent = radio.dataset.label;
-  slide(card.querySelector("input[type=range]"));
+  card.querySelectorAll("input[type=range]").forEach(slide);
 }
 
 // Heatmaps: of the word under the pointer or with the focus, else of one that was pressed.

@@ -97,6 +97,26 @@ pub fn picture(side: u32, red: u8, green: u8) -> Vec<u8> {
 pub fn manifest(made: &Made, files: &[&str]) -> Value {
     let part =
         |share: f64, mean_abs: f64| json!({ "share": share, "mean_abs": mean_abs, "psnr": 20.5 });
+    let settings = |edit: Value| {
+        json!({
+            "src": made.src, "negative_prompt": "", "seed": made.seed, "steps": 30, "guidance": 5.0,
+            "width": made.side, "height": made.side, "scheduler": "ddim", "self_res": 1, "fast": false,
+            "edit_control": true, "edit": [edit],
+        })
+    };
+    let edit = json!({
+        "dst": made.dst, "edit": "replace", "cross_steps": { "default": "0..0.8" }, "self_steps": "0..0.6",
+    });
+    let mut pictures = vec![
+        json!({ "file": "source.png", "role": "source", "settings": { "src": made.src, "edit": [] } }),
+        json!({ "file": "edited-1.png", "role": "edited", "edit": 1, "settings": settings(edit) }),
+    ];
+    if made.more.contains(&"baseline-1.png") {
+        let settings = settings(json!({ "dst": made.dst }));
+        pictures.push(json!({
+            "file": "baseline-1.png", "role": "baseline", "edit": 1, "settings": settings,
+        }));
+    }
     json!({
         "schema": "p2p.edit/v1",
         "version": "0.1.0",
@@ -128,8 +148,8 @@ pub fn manifest(made: &Made, files: &[&str]) -> Value {
         "height": made.side,
         "self_res": 1,
         "edit_control": true,
-        "baseline": made.more.contains(&"baseline-1.png"),
         "fast": false,
+        "pictures": pictures,
         "files": files,
         "timings": {},
     })

@@ -242,6 +242,21 @@ fn baseline_and_mask_can_be_shown_where_they_were_drawn() {
 }
 
 #[test]
+fn an_edit_whose_source_was_not_drawn_is_shown_alone() {
+    let gallery = Gallery::new();
+    let mut value = manifest(&Made::default(), &["edited-1.png"]);
+    value["edits"][0].as_object_mut().unwrap().remove("change");
+    gallery.write("manifest.json", value.to_string());
+    gallery.write("edited-1.png", picture(16, 1, 1));
+    let html = page(&gallery).html;
+    assert_eq!(between(&html, " src=\"", "\""), ["edited-1.png"]);
+    assert!(
+        html.contains("data-side=\"before\"")
+            && !html.contains("type=\"range\" min=\"0\" max=\"100\"")
+    );
+}
+
+#[test]
 fn the_page_asks_for_nothing_but_its_pictures() {
     let gallery = Gallery::new();
     let odd = "50% off? #1 & more: é";
@@ -275,6 +290,9 @@ fn embedded_pictures_stand_in_the_page_once_and_are_pictures() {
     let mut value = manifest(&two, &["source.png", "edited-1.png", "edited-2.png"]);
     let second = value["edits"][0].clone();
     value["edits"].as_array_mut().unwrap().push(second);
+    let mut drawn = value["pictures"][1].clone();
+    (drawn["file"], drawn["edit"]) = ("edited-2.png".into(), 2.into());
+    value["pictures"].as_array_mut().unwrap().push(drawn);
     gallery.write("a/manifest.json", value.to_string());
     gallery.write("a/edited-2.png", picture(16, 9, 9));
     gallery.heatmaps("a", &two);

@@ -1,0 +1,62 @@
+//! Arguments of the commands about the program itself: doctor, completions, man.
+
+use std::path::PathBuf;
+
+use clap::{Args, ValueHint};
+use clap_complete::Shell;
+
+/// Say what this machine has for p2p, and what is amiss
+///
+/// Prints the processor's instruction sets and which kernels are used and why, threads, memory, devices, the
+/// embedded model, where models are kept, how --show draws here, the environment variables that are read,
+/// and hints. Goes well with a bug report: no secret is printed, a token only as `set`. Draws nothing.
+#[derive(Debug, Args)]
+pub struct DoctorArgs {
+    /// Print it as JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Print a completion script for a shell
+#[derive(Debug, Args)]
+#[command(after_help = COMPLETIONS_EXAMPLES)]
+pub struct CompletionsArgs {
+    /// The shell that reads it
+    #[arg(value_enum)]
+    pub shell: Shell,
+}
+
+/// Print a manual page, or write them all
+///
+/// Without arguments the page of p2p itself goes to stdout, with a command the page of that command.
+#[derive(Debug, Args)]
+#[command(after_help = MAN_EXAMPLES)]
+pub struct ManArgs {
+    /// The command whose page it is, such as `edit`
+    #[arg(value_name = "COMMAND", value_hint = ValueHint::Other)]
+    pub command: Vec<String>,
+
+    /// Write the pages of p2p and of all its commands into this folder, and print their paths; older
+    /// pages are replaced
+    #[arg(long = "dir", value_name = "DIR", value_hint = ValueHint::DirPath, conflicts_with = "command")]
+    pub folder: Option<PathBuf>,
+}
+
+const COMPLETIONS_EXAMPLES: &str = "\
+Examples:
+  # bash, for this user
+  p2p completions bash > ~/.local/share/bash-completion/completions/p2p
+  # zsh, in a folder of $fpath
+  p2p completions zsh > ~/.zfunc/_p2p
+  # fish
+  p2p completions fish > ~/.config/fish/completions/p2p.fish
+  # PowerShell, from the profile
+  p2p completions powershell | Out-String | Invoke-Expression
+  # elvish, from rc.elv
+  eval (p2p completions elvish | slurp)";
+
+const MAN_EXAMPLES: &str = "\
+Examples:
+  p2p man | man -l -
+  p2p man edit | man -l -
+  p2p man --dir ~/.local/share/man/man1";

@@ -1,0 +1,154 @@
+//! A diagnosis for people: a label and its facts, line by line.
+
+use prompt_to_prompt::machine::gib;
+
+use super::diagnosis::{DeviceFacts, Diagnosis, Hub, MemoryFacts, Processor, Terminal};
+use super::environment::Setting;
+
+pub fn render(diagnosis: &Diagnosis) -> String {
+    let Diagnosis {
+        program,
+        processor,
+        kernels,
+        model,
+        ..
+    } = diagnosis;
+    let commit = program.commit.map(|commit| format!(" ({commit})"));
+    let mut text = format!(
+        "p2p {}{}, {} build for {} on {}\n\n",
+        program.version,
+        commit.unwrap_or_default(),
+        program.build,
+        program.arch,
+        program.os
+    );
+    let mut block = |label: &str, lines: Vec<String>| {
+        for (i, line) in lines.iter().enumerate() {
+            let label = if i == 0 { label } else { "" };
+            text += &format!("{label:<11} {}\n", plain(line));
+        }
+    };
+    block("processor", processor_lines(processor));
+    block(
+        "kernels",
+        vec![format!("{}: {}", kernels.form, kernels.reason)],
+    );
+    block("memory", vec![memory_line(diagnosis.memory.as_ref())]);
+    block("devices", diagnosis.devices.iter().map(device).collect());
+    block(
+        "model",
+        vec![
+            format!("{}, embedded", model.id),
+            format!("weights {}", model.weights_sha256),
+            format!("configs {}", model.configs_sha256),
+        ],
+    );
+    block("hub", hub_lines(diagnosis.hub.as_ref()));
+    block("terminal", vec![terminal(&diagnosis.terminal)]);
+    block(
+        "variables",
+        diagnosis.environment.iter().map(setting).collect(),
+    );
+    let hints = match diagnosis.hints.is_empty() {
+        true => vec!["nothing is amiss".to_owned()],
+        false => diagnosis.hints.clone(),
+    };
+    block("hints", hints);
+    text
+}
+
+fn processor_lines(processor: &Processor) -> Vec<String> {
+    let features = processor.features.iter();
+    let with = |wanted: bool| -> Vec<&str> {
+        let features = features.clone().filter(|(_, there)| **there == wanted);
+        features.map(|(name, _)| *name).collect()
+    };
+    let list = |title: &str, names: Vec<&str>| {
+        (!names.is_empty()).then(|| format!("{title} {}", names.join(", ")))
+    };
+    let name = Some(processor.name.clone()).filter(|name| !name.is_empty());
+    let cores = processor.cores.map(|cores| format!("{cores} cores, "));
+    let threads = format!(
+        "{}{} threads, of which {} work",
+        cores.unwrap_or_default(),
+        processor.threads,
+        processor.workers
+    );
+    let lines = [
+        name,
+        Some(threads),
+        list("has", with(true)),
+        list("lacks", with(false)),
+    ];
+    lines.into_iter().flatten().collect()
+}
+
+fn memory_line(memory: Option<&MemoryFacts>) -> String {
+    let Some(memory) = memory else {
+        return "unknown: the system does not tell".to_owned();
+    };
+    let (available, total) = (gib(memory.available_bytes), gib(memory.total_bytes));
+    let limit = match memory.limited {
+        true => " (this container's limit)",
+        false => "",
+    };
+    format!("{available} available of {total}{limit}")
+}
+
+fn device(device: &DeviceFacts) -> String {
+    let name = device.name;
+    match (device.compiled_in, device.found) {
+        (false, _) => format!("{name:<6} not compiled in"),
+        (true, 0) => format!("{name:<6} compiled in, none found"),
+        (true, 1) => format!("{name:<6} ready"),
+        (true, n) => format!("{name:<6} {n} found"),
+    }
+}
+
+fn hub_lines(hub: Option<&Hub>) -> Vec<String> {
+    let Some(hub) = hub else {
+        return vec!["no home folder, and neither HF_HOME nor XDG_CACHE_HOME is set".to_owned()];
+    };
+    let content = match hub.cache_exists {
+        true => format!("{} in {} models", gib(hub.cache_bytes), hub.models),
+        false => "not there".to_owned(),
+    };
+    let token = match hub.token {
+        Some("file") => format!("in {}", hub.token_file),
+        Some(variable) => format!("set in {variable}"),
+        None => "none".to_owned(),
+    };
+    vec![
+        format!("{:<6} {}, {content}", "cache", hub.cache),
+        format!("{:<6} {token}", "token"),
+    ]
+}
+
+fn terminal(terminal: &Terminal) -> String {
+    let stdout = match terminal.stdout_is_terminal {
+        true => "stdout is one",
+        false => "stdout is none",
+    };
+    match terminal.pictures {
+        Some(pictures) => format!("{stdout}; --show draws in one by {pictures}"),
+        None => format!("{stdout}; TERM=dumb, so --show draws nothing"),
+    }
+}
+
+fn setting(setting: &Setting) -> String {
+    let value = match (&setting.value, setting.set) {
+        (Some(value), _) => format!("= {value}"),
+        (None, true) => "set".to_owned(),
+        (None, false) => "not set".to_owned(),
+    };
+    format!("{:<21} {value}", setting.name)
+}
+
+/// Values come from outside: signs that would steer the terminal are spelled out.
+fn plain(line: &str) -> String {
+    let spelled = |c: char| match c.is_control() {
+        true => c.escape_default().to_string(),
+        false => c.to_string(),
+    };
+    line.chars().map(spelled).collect()
+}

@@ -1,0 +1,127 @@
+//! What the machine offers, and where models are kept on it.
+
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+
+use prompt_to_prompt::error::Error;
+use prompt_to_prompt::machine::{Cpu, Memory, gib};
+use prompt_to_prompt::model::HubPaths;
+
+#[test]
+fn memory_and_cores_are_those_of_this_machine() {
+    let memory = Memory::now().expect("told");
+    assert!(
+        memory.available > 0 && memory.available <= memory.total,
+        "{memory:?}"
+    );
+    // A test runs in more than this, on nothing that has more than that.
+    assert!(
+        ((64 << 20)..(64 << 40)).contains(&memory.total),
+        "{memory:?}"
+    );
+    let cpu = Cpu::detect();
+    assert_eq!(
+        cpu.threads,
+        std::thread::available_parallelism().unwrap().get()
+    );
+    assert!(cpu.cores.is_none_or(|cores| cores > 0));
+}
+
+#[test]
+fn a_containers_limit_is_what_there_is() {
+    let machine = Memory {
+        total: 32 << 30,
+        available: 20 << 30,
+        limited: false,
+    };
+    assert_eq!(machine.within(64 << 30, 0), machine);
+    assert_eq!(machine.within(u64::MAX, 0), machine);
+    let inside = machine.within(8 << 30, 3 << 30);
+    let expected = Memory {
+        total: 8 << 30,
+        available: 5 << 30,
+        limited: true,
+    };
+    assert_eq!(inside, expected);
+    // The machine around it may be fuller than the container.
+    let full = Memory {
+        available: 1 << 30,
+        ..machine
+    };
+    assert_eq!(full.within(8 << 30, 3 << 30).available, 1 << 30);
+    assert_eq!(machine.within(8 << 30, 9 << 30).available, 0);
+}
+
+#[test]
+fn too_little_memory_is_an_error_of_its_own_that_names_both_numbers() {
+    let memory = Memory {
+        total: 8 << 30,
+        available: 3 << 29,
+        limited: false,
+    };
+    memory.require(3 << 29, "job \"a\"", "").unwrap();
+    let error = memory
+        .require(3 << 30, "job \"a\"", "use --low-memory")
+        .unwrap_err();
+    assert!(matches!(error, Error::Memory(_)));
+    let (cause, cure) = error.parts();
+    assert_eq!(
+        cause,
+        "job \"a\" needs about 3.0 GiB of memory, and 1.5 GiB are available"
+    );
+    assert_eq!(cure, Some("use --low-memory"));
+}
+
+#[test]
+fn bytes_for_people() {
+    for (bytes, text) in [
+        (0, "0 KiB"),
+        (2048, "2 KiB"),
+        (153 << 20, "153 MiB"),
+        (1 << 30, "1.0 GiB"),
+        (5 << 29, "2.5 GiB"),
+    ] {
+        assert_eq!(gib(bytes), text);
+    }
+}
+
+/// As huggingface_hub's `constants.py` has it.
+fn hub(variables: &[(&str, &str)]) -> HubPaths {
+    let value = |name: &str| {
+        let found = variables.iter().find(|(known, _)| *known == name);
+        found.map(|(_, value)| OsString::from(value))
+    };
+    HubPaths::new(value, Some(PathBuf::from("/home/ada"))).unwrap()
+}
+
+#[test]
+fn models_are_where_hugging_faces_tools_keep_them() {
+    let cache = |variables: &[(&str, &str)], expected: &str| {
+        assert_eq!(hub(variables).cache, Path::new(expected), "{variables:?}");
+    };
+    cache(&[], "/home/ada/.cache/huggingface/hub");
+    cache(&[("XDG_CACHE_HOME", "/x")], "/x/huggingface/hub");
+    cache(&[("HF_HOME", "/hf"), ("XDG_CACHE_HOME", "/x")], "/hf/hub");
+    cache(&[("HF_HOME", "~/hf")], "/home/ada/hf/hub");
+    cache(&[("HF_HOME", "$DISK/hf"), ("DISK", "/d")], "/d/hf/hub");
+    cache(&[("HF_HOME", "$NONE/hf")], "$NONE/hf/hub");
+    cache(&[("HF_HOME", "")], "/home/ada/.cache/huggingface/hub");
+    cache(&[("HUGGINGFACE_HUB_CACHE", "/old")], "/old");
+    cache(
+        &[("HF_HUB_CACHE", "/new"), ("HUGGINGFACE_HUB_CACHE", "/old")],
+        "/new",
+    );
+    let token = |variables: &[(&str, &str)], expected: &str| {
+        assert_eq!(hub(variables).token, Path::new(expected), "{variables:?}");
+    };
+    token(&[("HF_HOME", "/hf")], "/hf/token");
+    token(
+        &[("HF_HUB_CACHE", "/hub")],
+        "/home/ada/.cache/huggingface/token",
+    );
+    token(&[("HF_TOKEN_PATH", "~/t")], "/home/ada/t");
+    let nobody = HubPaths::new(|_| None, None);
+    assert_eq!(nobody, None);
+    let homeless = HubPaths::new(|name| (name == "HF_HOME").then(|| "/hf".into()), None);
+    assert_eq!(homeless.unwrap().cache, Path::new("/hf/hub"));
+}
