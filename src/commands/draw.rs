@@ -14,6 +14,7 @@ use prompt_to_prompt::kernels::Keep;
 use prompt_to_prompt::model::ModelFolder;
 use prompt_to_prompt::report::atomic::AtomicFile;
 use prompt_to_prompt::report::console::Console;
+use prompt_to_prompt::report::html::{self, REPORT};
 use prompt_to_prompt::report::output::{MANIFEST, OutputFolder};
 use prompt_to_prompt::report::strip::{Panel, strip};
 use prompt_to_prompt::report::xmp::ai_mark;
@@ -35,6 +36,8 @@ pub struct Request {
     /// No metadata.
     bare: bool,
     pub save_latents: Option<PathBuf>,
+    /// A page of this one run.
+    report: bool,
 }
 
 impl Request {
@@ -47,6 +50,7 @@ impl Request {
             maps: args.heatmaps.then(|| args.maps.0.clone()),
             save_masks: args.save_mask,
             save_latents: args.save_latents.clone(),
+            report: false,
         })
     }
 
@@ -129,7 +133,11 @@ impl Checked {
 
 pub fn edit(args: &EditArgs, console: &Console) -> Result<()> {
     let job = args.draw.job.job(random_seed())?;
-    draw(Request::new(&args.draw, job)?, &args.output, console)
+    let request = Request {
+        report: args.output.report,
+        ..Request::new(&args.draw, job)?
+    };
+    draw(request, &args.output, console)
 }
 
 pub fn heatmap(args: &HeatmapArgs, console: &Console) -> Result<()> {
@@ -146,6 +154,7 @@ pub fn heatmap(args: &HeatmapArgs, console: &Console) -> Result<()> {
         save_masks: false,
         bare: bare(args.metadata.no_metadata)?,
         save_latents: None,
+        report: args.output.report,
     };
     draw(request, &args.output, console)
 }
@@ -295,7 +304,7 @@ pub enum Latents {
 impl Latents {
     pub fn at(file: &Path, output: &OutputFolder) -> Result<Self> {
         Ok(match output.name_of(file) {
-            Some(name) if name.ends_with(".png") || name == MANIFEST => {
+            Some(name) if name.ends_with(".png") || [MANIFEST, REPORT].contains(&name.as_str()) => {
                 return Err(Error::usage(
                     format!("--save-latents {} would replace an output", file.display()),
                     "give it a name of its own, such as latents.safetensors",
@@ -337,14 +346,31 @@ fn write_outputs(
     if let Some(Latents::Inside(name)) = &latents {
         output.write_bytes(name, &safetensors_bytes(outcome)?)?;
     }
+    if request.report {
+        // The manifest lists it, and it is made from the manifest.
+        output.path(REPORT);
+    }
     outcome.manifest.files = output.files_with(MANIFEST);
     output.write_text(MANIFEST, &outcome.manifest.to_json())?;
+    if request.report {
+        write_report(&mut output)?;
+    }
     let mut paths = output.finish()?;
     if let Some(Latents::Apart(path, file)) = latents {
         file.finish(&safetensors_bytes(outcome)?)?;
         paths.push(path);
     }
     Ok(paths)
+}
+
+/// The page of this one run, before its folder is in its place.
+fn write_report(output: &mut OutputFolder) -> Result<()> {
+    let options = html::Options {
+        title: Some(&output.name()),
+        ..html::Options::default()
+    };
+    let page = html::build(output.making(), &options)?;
+    output.write_text(REPORT, &page.html)
 }
 
 fn panel(picture: &Picture) -> Panel<'_> {

@@ -5,6 +5,7 @@ mod batch;
 mod heatmap;
 mod interrupt;
 mod no_source;
+mod report;
 mod runs;
 mod setup;
 mod story;
