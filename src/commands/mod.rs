@@ -10,6 +10,8 @@ mod job;
 mod man;
 mod presets;
 mod repeat;
+mod report;
+mod say;
 mod sites;
 mod sweep;
 mod terminal;
@@ -30,6 +32,7 @@ pub use job::job;
 pub use man::man;
 pub use presets::presets;
 pub use repeat::{rerun, verify};
+pub use report::report;
 pub use sites::sites;
 pub use sweep::sweep;
 
