@@ -12,6 +12,7 @@ use prompt_to_prompt::kernels::Keep;
 use prompt_to_prompt::machine::Memory;
 use prompt_to_prompt::model::Model;
 use prompt_to_prompt::report::console::Console;
+use prompt_to_prompt::report::html;
 use prompt_to_prompt::report::output::OutputFolder;
 use prompt_to_prompt::sample::{Recorder, Watcher};
 
@@ -69,12 +70,31 @@ impl Run<'_> {
             let label = format!("run {} of {}", i + 1, groups.len());
             self.draw(group, &label, &place, &mut loaded, &stop, &mut count)
         });
+        if count.drawn + count.skipped > 0 {
+            self.report()?;
+        }
         self.sum_up(&count, tasks.len() + self.tasks.failures.len(), ended)
     }
 
     fn events(&self) -> Events {
         Events {
             jsonl: self.args.jsonl,
+        }
+    }
+
+    /// The page to look at it all with; that it cannot be written loses no picture.
+    fn report(&self) -> Result<()> {
+        match html::write(self.out, None, false) {
+            Ok((path, page)) => {
+                page.warnings
+                    .iter()
+                    .for_each(|warning| self.console.warn(warning));
+                self.events().report(&path)
+            }
+            Err(error) => {
+                self.console.warn(&error.parts().0);
+                Ok(())
+            }
         }
     }
 
