@@ -25,6 +25,10 @@ use crate::cli::{RunArgs, Sources};
 use crate::commands::draw::{Latents, go_on, interrupt_flag};
 use crate::commands::say::tell_changes;
 
+/// Rows of one run at most, where nobody says: sharing a source among more gains next to nothing, and
+/// a run that is cut off is lost.
+const ROWS: usize = 16;
+
 /// A run of many jobs.
 pub struct Run<'a> {
     pub tasks: &'a Tasks,
@@ -106,8 +110,8 @@ impl Run<'_> {
             // Other programs live too.
             Some(task.footprint.rows_in(memory.available / 5 * 4))
         };
-        let asked = self.args.max_rows;
-        asked.or_else(fits).unwrap_or(usize::MAX).max(2)
+        let fitting = || fits().unwrap_or(ROWS).clamp(2, ROWS);
+        self.args.max_rows.unwrap_or_else(fitting)
     }
 
     /// Jobs that are known to be impossible before anything is drawn.
