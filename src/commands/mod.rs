@@ -10,6 +10,9 @@ mod job;
 mod man;
 mod maps;
 mod presets;
+mod repeat;
+mod report;
+mod say;
 mod sites;
 mod sweep;
 mod terminal;
@@ -29,6 +32,8 @@ pub use info::info;
 pub use job::job;
 pub use man::man;
 pub use presets::presets;
+pub use repeat::{rerun, verify};
+pub use report::report;
 pub use sites::sites;
 pub use sweep::sweep;
 

@@ -42,9 +42,8 @@ pub struct Entry {
     pub word: String,
     /// Tokens whose attention is summed.
     pub tokens: Vec<usize>,
-    /// At how many places of the prompt they stand, where there are several.
-    #[serde(skip_serializing_if = "is_one")]
-    pub places: usize,
+    /// Where these stand in the prompt: from and to before, in characters.
+    pub places: Vec<[usize; 2]>,
     pub layers: Vec<usize>,
     pub steps: String,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -70,9 +69,8 @@ pub struct Located {
     pub row: String,
     pub word: String,
     pub tokens: Vec<usize>,
-    /// At how many places of the prompt they stand, where there are several.
-    #[serde(skip_serializing_if = "is_one")]
-    pub places: usize,
+    /// Where these stand in the prompt: from and to before, in characters.
+    pub places: Vec<[usize; 2]>,
     pub threshold: f32,
     /// Share of the picture that the mask takes.
     pub share: f32,
@@ -82,8 +80,4 @@ pub struct Located {
     pub r#box: Option<[u32; 4]>,
     /// The same of the whole mask, stray cells included.
     pub mask_box: Option<[u32; 4]>,
-}
-
-fn is_one(places: &usize) -> bool {
-    *places == 1
 }

@@ -26,8 +26,6 @@ pub struct Heat {
     pub label: String,
     /// Tokens whose attention it is the sum of.
     pub tokens: Vec<usize>,
-    /// At how many places of the prompt they stand.
-    pub places: usize,
     /// Begin, end or pads.
     pub special: bool,
     /// Of a component.
@@ -94,7 +92,6 @@ fn words(recorded: &Recorded, selection: &Selection, words: &[Word]) -> Result<V
             index: word.index,
             label: word.text.clone(),
             tokens: word.tokens.clone(),
-            places: word.places,
             special: word.special,
             grid: Grid::new(recorded.grid, mean.iter().map(sum).collect()),
             ..empty(recorded, selection)
@@ -113,7 +110,6 @@ fn empty(recorded: &Recorded, selection: &Selection) -> Heat {
         index: 0,
         label: String::new(),
         tokens: vec![],
-        places: 1,
         special: false,
         singular_value: None,
         from: None,

@@ -15,6 +15,7 @@ use super::{Heat, Look, MapSpec, Resolution, ScaleBy, Selection};
 use crate::attention::Kind;
 use crate::error::{Error, Result};
 use crate::job::{Outcome, Picture, Prepared};
+use crate::prompt::Tokens;
 use crate::report::output::OutputFolder;
 use crate::report::slug::slug;
 use crate::report::xmp::ai_mark;
@@ -195,7 +196,7 @@ impl<'a> Maps<'a> {
             row: row_name(heat.row),
             word: heat.label.clone(),
             tokens: heat.tokens.clone(),
-            places: heat.places,
+            places: places(self.prepared.row_prompts()[heat.row].0, &heat.tokens),
             layers: heat.layers.clone(),
             steps: self.selection.frames[heat.frame].label.clone(),
             head: heat.head,
@@ -243,7 +244,7 @@ impl<'a> Maps<'a> {
             row: row_name(heat.row),
             word: heat.label.clone(),
             tokens: heat.tokens.clone(),
-            places: heat.places,
+            places: places(self.prepared.row_prompts()[heat.row].0, &heat.tokens),
             threshold,
             share: mask.values.iter().sum::<f32>() / mask.values.len() as f32,
             peak,
@@ -286,6 +287,18 @@ impl<'a> Maps<'a> {
         let refused = |e| Error::run(format!("cannot encode the maps: {e}"), "please report this");
         safetensors::serialize(views.map_err(refused)?, None).map_err(refused)
     }
+}
+
+/// Where tokens stand in their prompt, those that follow each other as one.
+fn places(prompt: &Tokens, tokens: &[usize]) -> Vec<[usize; 2]> {
+    let characters = |bytes: usize| prompt.text[..bytes].chars().count();
+    let spans = tokens.chunk_by(|a, b| a + 1 == *b).filter_map(|run| {
+        // Begin, end and pads stand nowhere.
+        let span = |token: usize| prompt.spans.get(token.checked_sub(1)?);
+        let (first, last) = (span(run[0])?, span(run[run.len() - 1])?);
+        Some([characters(first.start), characters(last.end)])
+    });
+    spans.collect()
 }
 
 /// Names that are taken: words of signs alone, and long phrases, can come out alike.

@@ -249,7 +249,7 @@ fn holding(settings: &Settings, word: &str) -> Option<Place> {
 }
 
 /// Cause and cure of what the parser of flags says.
-fn told(error: &clap::Error) -> (String, String) {
+pub fn told(error: &clap::Error) -> (String, String) {
     let text = |kind| match error.get(kind) {
         Some(ContextValue::String(text)) => vec![text.clone()],
         Some(ContextValue::Strings(texts)) => texts.clone(),

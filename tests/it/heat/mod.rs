@@ -209,12 +209,11 @@ fn words_that_stand_twice_are_summed_and_said_so() {
         (look(&lab.folder, &lab.model, &job, &spec).1, notes)
     };
     let (both, notes) = see(&["cat"]);
-    assert_eq!((both.len(), both[0].places), (1, 2));
-    assert_eq!(both[0].tokens, [2, 5]);
+    assert_eq!((both.len(), both[0].tokens.as_slice()), (1, &[2, 5][..]));
     assert_eq!(notes.len(), 1);
     assert!(notes[0].contains("\"cat\" stands 2 times") && notes[0].contains("tokens 2, 5"));
     let (each, notes) = see(&["cat#1", "cat#2"]);
-    assert!(notes.is_empty() && each.iter().all(|heat| heat.places == 1));
+    assert!(notes.is_empty(), "{notes:?}");
     let sum = each[0].grid.clone().zip(&each[1].grid, |a, b| a + b);
     assert!(relative(&both[0].grid.values, &sum.values) < 1e-6);
 }
