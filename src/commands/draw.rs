@@ -6,11 +6,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 use image::RgbImage;
-use prompt_to_prompt::attention::Site;
 use prompt_to_prompt::error::{Error, Result};
 use prompt_to_prompt::heat::write::Maps;
 use prompt_to_prompt::heat::{Selection, heats};
-use prompt_to_prompt::job::{Explanation, Job, Outcome, Picture, Prepared, PreparedEdit, run};
+use prompt_to_prompt::job::{Job, Outcome, Picture, Prepared, run};
 use prompt_to_prompt::kernels::Keep;
 use prompt_to_prompt::model::ModelFolder;
 use prompt_to_prompt::report::atomic::AtomicFile;
@@ -22,6 +21,7 @@ use prompt_to_prompt::report::xmp::ai_mark;
 use prompt_to_prompt::sample::{Controller, Heads, Recorder, Watcher};
 use prompt_to_prompt::story::Story;
 
+use super::say::{announce, tell_changes, tell_cost, tell_masks};
 use super::terminal::{can_show, show};
 use super::{bare, print, random_seed};
 use crate::cli::{DrawArgs, EditArgs, HeatmapArgs, MapArgs, OutputArgs};
@@ -202,7 +202,7 @@ fn draw(request: Request, args: &OutputArgs, console: &Console) -> Result<()> {
     // The pictures are decoded after the last step; an interrupt meanwhile counts too.
     go_on(&stop)?;
     tell_changes(console, prepared, &outcome);
-    tell_masks(console, request, &outcome);
+    tell_masks(console, request.save_masks, &outcome);
     let (paths, grid) = checked.write(&mut outcome, recorder.as_ref(), output, latents)?;
     if args.json {
         console.note(&format!("wrote {}", target.display()));
@@ -225,13 +225,6 @@ fn check_masks(request: &Request, prepared: &Prepared) -> Result<()> {
         ));
     }
     Ok(())
-}
-
-/// Whether there is what was asked to be saved.
-fn tell_masks(console: &Console, request: &Request, outcome: &Outcome) {
-    if request.save_masks && outcome.masks.iter().all(Option::is_none) {
-        console.warn("there is no mask to save: nothing says where the edits act");
-    }
 }
 
 /// Writes `attn/`; its grid comes back.
@@ -261,50 +254,6 @@ fn target(job: &Job, args: &OutputArgs) -> PathBuf {
         true => default_target(job),
         false => unused(default_target(job)),
     })
-}
-
-/// What is kept apart costs more: how much, before it is spent.
-fn tell_cost(console: &Console, selection: &Selection, sites: &[Site]) {
-    let (recording, frames) = (&selection.recording, selection.frames.len());
-    let mut costs = vec![];
-    if recording.heads != Heads::Mean {
-        let layers = recording.sites.len();
-        costs.push(format!(
-            "the attention of {layers} layers is computed twice"
-        ));
-    }
-    let bytes = selection.bytes(sites);
-    if frames > 1 || recording.heads == Heads::Each || bytes >= 100_000_000 {
-        // Rounded up: none is none.
-        let megabytes = (bytes as f64 / 1e5).ceil() / 10.0;
-        costs.push(format!("the maps take {megabytes:.1} MB of memory"));
-    }
-    if !costs.is_empty() {
-        console.note(&format!("heatmaps: {}", costs.join("; ")));
-    }
-}
-
-/// Whether anything happened.
-pub fn tell_changes(console: &Console, prepared: &Prepared, outcome: &Outcome) {
-    let edits = prepared.edits.iter().zip(&outcome.manifest.edits);
-    for (i, (edit, done)) in edits.enumerate() {
-        let name = name(i, edit);
-        let Some(change) = &done.change else {
-            continue;
-        };
-        console.note(&format!("{name}: {}", change.describe()));
-        if let Some(warning) = change.warning(edit) {
-            console.warn(&format!("{name}: {warning}"));
-        }
-    }
-}
-
-/// `edit 2 (of edit 1)`
-fn name(i: usize, edit: &PreparedEdit) -> String {
-    match edit.base {
-        0 => format!("edit {}", i + 1),
-        base => format!("edit {} (of edit {base})", i + 1),
-    }
 }
 
 /// The first Ctrl-C ends the run after the step, the second at once.
@@ -343,40 +292,6 @@ fn unused(folder: PathBuf) -> PathBuf {
     let names = std::iter::once(folder.clone()).chain((2..).map(numbered));
     let free = |folder: &PathBuf| std::fs::symlink_metadata(folder).is_err();
     names.into_iter().find(free).unwrap_or(folder)
-}
-
-/// What will be done, before it costs anything.
-fn announce(console: &Console, job: &Job, prepared: &Prepared, folder: &ModelFolder) {
-    if console.is_verbose() {
-        console.detail(&Explanation::new(job, Some(job.seed), prepared, folder).to_string());
-    } else {
-        summarise(console, job, prepared, folder);
-    }
-    prepared
-        .warnings
-        .iter()
-        .for_each(|warning| console.warn(warning));
-}
-
-fn summarise(console: &Console, job: &Job, prepared: &Prepared, folder: &ModelFolder) {
-    let Prepared {
-        steps,
-        guidance,
-        width,
-        height,
-        ..
-    } = prepared;
-    console.note(&format!(
-        "{}: {width}x{height}, {steps} steps, guidance {guidance}, seed {}",
-        folder.id, job.seed
-    ));
-    for (i, edit) in prepared.edits.iter().enumerate() {
-        let (kind, reason) = (edit.alignment.kind.name(), &edit.reason);
-        console.note(&match job.control {
-            true => format!("{}: {kind} ({reason})", name(i, edit)),
-            false => format!("edit {}: without control", i + 1),
-        });
-    }
 }
 
 /// Where the latents go.

@@ -10,6 +10,7 @@ mod job;
 mod man;
 mod presets;
 mod report;
+mod say;
 mod sites;
 mod sweep;
 mod terminal;

@@ -1,6 +1,7 @@
 //! The built binary, run in folders of its own: what every test of the command line stands on.
 
 mod bad_input;
+mod batch;
 mod heatmap;
 mod interrupt;
 mod no_source;
