@@ -32,6 +32,9 @@ pub enum Error {
     /// The work itself failed: a disk, a number that is not finite.
     #[error("{0}")]
     Run(Report),
+    /// Some of several jobs failed; each was reported.
+    #[error("{0}")]
+    SomeFailed(Report),
     /// More memory is needed than there is.
     #[error("{0}")]
     Memory(Report),
@@ -78,10 +81,15 @@ impl Error {
     /// The cause and, where there is one, the cure: what a program prints on two lines.
     pub fn parts(&self) -> (String, Option<&str>) {
         match self {
-            Self::Usage(r) | Self::Model(r) | Self::Run(r) | Self::Memory(r) => {
-                (r.cause.clone(), Some(&r.cure))
-            }
-            Self::Interrupted => ("interrupted".to_owned(), Some("nothing was written")),
+            Self::Usage(r)
+            | Self::Model(r)
+            | Self::Run(r)
+            | Self::Memory(r)
+            | Self::SomeFailed(r) => (r.cause.clone(), Some(&r.cure)),
+            Self::Interrupted => (
+                "interrupted".to_owned(),
+                Some("what was not finished was not written"),
+            ),
             Self::Tensor(e) => {
                 let line = e.to_string().lines().next().unwrap_or_default().to_owned();
                 (format!("a tensor operation failed: {line}"), Some(REPORT))

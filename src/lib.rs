@@ -28,7 +28,7 @@
 //! | 3 | [`model`] | UNet, VAE, text encoder, tokenizer; diffusers folders; the embedded model |
 //! | 4 | [`edit`] | what an edit is: `MapEdit`, alignment, windows, blend. Uses floor 0 only |
 //! | 5 | [`sample`] | noise, schedulers, the controller, recorder and word sums, the lockstep loop |
-//! | 6 | [`job`], [`report`], [`heat`], the binary | what a user asks for, and what a run leaves behind |
+//! | 6 | [`job`], [`report`], [`heat`], [`story`], the binary | what a user asks for, and what a run leaves behind |
 //!
 //! # Where do I ...
 //!
@@ -43,6 +43,7 @@
 //! | change how a heatmap looks or is named | [`heat::draw`], [`heat::figure`], [`heat::write`] |
 //! | watch or rewrite attention | [`attention::AttentionHook`], `examples/custom_hook.rs` |
 //! | change what `p2p explain` says | [`job::Explanation`] |
+//! | change what a picture tells of itself | [`job::Settings`] for what determines it, [`story`] for how its PNG says so |
 //! | add a preset | [`job::Preset`] |
 //! | add a scheduler | [`sample::Scheduler`], then [`job::SchedulerName`] |
 //! | add a flag | `src/cli/job.rs`, then [`job::Job`] and [`job::Prepared`]; of heatmaps `src/cli/maps.rs`, then [`heat::MapSpec`] or [`heat::Look`] |
@@ -86,3 +87,4 @@ pub mod model;
 pub mod prompt;
 pub mod report;
 pub mod sample;
+pub mod story;

@@ -20,6 +20,8 @@ fn main() -> ExitCode {
     let console = Console::new(match &command {
         Command::Edit(args) | Command::Explain(args) => args.output.verbosity(),
         Command::Heatmap(args) => args.output.verbosity(),
+        Command::Batch(args) if args.run.quiet => Verbosity::Quiet,
+        Command::Sweep(args) if args.run.quiet => Verbosity::Quiet,
         _ => Verbosity::Normal,
     });
     match run(command, &console) {
@@ -42,11 +44,21 @@ fn run(command: Command, console: &Console) -> Result<()> {
             commands::heatmap(&args, console)
         }
         Command::Explain(args) => commands::explain(&args, console),
+        Command::Batch(args) => {
+            limit_threads(args.run.threads);
+            commands::batch(&args, console)
+        }
+        Command::Sweep(args) => {
+            limit_threads(args.run.threads);
+            commands::sweep(&args, console)
+        }
+        Command::Job(args) => commands::job(&args.command, console),
         Command::Presets => commands::presets(),
         Command::Sites(args) => commands::sites(&args),
         Command::Doctor(args) => commands::doctor(&args),
         Command::Completions(args) => commands::completions(&args),
         Command::Man(args) => commands::man(&args),
+        Command::Info(args) => commands::info(&args),
     }
 }
 
@@ -60,6 +72,7 @@ fn limit_threads(threads: Option<usize>) {
 fn exit_code(error: &Error) -> u8 {
     match error {
         Error::Usage(_) => 2,
+        Error::SomeFailed(_) => 3,
         Error::Memory(_) => 5,
         Error::Interrupted => 130,
         _ => 1,

@@ -281,7 +281,7 @@ fn step(unet: &UNet, rows: usize, edited: bool, mut recorder: Option<Recorder>) 
             *row = Some(RowEdit::new(replace.clone(), windows, Window::ALL));
         }
     }
-    let plan = StepPlan::lower(&controller.plan(0), &Device::Cpu)?;
+    let plan = StepPlan::lower(&controller.plan(0), 0, &Device::Cpu)?;
     if let Some(recorder) = &mut recorder {
         recorder.at(0);
         recorder.begin(&controller.plan(0))?;
@@ -291,7 +291,12 @@ fn step(unet: &UNet, rows: usize, edited: bool, mut recorder: Option<Recorder>) 
             .as_mut()
             .map(|recorder| recorder as &mut dyn Watcher);
         let mut watchers = Vec::from_iter(watcher);
-        denoiser.eps(&latents, 500, &mut Lockstep::new(&plan, &mut watchers))?;
+        denoiser.eps(
+            0..cond,
+            &latents,
+            500,
+            &mut Lockstep::new(&plan, &mut watchers),
+        )?;
         Ok(())
     }))
 }

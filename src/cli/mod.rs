@@ -1,12 +1,17 @@
 //! The command line as typed: commands, flags and their help. Knows no model and does no work;
 //! whatever needs the prompt's tokens is checked later.
 
+mod batch;
+mod edits;
 mod job;
+mod jobs;
 mod map_values;
 mod maps;
 mod picture;
 mod prompts;
 mod setup;
+mod story;
+mod sweep;
 mod values;
 
 use std::path::PathBuf;
@@ -15,10 +20,20 @@ use clap::{ArgAction, Args, Parser, Subcommand, ValueHint};
 
 use prompt_to_prompt::report::console::Verbosity;
 
+pub use batch::{BatchArgs, JobCommand, JobFileArgs, RunArgs};
 pub use job::JobArgs;
+pub use jobs::{
+    Axis, AxisValue, EXAMPLE, Entry, JobFile, Order, Problem, Setting, Settings, Sources,
+    Vocabulary, axis_of, plain, read, schema,
+};
 pub use maps::{MapArgs, Prefixed};
 pub use picture::PictureArgs;
 pub use setup::{CompletionsArgs, DoctorArgs, ManArgs};
+
+/// What --help calls the value of a flag that is a prompt; job files go by it.
+const PROMPT: &str = "PROMPT";
+pub use story::InfoArgs;
+pub use sweep::SweepArgs;
 
 /// Edit generated images by changing words (Prompt-to-Prompt, Hertz et al., ICLR 2023).
 #[derive(Debug, Parser)]
@@ -39,7 +54,11 @@ pub enum Command {
     #[command(after_help = EXPLAIN_EXAMPLES)]
     Explain(Box<EditArgs>),
     Heatmap(Box<HeatmapArgs>),
+    Batch(Box<BatchArgs>),
+    Job(JobFileArgs),
+    Sweep(Box<SweepArgs>),
     Sites(SitesArgs),
+    Info(InfoArgs),
     /// List the presets: settings for kinds of edits
     Presets,
     Doctor(DoctorArgs),
@@ -55,10 +74,17 @@ pub enum Command {
 #[command(after_help = EDIT_EXAMPLES)]
 pub struct EditArgs {
     #[command(flatten)]
-    pub job: JobArgs,
+    pub draw: DrawArgs,
 
     #[command(flatten)]
     pub output: OutputArgs,
+}
+
+/// A job, and what is kept of it: what a table of a job file holds.
+#[derive(Debug, Args)]
+pub struct DrawArgs {
+    #[command(flatten)]
+    pub job: JobArgs,
 
     /// Also write where each edit acted: mask-1.png, white is inside
     #[arg(help_heading = "Output", long)]
@@ -71,9 +97,22 @@ pub struct EditArgs {
     #[command(flatten)]
     pub maps: Prefixed,
 
-    /// Also write the final latents [1+N, 4, h, w] as safetensors, key `latents`
+    #[command(flatten)]
+    pub metadata: MetadataArgs,
+
+    /// Also write the final latents [1+N, 4, h, w] as safetensors, key `latents`; without the source's
+    /// under --no-source
     #[arg(help_heading = "Output", long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub save_latents: Option<PathBuf>,
+}
+
+/// What pictures say of themselves.
+#[derive(Debug, Args)]
+pub struct MetadataArgs {
+    /// Leave the pictures' metadata out: how they were drawn, and the mark that a model made them.
+    /// P2P_METADATA=none does the same for all commands
+    #[arg(help_heading = "Output", long)]
+    pub no_metadata: bool,
 }
 
 /// Where results go, and what is said meanwhile.
@@ -131,6 +170,9 @@ pub struct HeatmapArgs {
 
     #[command(flatten)]
     pub maps: MapArgs,
+
+    #[command(flatten)]
+    pub metadata: MetadataArgs,
 
     #[command(flatten)]
     pub output: OutputArgs,

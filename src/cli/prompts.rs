@@ -3,6 +3,8 @@
 
 use clap::{Arg, ArgAction, ArgMatches, Args, Command, FromArgMatches, ValueHint};
 
+use super::PROMPT;
+
 /// Edited prompts in the order they were given.
 #[derive(Debug, Clone, Default)]
 pub struct EditedPrompts(pub Vec<EditedPrompt>);
@@ -34,7 +36,7 @@ impl Args for EditedPrompts {
         let flag = |name: &'static str, help: &'static str| {
             Arg::new(name)
                 .long(name)
-                .value_name("PROMPT")
+                .value_name(PROMPT)
                 .value_hint(ValueHint::Other)
                 .help_heading("Edit")
                 .action(ArgAction::Append)

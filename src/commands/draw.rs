@@ -10,42 +10,126 @@ use prompt_to_prompt::attention::Site;
 use prompt_to_prompt::error::{Error, Result};
 use prompt_to_prompt::heat::write::Maps;
 use prompt_to_prompt::heat::{Selection, heats};
-use prompt_to_prompt::job::{
-    EditSpec, Explanation, Job, Outcome, Picture, Prepared, PreparedEdit, run,
-};
+use prompt_to_prompt::job::{Explanation, Job, Outcome, Picture, Prepared, PreparedEdit, run};
 use prompt_to_prompt::kernels::Keep;
 use prompt_to_prompt::model::ModelFolder;
 use prompt_to_prompt::report::atomic::AtomicFile;
 use prompt_to_prompt::report::console::Console;
 use prompt_to_prompt::report::output::{MANIFEST, OutputFolder};
-use prompt_to_prompt::report::slug::slug;
 use prompt_to_prompt::report::strip::{Panel, strip};
-use prompt_to_prompt::sample::{Heads, Recorder, Watcher};
+use prompt_to_prompt::report::xmp::ai_mark;
+use prompt_to_prompt::sample::{Controller, Heads, Recorder, Watcher};
+use prompt_to_prompt::story::Story;
 
 use super::terminal::{can_show, show};
-use super::{print, random_seed};
-use crate::cli::{EditArgs, HeatmapArgs, MapArgs, OutputArgs};
+use super::{bare, print, random_seed};
+use crate::cli::{DrawArgs, EditArgs, HeatmapArgs, MapArgs, OutputArgs};
 
 /// What is drawn, and what is kept of it.
-struct Request<'a> {
-    job: Job,
-    model: &'a str,
-    output: &'a OutputArgs,
-    maps: Option<&'a MapArgs>,
+pub struct Request {
+    pub job: Job,
+    /// As `--model` has it.
+    pub model: String,
+    maps: Option<MapArgs>,
     save_masks: bool,
-    save_latents: Option<&'a Path>,
+    /// No metadata.
+    bare: bool,
+    pub save_latents: Option<PathBuf>,
+}
+
+impl Request {
+    /// Errors: usage, where the environment asks for what is not known.
+    pub fn new(args: &DrawArgs, job: Job) -> Result<Self> {
+        Ok(Self {
+            job,
+            bare: bare(args.metadata.no_metadata)?,
+            model: args.job.picture.model.clone(),
+            maps: args.heatmaps.then(|| args.maps.0.clone()),
+            save_masks: args.save_mask,
+            save_latents: args.save_latents.clone(),
+        })
+    }
+
+    /// What is kept beside the pictures, as text: another of these, other files.
+    pub fn kept(&self) -> String {
+        let latents = self.save_latents.as_deref().and_then(Path::file_name);
+        format!(
+            "{:?} {} {} {latents:?}",
+            self.maps, self.save_masks, self.bare
+        )
+    }
+}
+
+/// A request that its model can carry out.
+pub struct Checked {
+    pub request: Request,
+    pub prepared: Prepared,
+    selection: Option<Selection>,
+}
+
+impl Checked {
+    pub fn new(request: Request, folder: &ModelFolder) -> Result<Self> {
+        let mut prepared = Prepared::new(&request.job, folder)?;
+        let maps = request.maps.as_ref();
+        prepared.controller.keep_source |= maps.is_some_and(|maps| maps.spec.shows_source());
+        check_masks(&request, &prepared)?;
+        let sites = folder.unet.sites(prepared.latent_size);
+        let selection = match &request.maps {
+            Some(maps) => {
+                let selection = Selection::new(&maps.spec, &prepared, &sites);
+                Some(selection.map_err(|error| maps.as_typed(error))?)
+            }
+            None => None,
+        };
+        Ok(Self {
+            request,
+            prepared,
+            selection,
+        })
+    }
+
+    /// Who records the maps that are wanted.
+    pub fn recorder(&self) -> Option<Recorder> {
+        let selection = self.selection.as_ref()?;
+        Some(Recorder::new(selection.recording.clone()))
+    }
+
+    /// Pictures of its rows.
+    pub fn pictures(&self) -> usize {
+        self.prepared.controller.rows.len()
+    }
+
+    /// Whether it looks at each head, and so changes how others' means are summed.
+    pub fn looks_at_heads(&self) -> bool {
+        let heads = |selection: &Selection| selection.recording.heads != Heads::Mean;
+        self.selection.as_ref().is_some_and(heads)
+    }
+
+    /// Writes what was drawn: the files, and the grid of maps where there is one.
+    pub fn write(
+        &self,
+        outcome: &mut Outcome,
+        recorder: Option<&Recorder>,
+        output: OutputFolder,
+        latents: Option<Latents>,
+    ) -> Result<(Vec<PathBuf>, Option<RgbImage>)> {
+        let mut output = output.bare(self.request.bare);
+        let grid = match (&self.request.maps, &self.selection, recorder) {
+            (Some(args), Some(selection), Some(recorder)) => {
+                let prepared = &self.prepared;
+                let grid = write_maps(args, selection, recorder, prepared, outcome, &mut output)?;
+                Some(grid).filter(|_| args.show)
+            }
+            _ => None,
+        };
+        let paths = write_outputs(output, &self.request, outcome, latents)?;
+        Ok((paths, grid))
+    }
 }
 
 pub fn edit(args: &EditArgs, console: &Console) -> Result<()> {
-    let request = Request {
-        job: args.job.job(random_seed())?,
-        model: &args.job.picture.model,
-        output: &args.output,
-        maps: args.heatmaps.then_some(&args.maps.0),
-        save_masks: args.save_mask,
-        save_latents: args.save_latents.as_deref(),
-    };
-    draw(&request, console)
+    let job = args.draw.job.job(random_seed())?;
+    draw(Request::new(&args.draw, job)?, &args.output, console)
 }
 
 pub fn heatmap(args: &HeatmapArgs, console: &Console) -> Result<()> {
@@ -57,47 +141,46 @@ pub fn heatmap(args: &HeatmapArgs, console: &Console) -> Result<()> {
     }
     let request = Request {
         job: args.picture.job(&args.prompt, random_seed()),
-        model: &args.picture.model,
-        output: &args.output,
-        maps: Some(&args.maps),
+        model: args.picture.model.clone(),
+        maps: Some(args.maps.clone()),
         save_masks: false,
+        bare: bare(args.metadata.no_metadata)?,
         save_latents: None,
     };
-    draw(&request, console)
+    draw(request, &args.output, console)
 }
 
-fn draw(request: &Request, console: &Console) -> Result<()> {
-    let (stop, job) = (interrupt_flag(), &request.job);
-    let folder = ModelFolder::open(request.model)?;
-    let prepared = Prepared::new(job, &folder)?;
-    let sites = folder.unet.sites(prepared.latent_size);
-    let selection = select(request, &prepared, &sites)?;
+fn draw(request: Request, args: &OutputArgs, console: &Console) -> Result<()> {
+    let stop = interrupt_flag();
+    let folder = ModelFolder::open(&request.model)?;
+    if let Some(maps) = request.maps.as_ref().filter(|maps| maps.show) {
+        can_show(args.json).map_err(|error| maps.as_typed(error))?;
+    }
+    let checked = Checked::new(request, &folder)?;
+    let (request, prepared) = (&checked.request, &checked.prepared);
+    let job = &request.job;
     // Where nothing can be written, that shows before the work is done.
-    let target = target(request);
-    let mut output = OutputFolder::create(&target, request.output.force)?;
-    let latents = request
-        .save_latents
-        .map(|file| Latents::at(file, &output))
-        .transpose()?;
-    announce(console, job, &prepared, &folder);
-    if let Some(selection) = &selection {
-        tell_cost(console, selection, &sites);
+    let target = target(job, args);
+    let output = OutputFolder::create(&target, args.force)?;
+    let latents = request.save_latents.as_deref();
+    let latents = latents.map(|file| Latents::at(file, &output)).transpose()?;
+    announce(console, job, prepared, &folder);
+    if let Some(selection) = &checked.selection {
+        tell_cost(console, selection, &folder.unet.sites(prepared.latent_size));
     }
     let start = Instant::now();
     let model = folder.load_as(Keep {
         large_tiles: job.fast,
-        late: request.output.low_memory,
+        late: args.low_memory,
     })?;
     let load_s = start.elapsed().as_secs_f64();
-    let mut recorder = selection
-        .as_ref()
-        .map(|s| Recorder::new(s.recording.clone()));
+    let mut recorder = checked.recorder();
     let mut outcome = {
         let mut progress = console.progress(prepared.controller.clock.calls, "drawing");
         let watchers = recorder.as_mut().map(|r| r as &mut dyn Watcher);
         run(
             job,
-            &prepared,
+            prepared,
             &model,
             &mut Vec::from_iter(watchers),
             &mut |_| {
@@ -109,17 +192,10 @@ fn draw(request: &Request, console: &Console) -> Result<()> {
     outcome.manifest.timings.load_s = load_s;
     // The pictures are decoded after the last step; an interrupt meanwhile counts too.
     go_on(&stop)?;
-    tell_changes(console, &prepared, &outcome);
+    tell_changes(console, prepared, &outcome);
     tell_masks(console, request, &outcome);
-    let grid = match (request.maps, &selection, &recorder) {
-        (Some(args), Some(selection), Some(recorder)) => {
-            let grid = write_maps(args, selection, recorder, &prepared, &outcome, &mut output)?;
-            Some(grid).filter(|_| args.show)
-        }
-        _ => None,
-    };
-    let paths = write_outputs(output, &mut outcome, latents, request.save_masks)?;
-    if request.output.json {
+    let (paths, grid) = checked.write(&mut outcome, recorder.as_ref(), output, latents)?;
+    if args.json {
         console.note(&format!("wrote {}", target.display()));
         return print(&outcome.manifest.to_json());
     }
@@ -128,16 +204,18 @@ fn draw(request: &Request, console: &Console) -> Result<()> {
     print(&lines.collect::<String>())
 }
 
-/// Which maps to record; that they can be had, and shown, is checked before the work is done.
-fn select(request: &Request, prepared: &Prepared, sites: &[Site]) -> Result<Option<Selection>> {
-    let Some(maps) = request.maps else {
-        return Ok(None);
-    };
-    if maps.show {
-        can_show(request.output.json).map_err(|error| maps.as_typed(error))?;
+/// Where an edit acts is read off the source's attention too.
+fn check_masks(request: &Request, prepared: &Prepared) -> Result<()> {
+    let controller = &prepared.controller;
+    let located = || controller.edits().any(|(row, _)| controller.locates(row));
+    if request.save_masks && !request.job.draw_source && !located() {
+        return Err(Error::usage(
+            "--save-mask beside --no-source has nothing to save: where an edit acts is read off the \
+             source's attention too",
+            "leave one of them out, or confine the edit with --blend or --mask",
+        ));
     }
-    let selection = Selection::new(&maps.spec, prepared, sites);
-    selection.map(Some).map_err(|error| maps.as_typed(error))
+    Ok(())
 }
 
 /// Whether there is what was asked to be saved.
@@ -168,12 +246,11 @@ fn write_maps(
 }
 
 /// The folder to write.
-fn target(request: &Request) -> PathBuf {
-    let output = request.output;
-    let given = output.folder.clone();
-    given.unwrap_or_else(|| match output.force {
-        true => default_target(&request.job),
-        false => unused(default_target(&request.job)),
+fn target(job: &Job, args: &OutputArgs) -> PathBuf {
+    let given = args.folder.clone();
+    given.unwrap_or_else(|| match args.force {
+        true => default_target(job),
+        false => unused(default_target(job)),
     })
 }
 
@@ -199,12 +276,15 @@ fn tell_cost(console: &Console, selection: &Selection, sites: &[Site]) {
 }
 
 /// Whether anything happened.
-fn tell_changes(console: &Console, prepared: &Prepared, outcome: &Outcome) {
+pub fn tell_changes(console: &Console, prepared: &Prepared, outcome: &Outcome) {
     let edits = prepared.edits.iter().zip(&outcome.manifest.edits);
     for (i, (edit, done)) in edits.enumerate() {
         let name = name(i, edit);
-        console.note(&format!("{name}: {}", done.change.describe()));
-        if let Some(warning) = done.change.warning(edit) {
+        let Some(change) = &done.change else {
+            continue;
+        };
+        console.note(&format!("{name}: {}", change.describe()));
+        if let Some(warning) = change.warning(edit) {
             console.warn(&format!("{name}: {warning}"));
         }
     }
@@ -219,7 +299,7 @@ fn name(i: usize, edit: &PreparedEdit) -> String {
 }
 
 /// The first Ctrl-C ends the run after the step, the second at once.
-fn interrupt_flag() -> Arc<AtomicBool> {
+pub fn interrupt_flag() -> Arc<AtomicBool> {
     let stop = Arc::new(AtomicBool::new(false));
     let flag = stop.clone();
     // Without a handler an interrupt still ends the process; it only leaves the hidden folder.
@@ -231,7 +311,7 @@ fn interrupt_flag() -> Arc<AtomicBool> {
     stop
 }
 
-fn go_on(stop: &AtomicBool) -> Result<()> {
+pub fn go_on(stop: &AtomicBool) -> Result<()> {
     if stop.load(Ordering::Relaxed) {
         return Err(Error::Interrupted);
     }
@@ -239,20 +319,7 @@ fn go_on(stop: &AtomicBool) -> Result<()> {
 }
 
 fn default_target(job: &Job) -> PathBuf {
-    let named = |spec: &EditSpec| match &spec.dst {
-        Some(dst) => dst.clone(),
-        None => spec
-            .weights
-            .iter()
-            .map(|(w, f)| format!("{w} {f}"))
-            .collect::<Vec<_>>()
-            .join(" "),
-    };
-    let mut edits: Vec<String> = job.edits.iter().map(named).collect();
-    // A morph names its prompt once.
-    edits.dedup();
-    let edits: Vec<&str> = edits.iter().map(String::as_str).collect();
-    Path::new("p2p-out").join(format!("{}-{}", slug(&job.src, &edits), job.seed))
+    Path::new("p2p-out").join(job.slug())
 }
 
 /// The folder, or the first of its name with a number behind it: other settings of the same prompts
@@ -304,14 +371,14 @@ fn summarise(console: &Console, job: &Job, prepared: &Prepared, folder: &ModelFo
 }
 
 /// Where the latents go.
-enum Latents {
+pub enum Latents {
     /// A file of the output folder, which comes into being with it.
     Inside(String),
     Apart(PathBuf, AtomicFile),
 }
 
 impl Latents {
-    fn at(file: &Path, output: &OutputFolder) -> Result<Self> {
+    pub fn at(file: &Path, output: &OutputFolder) -> Result<Self> {
         Ok(match output.name_of(file) {
             Some(name) if name.ends_with(".png") || name == MANIFEST => {
                 return Err(Error::usage(
@@ -327,20 +394,30 @@ impl Latents {
 
 fn write_outputs(
     mut output: OutputFolder,
+    request: &Request,
     outcome: &mut Outcome,
     latents: Option<Latents>,
-    save_masks: bool,
 ) -> Result<Vec<PathBuf>> {
-    for picture in &outcome.pictures {
-        output.write_png(&format!("{}.png", picture.name), &picture.image)?;
+    // It may have been drawn for its heatmaps alone.
+    let draw_source = request.job.draw_source;
+    let wanted = |picture: &&Picture| draw_source || picture.row != Controller::SOURCE;
+    let pictures: Vec<&Picture> = outcome.pictures.iter().filter(wanted).collect();
+    for picture in &pictures {
+        let story = Story::new(&outcome.manifest.model, picture.role, &picture.settings);
+        let name = format!("{}.png", picture.name);
+        output.write_png(&name, &picture.image, &story.texts())?;
     }
-    let masks = outcome.masks.iter().enumerate().filter(|_| save_masks);
+    let masks = outcome
+        .masks
+        .iter()
+        .enumerate()
+        .filter(|_| request.save_masks);
     for (i, mask) in masks.filter_map(|(i, mask)| Some((i, mask.as_ref()?))) {
-        output.write_png(&format!("mask-{}.png", i + 1), mask)?;
+        output.write_png(&format!("mask-{}.png", i + 1), mask, &[])?;
     }
-    let panels: Vec<Panel> = outcome.pictures.iter().map(panel).collect();
+    let panels: Vec<Panel> = pictures.into_iter().map(panel).collect();
     if panels.len() > 1 {
-        output.write_png("strip.png", &strip(&panels))?;
+        output.write_png("strip.png", &strip(&panels), &[ai_mark()])?;
     }
     if let Some(Latents::Inside(name)) = &latents {
         output.write_bytes(name, &safetensors_bytes(outcome)?)?;

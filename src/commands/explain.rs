@@ -9,10 +9,11 @@ use super::print;
 use crate::cli::EditArgs;
 
 pub fn explain(args: &EditArgs, console: &Console) -> Result<()> {
-    let job = args.job.job(0)?;
-    let folder = ModelFolder::open(&args.job.picture.model)?;
-    let prepared = Prepared::new(&job, &folder)?;
-    let seed = args.job.picture.seed;
+    let job = args.draw.job.job(0)?;
+    let folder = ModelFolder::open(&args.draw.job.picture.model)?;
+    let mut prepared = Prepared::new(&job, &folder)?;
+    prepared.controller.keep_source |= args.draw.heatmaps && args.draw.maps.0.spec.shows_source();
+    let seed = args.draw.job.picture.seed;
     let explanation = Explanation::new(&job, seed, &prepared, &folder);
     if args.output.json {
         return print(&explanation.to_json());

@@ -1,12 +1,16 @@
 //! What each command does, on top of the library.
 
+mod batch;
 mod completions;
 mod doctor;
 mod draw;
 mod explain;
+mod info;
+mod job;
 mod man;
 mod presets;
 mod sites;
+mod sweep;
 mod terminal;
 
 use std::collections::hash_map::RandomState;
@@ -15,19 +19,38 @@ use std::io::Write;
 
 use prompt_to_prompt::error::{Error, Result};
 
+pub use batch::batch;
 pub use completions::completions;
 pub use doctor::doctor;
 pub use draw::{edit, heatmap};
 pub use explain::explain;
+pub use info::info;
+pub use job::job;
 pub use man::man;
 pub use presets::presets;
 pub use sites::sites;
+pub use sweep::sweep;
 
 /// Every `RandomState` is seeded by the system: enough for a seed that a user may type again.
 fn random_seed() -> u64 {
     RandomState::new().build_hasher().finish() & 0xffff_ffff
 }
 
+/// Whether pictures are to carry no metadata: as typed, or as the environment says.
+fn bare(no_metadata: bool) -> Result<bool> {
+    const VARIABLE: &str = "P2P_METADATA";
+    let asked = std::env::var(VARIABLE).unwrap_or_default();
+    match asked.as_str() {
+        "" => Ok(no_metadata),
+        "none" => Ok(true),
+        other => Err(Error::usage(
+            format!("{VARIABLE}={other} is not known"),
+            format!("use {VARIABLE}=none, or unset it"),
+        )),
+    }
+}
+
+/// A reader that went away has all it wanted.
 fn print(text: &str) -> Result<()> {
     print_bytes(text.as_bytes())
 }

@@ -44,7 +44,7 @@ impl Maps<'_> {
                 rows.push(Row {
                     heading: self.heading(heat),
                     cells: vec![Cell {
-                        picture: self.outcome.pictures[heat.row].image.clone(),
+                        picture: self.picture(heat).clone(),
                         caption: String::new(),
                     }],
                 });

@@ -73,6 +73,11 @@ pub enum Steps {
 }
 
 impl MapSpec {
+    /// Whether the source has to run to its end for it.
+    pub fn shows_source(&self) -> bool {
+        self.rows != Rows::Edited
+    }
+
     /// What DAAM looks at: every cross-attention layer but those of downscale 8, and every step.
     pub fn like_daam(self) -> Self {
         Self {

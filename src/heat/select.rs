@@ -130,6 +130,11 @@ fn check_idle(spec: &MapSpec, prepared: &Prepared) -> Result<()> {
             "leave --locate out, or --at-steps each, --head all and --res all",
         ),
         (
+            spec.shows_source() && !prepared.controller.keep_source,
+            "the source may stop before its maps are whole",
+            "keep it, or leave it out with --rows edited",
+        ),
+        (
             spec.shown == Shown::Own && prepared.edits.is_empty(),
             "nothing is edited, so every map is the row's own",
             "leave --edited-as out, or draw an edit",

@@ -16,6 +16,7 @@ use crate::error::{Error, Result};
 use crate::job::{Outcome, Prepared};
 use crate::report::output::OutputFolder;
 use crate::report::slug::slug;
+use crate::report::xmp::ai_mark;
 use crate::sample::{Columns, Recorder, Shown};
 
 /// The folder of all of it.
@@ -111,7 +112,7 @@ impl Maps<'_> {
             index.located = self.write_located(output, recorder, word)?;
         }
         let grid = self.figure().draw();
-        output.write_png(&format!("{FOLDER}/grid.png"), &grid)?;
+        output.write_png(&format!("{FOLDER}/grid.png"), &grid, &[ai_mark()])?;
         if self.look.raw {
             output.write_bytes(&format!("{FOLDER}/maps.safetensors"), &self.raw(recorder)?)?;
         }
@@ -176,6 +177,11 @@ impl Maps<'_> {
         self.heats.iter().any(|heat| Some(heat.group) != first)
     }
 
+    pub(super) fn picture(&self, heat: &Heat) -> &RgbImage {
+        let picture = self.outcome.picture(heat.row);
+        picture.expect("a selection shows rows that are drawn")
+    }
+
     pub(super) fn style(&self) -> Style {
         Style {
             colormap: self.look.colormap,
@@ -198,9 +204,10 @@ impl Maps<'_> {
         let (style, scale) = (self.style(), self.scale(heat));
         let name = self.name(heat);
         let (file, overlay) = (format!("{name}.png"), format!("{name}-overlay.png"));
-        output.write_png(&file, &style.heatmap(&heat.grid, scale))?;
-        let picture = &self.outcome.pictures[heat.row].image;
-        output.write_png(&overlay, &style.overlay(picture, &heat.grid, scale))?;
+        output.write_png(&file, &style.heatmap(&heat.grid, scale), &[])?;
+        // It shows the picture; the heatmap alone does not.
+        let shown = style.overlay(self.picture(heat), &heat.grid, scale);
+        output.write_png(&overlay, &shown, &[ai_mark()])?;
         let values = &heat.grid.values;
         Ok(Entry {
             file,
@@ -252,7 +259,7 @@ impl Maps<'_> {
             let mask = self.mask(heat)?.nearest((h as usize, w as usize));
             let bytes = mask.values.iter().map(|v| (v * 255.0) as u8).collect();
             let picture = image::GrayImage::from_raw(w, h, bytes).expect("a value per pixel");
-            output.write_png(&file, &picture)?;
+            output.write_png(&file, &picture, &[])?;
             Ok(Located {
                 file,
                 row: row_name(heat.row),

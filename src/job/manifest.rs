@@ -1,9 +1,9 @@
 //! The manifest: everything that determines a run's pictures, as data, so that it can be repeated
 //! and understood. Timings stand apart: they are the one thing in it that differs between two runs.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
-use super::{Change, EditSpec, Job, Prepared, PreparedEdit};
+use super::{Change, EditSpec, Job, Prepared, PreparedEdit, Role, Settings};
 use crate::edit::{Rules, Window};
 use crate::model::{Model, SchedulerConfig};
 use crate::prompt::Tokens;
@@ -32,14 +32,32 @@ pub struct Manifest {
     pub compat: Option<&'static str>,
     pub edit_control: bool,
     pub baseline: bool,
+    /// `false` under `--no-source`.
+    pub draw_source: bool,
     /// Whether it was drawn under `--fast`.
     pub fast: bool,
+    /// Of all that determines the files; whoever writes them fills it in.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub fingerprint: String,
+    /// Source, edits, baselines: what determines each.
+    pub pictures: Vec<PictureEntry>,
     /// The folder's files; whoever writes them lists them.
     pub files: Vec<String>,
     pub timings: Timings,
 }
 
-#[derive(Debug, Clone, Serialize)]
+/// A picture of the run.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct PictureEntry {
+    pub file: String,
+    pub role: Role,
+    /// The edit that it shows, with control or without, from 1.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub edit: Option<usize>,
+    pub settings: Settings,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ModelId {
     pub id: String,
     /// Over the weight files of UNet, VAE and text encoder, in this order.
@@ -80,8 +98,9 @@ pub struct Edit {
     pub blend: Option<Blend>,
     /// Per token of the edited prompt, pads left out.
     pub alignment: Vec<AlignedToken>,
-    /// What it did to the picture.
-    pub change: Change,
+    /// What it did to the picture; absent where the picture it is an edit of was not drawn.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub change: Option<Change>,
 }
 
 #[derive(Debug, Clone, Serialize)]
@@ -154,7 +173,7 @@ impl Manifest {
         prepared: &Prepared,
         model: &Model,
         scheduler: &'static str,
-        changes: Vec<Change>,
+        changes: Vec<Option<Change>>,
         timings: Timings,
     ) -> Self {
         Self {
@@ -186,7 +205,10 @@ impl Manifest {
             compat: (job.rules == Rules::Reference).then_some("reference"),
             edit_control: job.control,
             baseline: job.baseline,
+            draw_source: job.draw_source,
             fast: job.fast,
+            fingerprint: String::new(),
+            pictures: vec![],
             files: vec![],
             timings,
         }
@@ -207,7 +229,7 @@ fn prompt(tokens: &Tokens) -> Prompt {
     }
 }
 
-fn edit(edit: &PreparedEdit, spec: &EditSpec, prepared: &Prepared, change: Change) -> Edit {
+fn edit(edit: &PreparedEdit, spec: &EditSpec, prepared: &Prepared, change: Option<Change>) -> Edit {
     let base = prepared.base_of(edit);
     let word = |(word, window): &(String, Window)| WordWindow {
         word: word.clone(),

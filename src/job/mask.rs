@@ -1,13 +1,93 @@
-//! The user's own mask: a PNG whose white may change, brought to the latents' size.
+//! The user's own mask: a PNG whose white may change, brought to the latents' size. It lies in a file
+//! or stands inline as a `data:` URI, as a picture's metadata carries it.
 
-use std::path::Path;
+use std::fmt;
+use std::path::PathBuf;
+use std::str::FromStr;
 
-use image::ImageReader;
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
 use image::imageops::{self, FilterType};
+use image::{DynamicImage, GrayImage};
 use sha2::{Digest, Sha256};
 
 use crate::edit::Grid;
 use crate::error::{Error, Result};
+use crate::report::png;
+
+const INLINE: &str = "data:image/png;base64,";
+
+/// A mask as it is given.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum MaskSource {
+    File(PathBuf),
+    /// A PNG file's bytes.
+    Inline(Vec<u8>),
+}
+
+impl FromStr for MaskSource {
+    type Err = Error;
+
+    /// A `data:` URI of a PNG, else a path.
+    fn from_str(text: &str) -> Result<Self> {
+        let Some(inline) = text.strip_prefix(INLINE) else {
+            return Ok(Self::File(text.into()));
+        };
+        let bytes = BASE64_STANDARD.decode(inline);
+        bytes
+            .map(Self::Inline)
+            .map_err(|e| refused(&format!("the mask after {INLINE}"), &e.to_string()))
+    }
+}
+
+impl fmt::Display for MaskSource {
+    /// As it is typed.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::File(path) => write!(f, "{}", path.display()),
+            Self::Inline(bytes) => write!(f, "{INLINE}{}", BASE64_STANDARD.encode(bytes)),
+        }
+    }
+}
+
+impl MaskSource {
+    /// What needs no file: loaded for latents of this size, it is this grid again.
+    pub(super) fn inline(grid: &Grid) -> Self {
+        let (height, width) = grid.size;
+        let bytes = grid.values.iter().map(|v| (v * 255.0).round() as u8);
+        let picture = GrayImage::from_raw(width as u32, height as u32, bytes.collect());
+        let picture = picture.expect("a value per pixel");
+        Self::Inline(png::encode(&picture, &[]).expect("memory takes every byte"))
+    }
+
+    fn name(&self) -> String {
+        match self {
+            Self::File(path) => format!("the mask {}", path.display()),
+            Self::Inline(_) => "the mask that stands inline".to_owned(),
+        }
+    }
+
+    fn open(&self) -> Result<DynamicImage> {
+        let picture = match self {
+            Self::File(path) => std::fs::read(path)
+                .map_err(|e| e.to_string())
+                .and_then(|bytes| decode(&bytes)),
+            Self::Inline(bytes) => decode(bytes),
+        };
+        picture.map_err(|cause| refused(&self.name(), &cause))
+    }
+}
+
+fn decode(bytes: &[u8]) -> std::result::Result<DynamicImage, String> {
+    image::load_from_memory(bytes).map_err(|e| e.to_string())
+}
+
+fn refused(name: &str, cause: &str) -> Error {
+    Error::usage(
+        format!("cannot read {name}: {cause}"),
+        "give a PNG picture, white where the picture may change",
+    )
+}
 
 /// A mask as the sampler wants it.
 pub(super) struct Mask {
@@ -22,22 +102,13 @@ pub(super) struct Mask {
 /// edges are to be soft; what is transparent counts as black.
 ///
 /// # Errors
-/// Usage, where the file can't be read.
-pub(super) fn load(path: &Path, (height, width): (usize, usize), soft: bool) -> Result<Mask> {
-    let refused = |cause: String| {
-        Error::usage(
-            format!("cannot read the mask {}: {cause}", path.display()),
-            "give a PNG picture, white where the picture may change",
-        )
-    };
-    let reader = ImageReader::open(path).map_err(|e| refused(e.to_string()))?;
-    let reader = reader
-        .with_guessed_format()
-        .map_err(|e| refused(e.to_string()))?;
-    let picture = reader
-        .decode()
-        .map_err(|e| refused(e.to_string()))?
-        .to_luma_alpha8();
+/// Usage, where it can't be read.
+pub(super) fn load(
+    source: &MaskSource,
+    (height, width): (usize, usize),
+    soft: bool,
+) -> Result<Mask> {
+    let picture = source.open()?.to_luma_alpha8();
     let grey =
         |pixel: &image::LumaA<u8>| f32::from(pixel[0]) * f32::from(pixel[1]) / (255.0 * 255.0);
     let (w, h) = picture.dimensions();
@@ -46,7 +117,8 @@ pub(super) fn load(path: &Path, (height, width): (usize, usize), soft: bool) -> 
         .expect("a value per pixel");
     let small = imageops::resize(&full, width as u32, height as u32, FilterType::Triangle);
     let cut = |v: f32| match soft {
-        true => v.clamp(0.0, 1.0),
+        // In steps that a picture has, so that metadata can carry the mask.
+        true => (v.clamp(0.0, 1.0) * 255.0).round() / 255.0,
         false => f32::from(u8::from(v > 0.5)),
     };
     let values: Vec<f32> = small.into_raw().into_iter().map(cut).collect();
@@ -58,8 +130,8 @@ pub(super) fn load(path: &Path, (height, width): (usize, usize), soft: bool) -> 
         grid: Grid::new((height, width), values),
         warning: stretched.then(|| {
             format!(
-                "the mask {} is {w}x{h}: it is stretched to the picture",
-                path.display()
+                "{} is {w}x{h}: it is stretched to the picture",
+                source.name()
             )
         }),
     })

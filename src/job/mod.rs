@@ -11,20 +11,25 @@ mod preset;
 mod rows;
 mod run;
 mod scheduler;
+mod settings;
+mod together;
 mod words;
 
 pub use change::Change;
 pub use explain::Explanation;
-pub use manifest::{Manifest, Timings};
+pub use manifest::{Manifest, ModelId, PictureEntry, Timings};
+pub use mask::MaskSource;
 pub use prepare::{Prepared, PreparedEdit};
 pub use preset::Preset;
-pub use run::{Outcome, Picture, conditioning, run, starting_noise};
+pub use run::{Outcome, Picture, conditioning, run, run_together, starting_noise};
 pub use scheduler::SchedulerName;
+pub use settings::{EditSettings, Role, Settings};
+pub use together::{Member, may_share};
 
 use std::fmt;
-use std::path::PathBuf;
 
 use crate::edit::{EditKind, Rules, Window};
+use crate::report::slug::slug;
 
 /// A source prompt and the edits made from it in one lockstep run. What is `None` is the model's to
 /// recommend, else the reference's default.
@@ -49,6 +54,9 @@ pub struct Job {
     pub control: bool,
     /// Adds the edited prompts without injection as further rows.
     pub baseline: bool,
+    /// `false` draws the edits alone: the source stops once no edit needs it any more, and what an edit
+    /// of it did to its picture is not told. Not a byte of the edits depends on it.
+    pub draw_source: bool,
     /// Larger tiles in the UNet's finest convolutions: faster, a few times further from exact.
     pub fast: bool,
 }
@@ -70,8 +78,28 @@ impl Job {
             rules: Rules::Ours,
             control: true,
             baseline: false,
+            draw_source: true,
             fast: false,
         }
+    }
+}
+
+impl Job {
+    /// What a folder of its results is called where nobody says: its prompts, or where no prompt
+    /// differs its factors, and the seed.
+    pub fn slug(&self) -> String {
+        let named = |spec: &EditSpec| match &spec.dst {
+            Some(dst) => dst.clone(),
+            None => {
+                let factors = spec.weights.iter().map(|(word, f)| format!("{word} {f}"));
+                factors.collect::<Vec<_>>().join(" ")
+            }
+        };
+        let mut edits: Vec<String> = self.edits.iter().map(named).collect();
+        // A morph names its prompt once.
+        edits.dedup();
+        let edits: Vec<&str> = edits.iter().map(String::as_str).collect();
+        format!("{}-{}", slug(&self.src, &edits), self.seed)
     }
 }
 
@@ -117,7 +145,7 @@ pub struct BlendSpec {
     pub from: Option<f64>,
     pub soft: bool,
     /// The user's own mask: white may change.
-    pub mask: Option<PathBuf>,
+    pub mask: Option<MaskSource>,
 }
 
 /// Words that say where.

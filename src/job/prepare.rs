@@ -77,6 +77,12 @@ pub struct PreparedEdit {
 impl Prepared {
     /// Errors: all of them usage errors that name the flag's value and the cure.
     pub fn new(job: &Job, model: &ModelFolder) -> Result<Self> {
+        if job.edits.is_empty() && !job.draw_source {
+            return Err(Error::usage(
+                "neither the source nor an edit is to be drawn",
+                "add an edit, or draw the source",
+            ));
+        }
         let (width, height) = size(job, model)?;
         let factor = model.vae.factor();
         let latent_size = (height / factor, width / factor);
@@ -267,7 +273,7 @@ impl Setting<'_> {
         warnings: &mut Vec<String>,
     ) -> Result<()> {
         edit.region.thresholds = thresholds(spec);
-        let Some(path) = &spec.blend.mask else {
+        let Some(source) = &spec.blend.mask else {
             return Ok(());
         };
         if edit.blend.is_none() {
@@ -278,7 +284,7 @@ impl Setting<'_> {
             };
             edit.blend = Some(blend_from(spec));
         }
-        let mask = mask::load(path, self.latent_size, spec.blend.soft)?;
+        let mask = mask::load(source, self.latent_size, spec.blend.soft)?;
         mask.warning
             .into_iter()
             .for_each(|warning| words::push_once(warnings, warning));

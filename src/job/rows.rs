@@ -32,6 +32,7 @@ pub(super) fn controller(
         self_res: job.self_res.unwrap_or(layout),
         layout,
         rows,
+        keep_source: job.draw_source,
     }
 }
 

@@ -1,23 +1,26 @@
 //! Carries out a prepared job: text states, noise, the lockstep run, pictures.
 //! Owns the order of the work and its timings; writes no file.
 
+use std::collections::HashMap;
 use std::time::Instant;
 
 use candle_core::{Device, Tensor};
 use image::{GrayImage, RgbImage};
 
-use super::{Change, Job, Manifest, Prepared, Timings};
+use super::together::{Joined, Member, join};
+use super::{Change, Job, Manifest, PictureEntry, Prepared, PreparedEdit, Role, Settings, Timings};
 use crate::edit::{Grid, Rules};
 use crate::error::Result;
 use crate::model::Model;
 use crate::prompt::Tokens;
 use crate::report::picture::{Rounding, to_rgb};
 use crate::sample::noise::TorchRng;
-use crate::sample::{Conditioning, Prompted, Sampler, Watcher, lockstep};
+use crate::sample::{Conditioning, Prompted, RowsOf, Sampler, Watcher, lockstep};
 
 /// One row of a run, drawn.
 #[derive(Debug, Clone)]
 pub struct Picture {
+    pub row: usize,
     /// File name without its extension: `source`, `edited-1`, `baseline-1`.
     pub name: String,
     /// What it is, for people.
@@ -25,22 +28,38 @@ pub struct Picture {
     /// Its prompt, and its weights where it has some.
     pub caption: String,
     pub image: RgbImage,
+    pub role: Role,
+    /// What determines it, and nothing else.
+    pub settings: Settings,
 }
 
 /// What a run made.
 #[derive(Debug, Clone)]
 pub struct Outcome {
-    /// Source, edits in order, baselines in order.
+    /// Source, edits in order, baselines in order. The source is left out where it has stopped before.
     pub pictures: Vec<Picture>,
-    /// Final latents of source and edits, `[1 + N, 4, h, w]` f32.
+    /// Final latents of source and edits, `[1 + N, 4, h, w]` f32; of the edits alone where the job
+    /// doesn't draw the source.
     pub latents: Tensor,
     /// Per edit, where it was made: white may have changed. `None` where nothing says so.
     pub masks: Vec<Option<GrayImage>>,
     pub manifest: Manifest,
 }
 
-/// Runs a job. `watchers` see the rows' attention. `after_step` is told each finished step, counted from 1, and may end the run by an
-/// error.
+impl Outcome {
+    /// A row's picture, if it was drawn.
+    pub fn picture(&self, row: usize) -> Option<&RgbImage> {
+        picture(&self.pictures, row)
+    }
+}
+
+fn picture(pictures: &[Picture], row: usize) -> Option<&RgbImage> {
+    let found = pictures.iter().find(|picture| picture.row == row);
+    found.map(|picture| &picture.image)
+}
+
+/// Runs a job. `watchers` see the rows' attention, the source's as long as it runs. `after_step` is
+/// told each finished step, counted from 1, and may end the run by an error.
 pub fn run(
     job: &Job,
     prepared: &Prepared,
@@ -48,53 +67,111 @@ pub fn run(
     watchers: &mut [&mut dyn Watcher],
     after_step: &mut (dyn FnMut(usize) -> Result<()> + Send),
 ) -> Result<Outcome> {
+    let member = Member {
+        job,
+        prepared,
+        watchers: watchers.iter_mut().map(|w| &mut **w as _).collect(),
+    };
+    let outcomes = run_together(vec![member], model, after_step)?;
+    Ok(outcomes.into_iter().next().expect("one job, one outcome"))
+}
+
+/// Runs jobs of one model that may share a run ([`may_share`](super::may_share)), in which their source
+/// is drawn once. An outcome is, but for its timings, what the job alone would have had.
+///
+/// # Panics
+/// Without a member.
+pub fn run_together(
+    mut members: Vec<Member>,
+    model: &Model,
+    after_step: &mut (dyn FnMut(usize) -> Result<()> + Send),
+) -> Result<Vec<Outcome>> {
+    let Joined {
+        controller,
+        prompts,
+        rows,
+    } = join(&members);
+    let (job, prepared) = (members[0].job, members[0].prepared);
     let mut clock = Clock::start();
-    let prompted = Prompted::new(&model.unet, &conditioning(prepared, model)?)?;
+    let prompted = Prompted::new(
+        &model.unet,
+        &text_states(&prompts, prepared.guidance, model)?,
+    )?;
     let text_s = clock.lap();
     let (noise, rng) = draw_noise(job, prepared)?;
     let mut scheduler = job.scheduler.build(&model.scheduler, prepared.steps, rng)?;
-    let guidance = prepared.guidance;
-    let sampler = Sampler::new(&prompted, &mut *scheduler, guidance, &noise)?;
-    let finished = lockstep(sampler, &prepared.controller, watchers, &mut |step, _| {
+    let sampler = Sampler::new(&prompted, &mut *scheduler, prepared.guidance, &noise)?;
+    let watching = members.iter_mut().zip(&rows);
+    let mut watching: Vec<RowsOf> = watching
+        .flat_map(|(member, rows)| {
+            let watchers = member.watchers.iter_mut();
+            watchers.map(|watcher| RowsOf::new(&mut **watcher, rows))
+        })
+        .collect();
+    let mut watchers: Vec<&mut dyn Watcher> = watching.iter_mut().map(|w| w as _).collect();
+    let finished = lockstep(sampler, &controller, &mut watchers, &mut |step, _| {
         after_step(step)
     })?;
-    let latents = finished.latents;
     let denoise_s = clock.lap();
-    let pictures = pictures(job, prepared, model, &latents)?;
+    let first = usize::from(!controller.keep_source);
+    let images = images(job.rules, model, &finished.latents, first)?;
     let timings = Timings {
         load_s: 0.0,
         text_s,
         denoise_s,
         decode_s: clock.lap(),
     };
-    let masks = masks(prepared, &finished.regions);
-    let changes = changes(prepared, &pictures, &masks);
-    let manifest = Manifest::new(job, prepared, model, scheduler.name(), changes, timings);
-    let latents = latents
-        .narrow(0, 0, 1 + prepared.edits.len())?
-        .contiguous()?;
-    Ok(Outcome {
-        pictures,
-        latents,
-        masks,
-        manifest,
-    })
+    let outcome = |(member, rows): (&Member, &Vec<usize>)| {
+        let (job, prepared) = (member.job, member.prepared);
+        let pictures = pictures(job, prepared, rows, &images);
+        let masks = masks(prepared, rows, &finished.regions);
+        let changes = changes(prepared, &pictures, &masks);
+        let named = scheduler.name();
+        let first = usize::from(!job.draw_source);
+        let latents = rows[first..1 + prepared.edits.len()].iter();
+        let latents = latents.map(|row| finished.latents.narrow(0, *row, 1));
+        let mut manifest = Manifest::new(job, prepared, model, named, changes, timings);
+        manifest.pictures = entries(&pictures, prepared.edits.len());
+        Ok(Outcome {
+            latents: Tensor::cat(&latents.collect::<candle_core::Result<Vec<_>>>()?, 0)?,
+            pictures,
+            masks,
+            manifest,
+        })
+    };
+    members.iter().zip(&rows).map(outcome).collect()
+}
+
+/// The pictures as the manifest lists them.
+fn entries(pictures: &[Picture], edits: usize) -> Vec<PictureEntry> {
+    let entry = |picture: &Picture| PictureEntry {
+        file: format!("{}.png", picture.name),
+        role: picture.role,
+        edit: picture.row.checked_sub(1).map(|i| i % edits + 1),
+        settings: picture.settings.clone(),
+    };
+    pictures.iter().map(entry).collect()
 }
 
 /// Per edit, where it was made.
-fn masks(prepared: &Prepared, regions: &[Option<Grid>]) -> Vec<Option<GrayImage>> {
+fn masks(prepared: &Prepared, rows: &[usize], regions: &[Option<Grid>]) -> Vec<Option<GrayImage>> {
     let size = (prepared.width as u32, prepared.height as u32);
-    let mask = |row: usize| Some(mask_picture(regions[row].as_ref()?, size));
-    (1..=prepared.edits.len()).map(mask).collect()
+    let mask = |row: &usize| Some(mask_picture(regions[*row].as_ref()?, size));
+    rows[1..=prepared.edits.len()].iter().map(mask).collect()
 }
 
 /// Per edit, what it did to the picture that it is an edit of.
-fn changes(prepared: &Prepared, pictures: &[Picture], masks: &[Option<GrayImage>]) -> Vec<Change> {
-    let picture = |row: usize| &pictures[row].image;
+fn changes(
+    prepared: &Prepared,
+    pictures: &[Picture],
+    masks: &[Option<GrayImage>],
+) -> Vec<Option<Change>> {
     let edits = prepared.edits.iter().zip(masks).enumerate();
-    edits
-        .map(|(i, (edit, mask))| Change::measure(picture(edit.base), picture(i + 1), mask.as_ref()))
-        .collect()
+    let change = |(i, (edit, mask)): (usize, (&PreparedEdit, &Option<GrayImage>))| {
+        let (base, edited) = (picture(pictures, edit.base)?, picture(pictures, i + 1)?);
+        Some(Change::measure(base, edited, mask.as_ref()))
+    };
+    edits.map(change).collect()
 }
 
 /// White where the mask is 1, of the picture's size.
@@ -121,14 +198,32 @@ fn draw_noise(job: &Job, prepared: &Prepared) -> Result<(Tensor, TorchRng)> {
     Ok((Tensor::from_vec(noise, (1, 4, h, w), &Device::Cpu)?, rng))
 }
 
-/// Text states of every row. Each prompt is encoded alone, so they don't depend on its neighbours.
+/// Text states of every row.
 pub fn conditioning(prepared: &Prepared, model: &Model) -> Result<Conditioning> {
-    let encode = |tokens: &Tokens| model.text_encoder.encode(&tokens.ids);
+    text_states(&prepared.row_prompts(), prepared.guidance, model)
+}
+
+/// Text states of rows' prompts and negative prompts. Each text is encoded alone, so that its states
+/// don't depend on its neighbours, and once.
+fn text_states(
+    prompts: &[(&Tokens, &Tokens)],
+    guidance: f64,
+    model: &Model,
+) -> Result<Conditioning> {
+    let mut known: HashMap<Vec<u32>, Tensor> = HashMap::new();
+    let mut encode = |tokens: &Tokens| -> Result<Tensor> {
+        if let Some(states) = known.get(&tokens.ids) {
+            return Ok(states.clone());
+        }
+        let states = model.text_encoder.encode(&tokens.ids)?;
+        known.insert(tokens.ids.clone(), states.clone());
+        Ok(states)
+    };
     let (mut cond, mut uncond) = (vec![], vec![]);
-    for (prompt, negative) in prepared.row_prompts() {
+    for (prompt, negative) in prompts {
         cond.push(encode(prompt)?);
         // At guidance 1 the unconditional half cancels.
-        if prepared.guidance != 1.0 {
+        if guidance != 1.0 {
             uncond.push(encode(negative)?);
         }
     }
@@ -141,20 +236,38 @@ pub fn conditioning(prepared: &Prepared, model: &Model) -> Result<Conditioning> 
     })
 }
 
-fn pictures(
-    job: &Job,
-    prepared: &Prepared,
+/// Pictures of the rows from `first` on.
+fn images(
+    rules: Rules,
     model: &Model,
     latents: &Tensor,
-) -> Result<Vec<Picture>> {
-    let rounding = match job.rules {
+    first: usize,
+) -> Result<Vec<Option<RgbImage>>> {
+    let rounding = match rules {
         Rules::Ours => Rounding::Nearest,
         Rules::Reference => Rounding::Truncate,
     };
+    let image = |row| match row < first {
+        true => Ok(None),
+        false => {
+            let decoded = model.vae.decode(&latents.narrow(0, row, 1)?)?;
+            to_rgb(&decoded.get(0)?, rounding).map(Some)
+        }
+    };
+    (0..latents.dim(0)?).map(image).collect()
+}
+
+/// A job's pictures under their names; `rows` are the job's among those that were drawn.
+fn pictures(
+    job: &Job,
+    prepared: &Prepared,
+    rows: &[usize],
+    images: &[Option<RgbImage>],
+) -> Vec<Picture> {
     let edits = prepared.edits.len();
-    let mut pictures = vec![];
-    for (row, (prompt, _)) in prepared.row_prompts().iter().enumerate() {
-        let decoded = model.vae.decode(&latents.narrow(0, row, 1)?)?;
+    let prompts = prepared.row_prompts();
+    let picture = |(row, (prompt, _)): (usize, &(&Tokens, &Tokens))| {
+        let image = images[rows[row]].clone()?;
         let (name, label) = match row {
             0 => ("source".to_owned(), "source".to_owned()),
             r if r <= edits && !job.control => {
@@ -167,16 +280,18 @@ fn pictures(
                 "without control".to_owned(),
             ),
         };
-        let image = to_rgb(&decoded.get(0)?, rounding)?;
-        let caption = caption(job, prepared, row, &prompt.text);
-        pictures.push(Picture {
+        let (role, settings) = Settings::of(job, prepared, row);
+        Some(Picture {
+            row,
             name,
             label,
-            caption,
+            caption: caption(job, prepared, row, &prompt.text),
             image,
-        });
-    }
-    Ok(pictures)
+            role,
+            settings,
+        })
+    };
+    prompts.iter().enumerate().filter_map(picture).collect()
 }
 
 /// The prompt, with the factors of its words and its strength: without them it looks unedited.

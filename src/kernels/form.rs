@@ -59,6 +59,14 @@ impl Form {
             Form::Avx512 => "avx512",
         }
     }
+
+    /// The forms among which every bit agrees: `x86-fma` or `portable`.
+    pub fn family(self) -> &'static str {
+        match self {
+            Form::Portable => "portable",
+            Form::Avx2 | Form::Avx512 => "x86-fma",
+        }
+    }
 }
 
 /// Compiles a function of plain f32 operations once per form, and picks at run time. The compiler

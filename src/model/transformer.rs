@@ -2,6 +2,7 @@
 //! model that meets a hook.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 
 use candle_core::Tensor;
 
@@ -139,6 +140,16 @@ impl Text {
     /// Tokens of a prompt; 0 where the model looks at none.
     pub fn tokens(&self) -> usize {
         self.0.values().next().map_or(0, |seen| seen.keys.dims()[1])
+    }
+
+    /// Some of its prompts.
+    pub fn narrow(&self, rows: Range<usize>) -> Result<Self> {
+        let narrow = |x: &Tensor| x.narrow(0, rows.start, rows.len());
+        let some = |(site, seen): (&usize, &Seen)| {
+            let (keys, values) = (narrow(&seen.keys)?, narrow(&seen.values)?);
+            Ok((*site, Seen { keys, values }))
+        };
+        self.0.iter().map(some).collect::<Result<_>>().map(Self)
     }
 
     /// Prompts; 0 where the model looks at none.

@@ -80,6 +80,15 @@ impl Console {
         }
     }
 
+    /// Several lines as they are, said even when quiet.
+    pub fn block(&self, text: &str) {
+        self.line(text.trim_end());
+    }
+
+    pub fn is_colourful(&self) -> bool {
+        self.colour
+    }
+
     pub fn is_verbose(&self) -> bool {
         self.verbosity >= Verbosity::Verbose
     }

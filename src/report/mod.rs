@@ -6,6 +6,8 @@ pub mod console;
 pub mod face;
 pub mod output;
 pub mod picture;
+pub mod png;
 pub mod sheet;
 pub mod slug;
 pub mod strip;
+pub mod xmp;

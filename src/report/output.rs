@@ -7,13 +7,13 @@
 
 use std::collections::HashSet;
 use std::fs;
-use std::io;
 use std::path::{self, Component, Path, PathBuf};
 
-use image::{ImageBuffer, ImageFormat, PixelWithColorType};
+use image::{ImageBuffer, Pixel};
 use tempfile::TempDir;
 
 use super::atomic::{CreatedParents, cannot_write, hidden, parent_of};
+use super::png::{self, Text};
 use crate::error::{Error, Result};
 
 /// The file whose `"files"` list says what a run wrote.
@@ -27,6 +27,8 @@ pub struct OutputFolder {
     exists: bool,
     temporary: TempDir,
     written: Vec<String>,
+    /// Pictures get no texts, whatever is given.
+    bare: bool,
     /// Dropped after `temporary`, so that the parents are empty by then.
     parents: CreatedParents,
 }
@@ -40,22 +42,39 @@ impl OutputFolder {
     /// [`Error::Run`] where the disk refuses.
     pub fn create(path: &Path, force: bool) -> Result<Self> {
         let exists = check_target(path, force)?;
-        let mut parents = CreatedParents::default();
         // An existing folder may be a mount of its own: a rename into it must start inside it.
         let place = if exists {
             path.to_path_buf()
         } else {
             parent_of(path)
         };
+        Self::hidden_in(&place, path, exists)
+    }
+
+    /// The same with the hidden folder in `staging`, a folder on the same file system, whose owner
+    /// removes what a killed process leaves there. A folder that exists is filled anew.
+    pub fn create_in(path: &Path, staging: &Path) -> Result<Self> {
+        let exists = check_target(path, true)?;
+        Self::hidden_in(staging, path, exists)
+    }
+
+    fn hidden_in(place: &Path, path: &Path, exists: bool) -> Result<Self> {
+        let mut parents = CreatedParents::default();
         let refused = |e| cannot_write(path, &e);
-        parents.create(&place).map_err(refused)?;
+        parents.create(&parent_of(path)).map_err(refused)?;
         Ok(Self {
             target: path.to_path_buf(),
             exists,
-            temporary: hidden(0o777).tempdir_in(&place).map_err(refused)?,
+            temporary: hidden(0o777).tempdir_in(place).map_err(refused)?,
             written: Vec::new(),
+            bare: false,
             parents,
         })
+    }
+
+    /// Leaves out the texts of all pictures to come, if so wished.
+    pub fn bare(self, bare: bool) -> Self {
+        Self { bare, ..self }
     }
 
     /// Where to write the file that will be `name` in the finished folder, which then counts as
@@ -101,16 +120,20 @@ impl OutputFolder {
             .collect()
     }
 
-    /// Writes `picture` as the PNG file `name`, without metadata.
-    pub fn write_png<P>(&mut self, name: &str, picture: &ImageBuffer<P, Vec<u8>>) -> Result<()>
+    /// Writes `picture` as the PNG file `name`, with these texts in it.
+    pub fn write_png<P>(
+        &mut self,
+        name: &str,
+        picture: &ImageBuffer<P, Vec<u8>>,
+        texts: &[Text],
+    ) -> Result<()>
     where
-        P: PixelWithColorType<Subpixel = u8>,
+        P: Pixel<Subpixel = u8>,
     {
-        let mut bytes = io::Cursor::new(Vec::new());
-        picture
-            .write_to(&mut bytes, ImageFormat::Png)
-            .map_err(|e| cannot_write(&self.target.join(name), &io::Error::other(e)))?;
-        self.write_bytes(name, bytes.get_ref())
+        let texts = if self.bare { &[] } else { texts };
+        let bytes = png::encode(picture, texts);
+        let bytes = bytes.map_err(|e| cannot_write(&self.target.join(name), &e))?;
+        self.write_bytes(name, &bytes)
     }
 
     /// Moves everything into place and answers the files' paths in the order they were begun.

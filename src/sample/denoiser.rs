@@ -1,6 +1,8 @@
 //! What the sampler needs of a model: predicted noise for rows of latents under their conditioning.
 //! A trait, so that tests sample with a fake of a few lines.
 
+use std::ops::Range;
+
 use candle_core::Tensor;
 
 use crate::attention::AttentionHook;
@@ -39,7 +41,14 @@ pub trait Denoiser: Sync {
     /// Prompts, and so rows of latents.
     fn rows(&self) -> usize;
 
-    fn eps(&self, latents: &Tensor, timestep: usize, hook: &mut dyn AttentionHook) -> Result<Eps>;
+    /// Of the rows `rows`, whose latents are `[rows.len(), 4, h, w]`; the hook counts them from 0.
+    fn eps(
+        &self,
+        rows: Range<usize>,
+        latents: &Tensor,
+        timestep: usize,
+        hook: &mut dyn AttentionHook,
+    ) -> Result<Eps>;
 }
 
 /// A UNet that has read its prompts: text is looked at once, not at every step.
@@ -67,15 +76,23 @@ impl Denoiser for Prompted<'_> {
         self.rows
     }
 
-    fn eps(&self, latents: &Tensor, timestep: usize, hook: &mut dyn AttentionHook) -> Result<Eps> {
-        let (unet, cond) = (self.unet, &self.cond);
+    fn eps(
+        &self,
+        rows: Range<usize>,
+        latents: &Tensor,
+        timestep: usize,
+        hook: &mut dyn AttentionHook,
+    ) -> Result<Eps> {
+        let (unet, cond) = (self.unet, self.cond.narrow(rows.clone())?);
         Ok(match &self.uncond {
             None => Eps {
-                cond: unet.forward(latents, timestep, cond, hook)?,
+                cond: unet.forward(latents, timestep, &cond, hook)?,
                 uncond: None,
             },
             Some(uncond) => {
-                let (uncond, cond) = unet.forward_guided(latents, timestep, uncond, cond, hook)?;
+                let uncond = uncond.narrow(rows)?;
+                let (uncond, cond) =
+                    unet.forward_guided(latents, timestep, &uncond, &cond, hook)?;
                 Eps {
                     cond,
                     uncond: Some(uncond),

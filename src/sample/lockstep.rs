@@ -27,20 +27,24 @@ pub trait Watcher: Send {
 /// A schedule segment's plan, lowered once. `None` where every row attends by itself.
 #[derive(Debug, Clone)]
 pub struct StepPlan {
+    /// The rows before it have stopped.
+    first: usize,
     cross: Option<Vec<Vec<Term>>>,
     self_attention: Option<Vec<Vec<Term>>>,
     self_res: usize,
 }
 
 impl StepPlan {
-    pub fn lower(plan: &EditPlan, device: &Device) -> Result<Self> {
+    /// `first`: rows before it have stopped, and no other reads them.
+    pub fn lower(plan: &EditPlan, first: usize, device: &Device) -> Result<Self> {
         let weigh = |share: &f32| match *share {
             1.0 => Ok(Carry::Same),
             share => Ok(Carry::Share(share)),
         };
-        let cross = terms(&plan.cross, |map| carry(map, device))?;
-        let self_attention = terms(&plan.self_attention, weigh)?;
+        let cross = terms(&plan.cross, first, |map| carry(map, device))?;
+        let self_attention = terms(&plan.self_attention, first, weigh)?;
         Ok(Self {
+            first,
             cross: Some(cross).filter(|c| !all_own(c)),
             self_attention: Some(self_attention).filter(|s| !all_own(s)),
             self_res: plan.self_res,
@@ -48,14 +52,20 @@ impl StepPlan {
     }
 }
 
-fn terms<T>(rows: &[Sum<T>], carry: impl Fn(&T) -> Result<Carry>) -> Result<Vec<Vec<Term>>> {
+/// Of the rows from `first` on, counted from there.
+fn terms<T>(
+    rows: &[Sum<T>],
+    first: usize,
+    carry: impl Fn(&T) -> Result<Carry>,
+) -> Result<Vec<Vec<Term>>> {
     let term = |(map_of, how): &(usize, T)| {
         Ok(Term {
-            map_of: *map_of,
+            map_of: *map_of - first,
             carry: carry(how)?,
         })
     };
-    rows.iter()
+    rows[first..]
+        .iter()
         .map(|sum| sum.iter().map(term).collect())
         .collect()
 }
@@ -108,7 +118,7 @@ impl AttentionHook for Lockstep<'_, '_> {
     fn observe(&mut self, site: &Site, row: usize, map: &Tensor) -> Result<()> {
         let watchers = self.watchers.iter_mut();
         let mut watching = watchers.filter(|w| w.wants(site).is_some());
-        watching.try_for_each(|w| w.observe(site, row, map))
+        watching.try_for_each(|w| w.observe(site, self.plan.first + row, map))
     }
 }
 

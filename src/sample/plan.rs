@@ -79,6 +79,8 @@ pub struct Controller {
     pub layout: usize,
     /// Per row; `None` is a row that attends by itself (the source, a baseline).
     pub rows: Vec<Option<RowEdit>>,
+    /// Whether the source runs to its end though no edit needs it: its picture is wanted, or its maps.
+    pub keep_source: bool,
 }
 
 /// A sum over rows' maps, each times a number.
@@ -95,6 +97,27 @@ pub struct EditPlan {
     pub self_res: usize,
 }
 
+impl EditPlan {
+    /// Of these rows alone, counted anew.
+    ///
+    /// # Panics
+    /// Where one of them reads a row that is not among them.
+    pub fn of_rows(&self, rows: &[usize]) -> Self {
+        fn picked<T: Clone>(sums: &[Sum<T>], rows: &[usize]) -> Vec<Sum<T>> {
+            let place = |row: usize| rows.iter().position(|own| *own == row);
+            let term = |(row, how): &(usize, T)| (place(*row).expect("a row of them"), how.clone());
+            rows.iter()
+                .map(|row| sums[*row].iter().map(term).collect())
+                .collect()
+        }
+        Self {
+            cross: picked(&self.cross, rows),
+            self_attention: picked(&self.self_attention, rows),
+            self_res: self.self_res,
+        }
+    }
+}
+
 impl Controller {
     /// The row all edits are made from.
     pub const SOURCE: usize = 0;
@@ -107,6 +130,7 @@ impl Controller {
             self_res: usize::MAX,
             layout: usize::MAX,
             rows: vec![None; rows],
+            keep_source: true,
         }
     }
 
@@ -118,6 +142,42 @@ impl Controller {
     pub fn edits(&self) -> impl Iterator<Item = (usize, &RowEdit)> {
         let rows = self.rows.iter().enumerate();
         rows.filter_map(|(row, edit)| Some((row, edit.as_ref()?)))
+    }
+
+    /// Denoiser calls that the source takes part in, the first ones: to the last in which an edit of it
+    /// needs it. After that it changes no bit of any other row.
+    pub fn source_calls(&self) -> usize {
+        let mut edits = self.edits_of_source();
+        if self.keep_source || edits.any(|edit| edit.blend.is_some() || edit.strength != 1.0) {
+            return self.clock.calls;
+        }
+        let last = (0..self.clock.calls).rfind(|call| self.needs_source(*call));
+        last.map_or(0, |call| call + 1)
+    }
+
+    fn edits_of_source(&self) -> impl Iterator<Item = &RowEdit> {
+        let edits = self.edits().map(|(_, edit)| edit);
+        edits.filter(|edit| edit.base == Self::SOURCE)
+    }
+
+    /// Whether a row reads the source's attention or latents at a call.
+    fn needs_source(&self, call: usize) -> bool {
+        let plan = self.plan(call);
+        let copies = |edit: &RowEdit| {
+            let window = edit.latents.as_ref();
+            window.is_some_and(|w| w.gate(call, &self.clock, Acts::Latents) > 0.0)
+        };
+        reads_source(&plan.cross)
+            || reads_source(&plan.self_attention)
+            || self.edits_of_source().any(copies)
+    }
+
+    /// Whether it is told where row `row` is edited: that takes the attention of the row it is an edit
+    /// of, over the whole run.
+    pub fn locates(&self, row: usize) -> bool {
+        let whole = |edit: &RowEdit| self.keep_source || edit.base != Self::SOURCE;
+        let edit = self.rows[row].as_ref();
+        edit.is_some_and(|e| e.region.is_somewhere() && (e.blend.is_some() || whole(e)))
     }
 
     /// The edit at denoiser call `call`, 0-based. Equal plans are equal values: a run of them is a
@@ -175,4 +235,12 @@ impl Controller {
             .filter(|(_, share)| *share != 0.0)
             .collect()
     }
+}
+
+/// Whether a row other than the source does.
+fn reads_source<T>(rows: &[Sum<T>]) -> bool {
+    let others = rows.iter().skip(Controller::SOURCE + 1);
+    others
+        .flatten()
+        .any(|(map_of, _)| *map_of == Controller::SOURCE)
 }

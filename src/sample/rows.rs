@@ -58,10 +58,8 @@ pub fn region(
     size: (usize, usize),
     words: &WordSums,
 ) -> Result<Option<Grid>> {
-    let Some(edit) = controller.rows[row]
-        .as_ref()
-        .filter(|e| e.region.is_somewhere())
-    else {
+    let edit = controller.rows[row].as_ref();
+    let Some(edit) = edit.filter(|_| controller.locates(row)) else {
         return Ok(None);
     };
     let rows = [edit.base, row];
@@ -72,7 +70,10 @@ pub fn region(
 
 /// The words whose attention the regions of all edits are made of.
 pub fn words_of(controller: &Controller) -> impl Iterator<Item = (usize, Vec<usize>)> {
-    controller.edits().flat_map(|(row, edit)| {
+    let located = controller
+        .edits()
+        .filter(|(row, _)| controller.locates(*row));
+    located.flat_map(|(row, edit)| {
         let rows = [edit.base, row].into_iter().cycle();
         let words = edit.region.words.iter().chain(&edit.region.keep);
         rows.zip(words.cloned())

@@ -61,16 +61,21 @@ impl<'a> Sampler<'a> {
     ///
     /// Errors: a latent that is not finite, with the step named.
     pub fn step(&mut self, hook: &mut dyn AttentionHook) -> Result<()> {
-        let eps = self.predict(hook)?;
+        let eps = self.predict(0, hook)?;
         self.advance(&eps)
     }
 
-    /// The guided prediction, `[rows, 4, h, w]`.
-    fn predict(&mut self, hook: &mut dyn AttentionHook) -> Result<Tensor> {
+    /// The guided prediction, `[rows, 4, h, w]`; zeros for the rows before `first`, which have stopped:
+    /// schedulers need not know, since rows never meet in them.
+    fn predict(&mut self, first: usize, hook: &mut dyn AttentionHook) -> Result<Tensor> {
         let timestep = self.scheduler.timesteps()[self.step];
         let input = self.scheduler.scale_input(self.step, &self.latents)?;
-        let eps = self.denoiser.eps(&input, timestep, hook)?;
-        eps.guide(self.guidance_scale)
+        let rows = first..self.denoiser.rows();
+        let input = input.narrow(0, first, rows.len())?;
+        let eps = self.denoiser.eps(rows, &input, timestep, hook)?;
+        Ok(eps
+            .guide(self.guidance_scale)?
+            .pad_with_zeros(0, first, 0)?)
     }
 
     fn advance(&mut self, eps: &Tensor) -> Result<()> {
@@ -94,14 +99,15 @@ impl<'a> Sampler<'a> {
 /// What a lockstep run ends with.
 #[derive(Debug, Clone)]
 pub struct Finished {
-    /// `[rows, 4, h, w]`
+    /// `[rows, 4, h, w]`; of a source that has stopped they mean nothing.
     pub latents: Tensor,
     /// Per row, where it was edited, at the latents' size; `None` where nothing says so.
     pub regions: Vec<Option<Grid>>,
 }
 
-/// Runs source and edited rows together under a controller. `watchers` see the rows' maps;
-/// `after_step` sees the latents `[rows, 4, h, w]` after each step, counted from 1.
+/// Runs source and edited rows together under a controller, the source as long as
+/// [`Controller::source_calls`] says. `watchers` see the rows' maps; `after_step` sees the latents
+/// `[rows, 4, h, w]` after each step, counted from 1.
 pub fn lockstep(
     sampler: Sampler,
     controller: &Controller,
@@ -119,22 +125,25 @@ fn steps(
     after_step: &mut (dyn FnMut(usize, &Tensor) -> Result<()> + Send),
 ) -> Result<Finished> {
     let mut words = WordSums::new(controller.layout, rows::words_of(controller));
-    let mut segment: Option<(EditPlan, StepPlan)> = None;
+    let source_calls = controller.source_calls();
+    let mut segment: Option<(EditPlan, usize, StepPlan)> = None;
     for call in 0..sampler.steps() {
         let plan = controller.plan(call);
+        let first = usize::from(call >= source_calls);
         let mut all: Vec<&mut dyn Watcher> = vec![&mut words];
         for watcher in watchers.iter_mut() {
             all.push(&mut **watcher);
         }
         all.iter_mut().for_each(|watcher| watcher.at(call));
-        if segment.as_ref().is_none_or(|(last, _)| *last != plan) {
+        let same = |(last, from, _): &(EditPlan, usize, StepPlan)| *last == plan && *from == first;
+        if !segment.as_ref().is_some_and(same) {
             all.iter_mut()
                 .try_for_each(|watcher| watcher.begin(&plan))?;
-            let lowered = StepPlan::lower(&plan, sampler.latents.device())?;
-            segment = Some((plan, lowered));
+            let lowered = StepPlan::lower(&plan, first, sampler.latents.device())?;
+            segment = Some((plan, first, lowered));
         }
-        let (_, lowered) = segment.as_ref().expect("set above");
-        let eps = sampler.predict(&mut Lockstep::new(lowered, &mut all))?;
+        let (_, _, lowered) = segment.as_ref().expect("set above");
+        let eps = sampler.predict(first, &mut Lockstep::new(lowered, &mut all))?;
         sampler.advance(&rows::scale_edits(eps, controller)?)?;
         let latents = rows::inject_latents(sampler.latents, controller, call)?;
         sampler.latents = rows::blend(latents, controller, &words, call)?;

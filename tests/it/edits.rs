@@ -5,7 +5,9 @@ use std::path::PathBuf;
 
 use image::{GrayImage, Luma};
 use prompt_to_prompt::edit::{EditKind, Window};
-use prompt_to_prompt::job::{BlendSpec, BlendWords, EditSpec, Job, Prepared, SchedulerName};
+use prompt_to_prompt::job::{
+    BlendSpec, BlendWords, EditSpec, Job, MaskSource, Prepared, SchedulerName,
+};
 
 use crate::common::relative;
 use crate::laws::{Lab, REFINED, SRC, SWAP, edit, everywhere, literal_run, moves, weighted};
@@ -39,7 +41,7 @@ fn mask_file(folder: &tempfile::TempDir, share: f32) -> PathBuf {
 }
 
 fn masked(spec: EditSpec, mask: PathBuf) -> EditSpec {
-    let mask = Some(mask);
+    let mask = Some(MaskSource::File(mask));
     blended(
         spec,
         BlendSpec {
@@ -91,7 +93,7 @@ fn outside_of_its_words_an_edit_is_its_source() {
         }
     }
     // The report says the same of the pictures.
-    let change = outcome.manifest.edits[1].change;
+    let change = outcome.manifest.edits[1].change.unwrap();
     assert!(change.inside.unwrap().mean_abs > change.outside.unwrap().mean_abs);
 }
 

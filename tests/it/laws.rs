@@ -55,6 +55,7 @@ impl Lab {
             rules: Rules::Ours,
             control: true,
             baseline: false,
+            draw_source: true,
             fast: false,
         }
     }
@@ -422,6 +423,7 @@ fn the_sampler_needs_no_unet() {
 
         fn eps(
             &self,
+            _: std::ops::Range<usize>,
             latents: &Tensor,
             _: usize,
             _: &mut dyn AttentionHook,

@@ -10,16 +10,18 @@ const FLOORS: [&[&str]; 7] = [
     &["model"],
     &["edit"],
     &["sample"],
-    &["job", "report", "heat"],
+    &["job", "report", "heat", "story"],
 ];
 
 /// Who may use whom on one floor.
-const NEIGHBOURS: [(&str, &str); 5] = [
+const NEIGHBOURS: [(&str, &str); 6] = [
     ("prompt", "error"),
     ("machine", "error"),
     ("job", "report"),
     ("heat", "job"),
     ("heat", "report"),
+    ("story", "job"),
+    ("story", "report"),
 ];
 
 fn floor(module: &str) -> usize {

@@ -44,6 +44,10 @@ mod prompt;
 mod report;
 /// Every scheduler against diffusers' own.
 mod schedulers;
+/// A source that nobody wants to see.
+mod stops;
+/// What a picture tells of itself, and what other tools' pictures tell.
+mod story;
 /// Ids and places of tokens against transformers.
 mod tokenizer;
 /// Fractions to steps, ours and the reference's, against golden windows.

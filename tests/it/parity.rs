@@ -2,6 +2,7 @@
 //! `tests/reference/pack_parity.py` says where they come from.
 
 use std::collections::HashMap;
+use std::ops::Range;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use candle_core::{Device, Tensor};
@@ -135,6 +136,7 @@ fn job(case: &Value) -> Job {
         rules: Rules::Reference,
         control: kind != "none",
         baseline: false,
+        draw_source: true,
         fast: false,
     }
 }
@@ -178,9 +180,15 @@ impl Denoiser for &Forced<'_> {
         self.unet.rows()
     }
 
-    fn eps(&self, _: &Tensor, t: usize, hook: &mut dyn AttentionHook) -> Result<Eps> {
+    fn eps(
+        &self,
+        rows: Range<usize>,
+        _: &Tensor,
+        t: usize,
+        hook: &mut dyn AttentionHook,
+    ) -> Result<Eps> {
         let step = self.step.load(Ordering::Relaxed);
-        self.unet.eps(&self.recorded[step], t, hook)
+        self.unet.eps(rows, &self.recorded[step], t, hook)
     }
 }
 

@@ -2,6 +2,8 @@
 //! ends for step counts from 1 to 1000, and whole trajectories of the calmed miniature.
 //! `tests/reference/schedulers.py` wrote the fixtures.
 
+use std::ops::Range;
+
 use candle_core::{Device, Tensor};
 use prompt_to_prompt::attention::{AttentionHook, NoHook};
 use prompt_to_prompt::edit::{Rules, Window};
@@ -54,7 +56,13 @@ impl Denoiser for Exact {
         1
     }
 
-    fn eps(&self, latents: &Tensor, timestep: usize, _: &mut dyn AttentionHook) -> Result<Eps> {
+    fn eps(
+        &self,
+        _: Range<usize>,
+        latents: &Tensor,
+        timestep: usize,
+        _: &mut dyn AttentionHook,
+    ) -> Result<Eps> {
         let alpha = self.alpha(timestep);
         let variance = alpha * SPREAD * SPREAD + 1.0 - alpha;
         let slope = (1.0 - alpha).sqrt() / variance;
@@ -77,7 +85,7 @@ fn flow(scheduler: &mut dyn Scheduler, config: &SchedulerConfig, rows: usize) ->
     let mut shown = latents.clone();
     for (step, t) in scheduler.timesteps().to_vec().into_iter().enumerate() {
         shown = scheduler.scale_input(step, &latents).unwrap();
-        let eps = exact.eps(&shown, t, &mut NoHook).unwrap();
+        let eps = exact.eps(0..rows, &shown, t, &mut NoHook).unwrap();
         latents = scheduler.step(step, &eps.cond, &latents).unwrap();
     }
     [shown, latents]
@@ -247,6 +255,7 @@ impl Lab {
             rules: Rules::Ours,
             control: false,
             baseline: false,
+            draw_source: true,
             fast: false,
         }
     }

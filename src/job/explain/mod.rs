@@ -31,6 +31,10 @@ pub struct Explanation {
     /// `reference` under `--compat reference`.
     pub compat: Option<&'static str>,
     pub source: String,
+    /// `false`: its picture is not drawn.
+    pub draw_source: bool,
+    /// Denoiser calls that the source takes part in, the first ones.
+    pub source_calls: usize,
     /// `false`: the edited prompts are drawn from the same noise and nothing is injected.
     pub edit_control: bool,
     pub edits: Vec<EditExplanation>,
@@ -112,7 +116,7 @@ pub struct WorkEstimate {
     pub unconditional_rows: usize,
     /// All denoiser calls.
     pub denoise_gflop: f64,
-    /// The same if every row attended by itself.
+    /// The same if every row attended by itself, to the end.
     pub plain_gflop: f64,
     pub decode_gflop: f64,
 }
@@ -135,6 +139,8 @@ impl Explanation {
             negative_prompt: job.negative_prompt.clone(),
             compat: (job.rules == Rules::Reference).then_some("reference"),
             source: prepared.source.text.clone(),
+            draw_source: job.draw_source,
+            source_calls: prepared.controller.source_calls(),
             edit_control: job.control,
             edits: edits.map(|edit| explain(edit, prepared)).collect(),
             levels: levels(&work, prepared),
@@ -315,9 +321,7 @@ fn levels(work: &Work, prepared: &Prepared) -> Vec<Level> {
     let controller = &prepared.controller;
     let open =
         |(_, edit): (usize, &RowEdit)| edit.self_window.calls(&controller.clock, Acts::SelfAttn);
-    let located = controller
-        .edits()
-        .any(|(_, edit)| edit.region.is_somewhere());
+    let located = controller.edits().any(|(row, _)| controller.locates(row));
     let injects = controller.edits().filter_map(open).next().is_some();
     let mut levels: Vec<Level> = vec![];
     for Site {
@@ -352,7 +356,11 @@ fn estimate(prepared: &Prepared, work: &Work) -> WorkEstimate {
     let controller = &prepared.controller;
     let (rows, calls) = (controller.rows.len(), controller.clock.calls);
     let unconditional = if prepared.guidance == 1.0 { 0 } else { rows };
-    let plain = (rows + unconditional) as f64 * calls as f64 * work.unet_row;
+    let both = (rows + unconditional) as f64;
+    let plain = both * calls as f64 * work.unet_row;
+    let halves = both / rows as f64;
+    let stopped = (calls - controller.source_calls()) as f64 * halves * work.unet_row;
+    let drawn = rows - usize::from(!controller.keep_source);
     let mixed = |call| {
         let plan = controller.plan(call);
         let sites = work.sites.iter().map(|site| mix_difference(&plan, site));
@@ -361,9 +369,9 @@ fn estimate(prepared: &Prepared, work: &Work) -> WorkEstimate {
     WorkEstimate {
         conditional_rows: rows,
         unconditional_rows: unconditional,
-        denoise_gflop: (plain + (0..calls).map(mixed).sum::<f64>()) / 1e9,
+        denoise_gflop: (plain - stopped + (0..calls).map(mixed).sum::<f64>()) / 1e9,
         plain_gflop: plain / 1e9,
-        decode_gflop: rows as f64 * work.vae_decode / 1e9,
+        decode_gflop: drawn as f64 * work.vae_decode / 1e9,
     }
 }
 

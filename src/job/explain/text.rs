@@ -62,7 +62,17 @@ impl Explanation {
         if let Some(of) = self.compat {
             writeln!(f, "with the quirks of the {of} implementation")?;
         }
-        writeln!(f, "\nsource  {}", self.source)
+        writeln!(f, "\nsource  {}", self.source)?;
+        if self.draw_source {
+            return Ok(());
+        }
+        let all = self.scheduler_calls;
+        let until = match self.source_calls {
+            0 => "so not run: no edit needs it".to_owned(),
+            calls if calls == all => "but needed to the end".to_owned(),
+            calls => format!("stops after step {calls} of {all}: no edit needs it any more"),
+        };
+        writeln!(f, "        not drawn, {until}")
     }
 
     fn write_edit(

@@ -30,7 +30,7 @@ fn an_interrupted_run_leaves_nothing() {
     let ended = run.wait_with_output().unwrap();
     assert_eq!(ended.status.code(), Some(130), "{said}");
     assert!(
-        said.ends_with("error: interrupted\n  nothing was written\n"),
+        said.ends_with("error: interrupted\n  what was not finished was not written\n"),
         "{said}"
     );
     assert!(ended.stdout.is_empty());

@@ -3,8 +3,10 @@
 mod bad_input;
 mod heatmap;
 mod interrupt;
+mod no_source;
 mod runs;
 mod setup;
+mod story;
 
 use std::path::{Path, PathBuf};
 use std::process::Output;
@@ -52,9 +54,17 @@ impl Place {
     }
 
     fn p2p(&self, args: &[&str]) -> Output {
+        self.command(args).output().unwrap()
+    }
+
+    fn p2p_with(&self, variable: &str, value: &str, args: &[&str]) -> Output {
+        self.command(args).env(variable, value).output().unwrap()
+    }
+
+    fn command(&self, args: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_p2p"));
         command.args(args).current_dir(self.0.path());
-        command.output().unwrap()
+        command
     }
 
     /// The quick edit with more flags; it must succeed.

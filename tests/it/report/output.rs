@@ -33,7 +33,7 @@ fn the_folder_appears_when_finished_and_not_before() {
     let target = place.path().join("new/deep/out");
     let mut folder = OutputFolder::create(&target, false).unwrap();
     folder
-        .write_png("source.png", &RgbImage::new(2, 3))
+        .write_png("source.png", &RgbImage::new(2, 3), &[])
         .unwrap();
     folder.write_text("manifest.json", "{}").unwrap();
     fs::write(folder.path("other.bin"), [1]).unwrap();

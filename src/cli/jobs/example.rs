@@ -1,0 +1,49 @@
+//! The job file that `p2p job init` writes.
+
+pub const EXAMPLE: &str = r#"# A job file: run it with `p2p batch jobs.toml`, check it with `p2p job check jobs.toml`.
+# Keys are the flags of `p2p edit` with underscores; switches are positive (`edit_control = false`).
+# `p2p job schema > jobs.schema.json` lets editors complete them:
+#:schema ./jobs.schema.json
+
+# Where results go, unless -o says otherwise.
+output = "p2p-out/first-batch"
+
+# What holds for every job that does not say otherwise.
+[defaults]
+seed = 4
+steps = 30
+
+# One edit of one source. Its folder is called by `name`, else by the prompts and the seed.
+[[job]]
+name = "bicycle-to-car"
+src = "a big red bicycle"
+dst = "a big red car"
+cross_steps = { default = 0.8, car = 0.4 } # the new word's shape is free earlier
+
+# Several edits of one source, each with settings of its own: they are drawn in one run.
+[[job]]
+name = "animals"
+src = "a cat on the beach"
+
+[[job.edit]]
+dst = "a dog on the beach"
+blend = "cat:dog"
+
+[[job.edit]]
+dst = "a cat on the beach in the snow"
+edit = "refine"
+
+[[job.edit]] # no new prompt: words of the source are weighed
+weight = { beach = -1 }
+
+# Every combination: 2 seeds x 3 windows, a folder each.
+[[job]]
+name = "house"
+folder = "{name}-{seed}-{cross_steps}"
+src = "a dog"
+dst = "a house"
+
+[job.grid]
+seed = [0, 1]
+cross_steps = [0.2, 0.5, 0.8]
+"#;

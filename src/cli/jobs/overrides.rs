@@ -1,0 +1,94 @@
+//! The flags of `p2p edit` on a command line that draws many jobs, gathered as settings: over a job
+//! file, whose settings they win over ([`Overrides`]), or under a sweep ([`Base`]).
+
+use clap::error::ErrorKind;
+use clap::parser::ValueSource;
+use clap::{Arg, ArgAction, ArgMatches, Args, Command, FromArgMatches};
+
+use super::vocabulary::{Key, Setting, Settings, Takes, Vocabulary};
+use crate::cli::DrawArgs;
+
+#[derive(Debug, Clone, Default)]
+pub struct Overrides(pub Settings);
+
+impl Args for Overrides {
+    fn augment_args(command: Command) -> Command {
+        let vocabulary = Vocabulary::new();
+        let flags = vocabulary.keys().iter().map(|key| {
+            let arg = Arg::new(key.flag.clone()).long(key.flag.clone()).hide(true);
+            match key.takes {
+                Takes::Switch(_) => arg.action(ArgAction::SetTrue),
+                Takes::One => arg.action(ArgAction::Set).allow_hyphen_values(true),
+                Takes::Many => arg.action(ArgAction::Append).allow_hyphen_values(true),
+            }
+        });
+        command.args(flags)
+    }
+
+    fn augment_args_for_update(command: Command) -> Command {
+        Self::augment_args(command)
+    }
+}
+
+impl FromArgMatches for Overrides {
+    fn from_arg_matches(matches: &ArgMatches) -> Result<Self, clap::Error> {
+        given(matches, |key| key.flag.clone()).map(Self)
+    }
+
+    fn update_from_arg_matches(&mut self, matches: &ArgMatches) -> Result<(), clap::Error> {
+        *self = Self::from_arg_matches(matches)?;
+        Ok(())
+    }
+}
+
+/// The flags of `p2p edit` themselves, with their help, gathered as settings: what varies may be any
+/// of them, so that none is required.
+#[derive(Debug, Clone, Default)]
+pub struct Base(pub Settings);
+
+impl Args for Base {
+    fn augment_args(command: Command) -> Command {
+        DrawArgs::augment_args(command).mut_arg("src", |src| src.required(false))
+    }
+
+    fn augment_args_for_update(command: Command) -> Command {
+        Self::augment_args(command)
+    }
+}
+
+impl FromArgMatches for Base {
+    fn from_arg_matches(matches: &ArgMatches) -> Result<Self, clap::Error> {
+        given(matches, |key| key.id.clone()).map(Self)
+    }
+
+    fn update_from_arg_matches(&mut self, matches: &ArgMatches) -> Result<(), clap::Error> {
+        *self = Self::from_arg_matches(matches)?;
+        Ok(())
+    }
+}
+
+/// What was typed, not what stands there by default.
+fn given(matches: &ArgMatches, id: impl Fn(&Key) -> String) -> Result<Settings, clap::Error> {
+    let vocabulary = Vocabulary::new();
+    let mut settings = Settings::new();
+    for (index, key) in vocabulary.keys().iter().enumerate() {
+        let id = id(key);
+        if matches.value_source(&id) != Some(ValueSource::CommandLine) {
+            continue;
+        }
+        let raw = matches.get_raw(&id).into_iter().flatten();
+        let values: Vec<String> = match key.takes {
+            Takes::Switch(_) => vec![String::new()],
+            _ => raw
+                .map(|value| value.to_string_lossy().into_owned())
+                .collect(),
+        };
+        vocabulary.check(index, &values).map_err(|cause| {
+            let typed = format!("--{} {}: {cause}\n", key.flag, values.join(" "));
+            clap::Error::raw(ErrorKind::ValueValidation, typed)
+        })?;
+        let place = None;
+        settings.insert(index, Setting { values, place });
+    }
+    Ok(settings)
+}

@@ -1,0 +1,511 @@
+//! From the text of a job file to entries, with everything that is wrong with it, not the first
+//! thing only. Owns the shape of the file: `include`, `output`, `[defaults]`, `[[job]]`,
+//! `[[job.edit]]`, `[job.grid]`. What a job means is not known here.
+
+use std::path::{Path, PathBuf};
+
+use toml::Spanned;
+use toml::de::{DeString, DeTable, DeValue};
+
+use super::entry::{Entry, Named, lay_over};
+use super::grid::{Axis, MOST, Point, per_word, product, spread};
+use super::problem::{Place, Problem, Sources};
+use super::value::{self, Wrong, values};
+use super::vocabulary::{Key, Setting, Settings, Shape, Vocabulary, nearest};
+
+/// A job file as read, with those that it includes.
+#[derive(Debug, Default)]
+pub struct JobFile {
+    pub entries: Vec<Entry>,
+    /// Where the file wants its results, from its own folder.
+    pub output: Option<PathBuf>,
+    pub sources: Sources,
+    pub problems: Vec<Problem>,
+}
+
+/// Reads a job file; what is wrong with it is in it.
+pub fn read(path: &Path, vocabulary: &Vocabulary) -> JobFile {
+    let mut reader = Reader {
+        vocabulary,
+        file: JobFile::default(),
+        including: vec![],
+        at: At::default(),
+    };
+    reader.read(path, Defaults::default(), None);
+    let file = &mut reader.file;
+    let place = |problem: &Problem| problem.place.clone().map(|at| (at.source, at.span.start));
+    file.problems.sort_by_key(place);
+    if file.entries.is_empty() && file.problems.is_empty() {
+        let cause = format!("{} holds no job", path.display());
+        let cure = "write one under [[job]]; `p2p job init` shows how";
+        file.problems.push(Problem::new(None, cause, cure));
+    }
+    reader.file
+}
+
+/// What holds for the jobs of a file.
+#[derive(Debug, Clone, Default)]
+struct Defaults {
+    settings: Settings,
+    names: Names,
+}
+
+#[derive(Debug, Clone, Default)]
+struct Names {
+    name: Option<Named>,
+    folder: Option<Named>,
+}
+
+/// The file that is being read.
+#[derive(Debug, Clone, Default)]
+struct At {
+    source: usize,
+    folder: PathBuf,
+}
+
+#[derive(Clone, Copy, PartialEq)]
+enum Level {
+    Defaults,
+    Job,
+    Edit,
+}
+
+struct Reader<'v> {
+    vocabulary: &'v Vocabulary,
+    file: JobFile,
+    including: Vec<PathBuf>,
+    at: At,
+}
+
+type Written<'a, 'i> = &'a Spanned<DeString<'i>>;
+type Span = std::ops::Range<usize>;
+
+impl Reader<'_> {
+    /// Its defaults, on top of those around it.
+    fn read(&mut self, path: &Path, around: Defaults, included_at: Option<Place>) -> Defaults {
+        let text = match text(path) {
+            Ok(text) => text,
+            Err((cause, cure)) => {
+                self.file
+                    .problems
+                    .push(Problem::new(included_at, cause, cure));
+                return around;
+            }
+        };
+        let outer = self.at.clone();
+        self.at = At {
+            source: self
+                .file
+                .sources
+                .add(path.display().to_string(), text.clone()),
+            folder: path.parent().unwrap_or(Path::new("")).to_owned(),
+        };
+        self.including.push(path.canonicalize().unwrap_or_default());
+        let (root, errors) = DeTable::parse_recoverable(&text);
+        for error in &errors {
+            let span = error.span().unwrap_or(0..0);
+            self.problem(span, sentence(error.message()), "mend the TOML here");
+        }
+        let defaults = match errors.is_empty() {
+            true => self.document(root.get_ref(), around),
+            // What could be read of it may be anything.
+            false => around,
+        };
+        self.including.pop();
+        self.at = outer;
+        defaults
+    }
+
+    fn document(&mut self, root: &DeTable, around: Defaults) -> Defaults {
+        let mut defaults = around;
+        if let Some(include) = root.get("include") {
+            defaults = self.include(include, defaults);
+        }
+        if let Some(table) = root.get("defaults") {
+            match table.get_ref() {
+                DeValue::Table(table) => self.defaults(table, &mut defaults),
+                _ => self.problem(table.span(), "`defaults` is no table", "write [defaults]"),
+            }
+        }
+        for (key, value) in root.iter() {
+            match key.get_ref().as_ref() {
+                "include" | "defaults" => {}
+                "output" => match value.get_ref() {
+                    DeValue::String(folder) if !folder.is_empty() && !folder.contains('\0') => {
+                        self.file.output = Some(self.at.folder.join(folder.as_ref()));
+                    }
+                    _ => self.problem(
+                        value.span(),
+                        "`output` is no folder",
+                        "write output = \"FOLDER\"",
+                    ),
+                },
+                "job" => match tables(value) {
+                    Some(jobs) => jobs.for_each(|(place, job)| self.job(place, job, &defaults)),
+                    None => self.problem(
+                        key.span(),
+                        "`job` is no list of tables",
+                        "write [[job]], in two brackets",
+                    ),
+                },
+                name => {
+                    let cause = format!("there is no `{name}` at the top of a job file");
+                    let cure = match self.vocabulary.find(name) {
+                        Some(_) => format!("move it under [defaults] or [[job]]: {name} = ..."),
+                        None => nearest(name, ["job", "defaults", "include", "output"])
+                            .unwrap_or("write [defaults], [[job]], include or output".to_owned()),
+                    };
+                    self.problem(key.span(), cause, cure);
+                }
+            }
+        }
+        defaults
+    }
+
+    fn include(&mut self, value: &Spanned<DeValue>, around: Defaults) -> Defaults {
+        let files: Option<Vec<&Spanned<DeValue>>> = match value.get_ref() {
+            DeValue::String(_) => Some(vec![value]),
+            DeValue::Array(items) => Some(items.iter().collect()),
+            _ => None,
+        };
+        let mut defaults = around;
+        for file in files.unwrap_or(vec![value]) {
+            let DeValue::String(name) = file.get_ref() else {
+                let cure = "write include = \"other.toml\" or a list of such";
+                self.problem(file.span(), "`include` names no file", cure);
+                continue;
+            };
+            let (path, place) = (self.at.folder.join(name.as_ref()), self.place(file.span()));
+            if path
+                .canonicalize()
+                .is_ok_and(|path| self.including.contains(&path))
+            {
+                let cause = format!("`include`: {name} includes itself");
+                self.problem(file.span(), cause, "leave one of the includes out");
+                continue;
+            }
+            defaults = self.read(&path, defaults, Some(place));
+        }
+        defaults
+    }
+
+    fn defaults(&mut self, table: &DeTable, defaults: &mut Defaults) {
+        for (key, value) in table.iter() {
+            if self.named(key, value, &mut defaults.names) {
+                continue;
+            }
+            if let Some((index, setting)) = self.setting(Level::Defaults, key, value) {
+                defaults.settings.insert(index, setting);
+            }
+        }
+    }
+
+    fn job(&mut self, span: Span, table: &DeTable, defaults: &Defaults) {
+        let (mut settings, mut names) = (Settings::new(), Names::default());
+        let (mut edits, mut axes) = (vec![], vec![]);
+        for (key, value) in table.iter() {
+            match (key.get_ref().as_ref(), value.get_ref()) {
+                ("grid", DeValue::Table(grid)) => axes = self.grid(grid),
+                ("grid", _) => self.problem(value.span(), "`grid` is no table", "write [job.grid]"),
+                ("edit", DeValue::Array(_)) => match tables(value) {
+                    Some(of) => edits = of.map(|(span, edit)| self.edit(span, edit)).collect(),
+                    None => self.problem(
+                        value.span(),
+                        "`edit` is no list of tables",
+                        "write [[job.edit]]",
+                    ),
+                },
+                ("edit", DeValue::Table(_)) => {
+                    self.problem(
+                        key.span(),
+                        "`edit` is one table",
+                        "write [[job.edit]], in two brackets",
+                    );
+                }
+                _ if self.named(key, value, &mut names) => {}
+                _ => settings.extend(self.setting(Level::Job, key, value)),
+            }
+        }
+        let cells: usize = axes.iter().map(|axis: &Axis| axis.values.len()).product();
+        if cells > MOST {
+            let cause = format!("`grid` makes {cells} jobs, more than {MOST}");
+            self.problem(span, cause, "take fewer values, or divide it");
+            return;
+        }
+        self.expand(span, &settings, names, &edits, &axes, defaults);
+    }
+
+    /// An entry for each point of the grid.
+    fn expand(
+        &mut self,
+        span: Span,
+        settings: &Settings,
+        names: Names,
+        edits: &[(Option<Place>, Settings)],
+        axes: &[Axis],
+        defaults: &Defaults,
+    ) {
+        let mut base = defaults.settings.clone();
+        lay_over(&mut base, settings, self.vocabulary);
+        let place = self.place(span);
+        for indices in product(axes) {
+            let point = axes.iter().zip(&indices);
+            let apply = |settings: &Settings| {
+                let mut settings = settings.clone();
+                point
+                    .clone()
+                    .for_each(|(axis, i)| axis.apply(*i, &mut settings));
+                settings
+            };
+            let of_edit = |(place, own): &(Option<Place>, Settings)| {
+                let mut settings = base.clone();
+                lay_over(&mut settings, own, self.vocabulary);
+                (place.clone(), apply(&settings))
+            };
+            let label =
+                |(axis, i): (&Axis, &usize)| (axis.name.clone(), axis.values[*i].label.clone());
+            let entry = Entry {
+                name: names.name.clone().or(defaults.names.name.clone()),
+                folder: names.folder.clone().or(defaults.names.folder.clone()),
+                place: Some(place.clone()),
+                settings: apply(&base),
+                edits: edits.iter().map(of_edit).collect(),
+                point: Point(point.clone().map(label).collect()),
+            };
+            self.file.entries.push(entry);
+        }
+    }
+
+    fn edit(&mut self, span: Span, table: &DeTable) -> (Option<Place>, Settings) {
+        let settings = table.iter();
+        let settings = settings.filter_map(|(key, value)| self.setting(Level::Edit, key, value));
+        let settings = settings.collect();
+        (Some(self.place(span)), settings)
+    }
+
+    /// Whether the key is one of the names, which it then fills.
+    fn named(&mut self, key: Written, value: &Spanned<DeValue>, names: &mut Names) -> bool {
+        let slot = match key.get_ref().as_ref() {
+            "name" => &mut names.name,
+            "folder" => &mut names.folder,
+            _ => return false,
+        };
+        match value.get_ref() {
+            DeValue::String(text) if !text.trim().is_empty() => {
+                *slot = Some(Named {
+                    text: text.to_string(),
+                    place: Some(Place {
+                        source: self.at.source,
+                        span: value.span(),
+                    }),
+                });
+            }
+            _ => {
+                let cause = format!("`{}` is no name", key.get_ref());
+                self.problem(value.span(), cause, "write a text, such as \"red-car\"");
+            }
+        }
+        true
+    }
+
+    fn setting(
+        &mut self,
+        level: Level,
+        key: Written,
+        value: &Spanned<DeValue>,
+    ) -> Option<(usize, Setting)> {
+        let name = key.get_ref().as_ref();
+        let Some(index) = self.vocabulary.find(name) else {
+            let (cause, cure) = self.unknown(level, name);
+            self.problem(key.span(), cause, cure);
+            return None;
+        };
+        let of = self.vocabulary.key(index);
+        if level == Level::Edit && !of.each_edit {
+            let cause = format!("`{name}` is a setting of the whole job");
+            self.problem(key.span(), cause, "move it up, under [[job]]");
+            return None;
+        }
+        let values = self.checked(of, index, value)?;
+        let place = Some(self.place(value.span()));
+        Some((index, Setting { values, place }))
+    }
+
+    /// The values of one key, or a problem.
+    fn checked(
+        &mut self,
+        key: &Key,
+        index: usize,
+        value: &Spanned<DeValue>,
+    ) -> Option<Vec<String>> {
+        let values = self.report(values(key, value, &self.at.folder))?;
+        let checked = self.vocabulary.check(index, &values).map_err(|said| {
+            let cause = format!("`{}` cannot be {:?}", key.name, values.join(", "));
+            (value.span(), cause, said)
+        });
+        self.report(checked)?;
+        Some(values)
+    }
+
+    fn grid(&mut self, table: &DeTable) -> Vec<Axis> {
+        let mut axes = vec![];
+        for (key, value) in table.iter() {
+            let name = key.get_ref().as_ref();
+            let Some(index) = self.vocabulary.find(name) else {
+                let (cause, cure) = self.unknown(Level::Job, name);
+                self.problem(key.span(), cause, cure);
+                continue;
+            };
+            match value.get_ref() {
+                DeValue::Table(words) if per_word(self.vocabulary.key(index)) => {
+                    for (word, value) in words.iter() {
+                        axes.extend(self.axis(index, Some(word.get_ref().as_ref()), value));
+                    }
+                }
+                _ => axes.extend(self.axis(index, None, value)),
+            }
+        }
+        axes
+    }
+
+    fn axis(&mut self, index: usize, word: Option<&str>, value: &Spanned<DeValue>) -> Option<Axis> {
+        let mut axis = Axis::new(self.vocabulary, index, word);
+        for (span, values) in self.tried(index, word, value)? {
+            let place = self.place(span.clone());
+            if let Err((cause, cure)) = axis.push(self.vocabulary, values, Some(place)) {
+                self.problem(span, cause, cure);
+                return None;
+            }
+        }
+        Some(axis)
+    }
+
+    /// The values that an axis tries, each with its place.
+    fn tried(
+        &mut self,
+        index: usize,
+        word: Option<&str>,
+        value: &Spanned<DeValue>,
+    ) -> Option<Vec<(Span, Vec<String>)>> {
+        let key = self.vocabulary.key(index);
+        let whole = |values: Vec<String>| {
+            let each = |v| (value.span(), vec![v]);
+            Some(values.into_iter().map(each).collect())
+        };
+        match value.get_ref() {
+            DeValue::Array(items) if !items.is_empty() => {
+                let mut tried = vec![];
+                for item in items.iter() {
+                    let values = match word {
+                        Some(_) => value::scalar(key, item).map(|value| vec![value]),
+                        None => values(key, item, &self.at.folder),
+                    };
+                    tried.push((item.span(), self.report(values)?));
+                }
+                Some(tried)
+            }
+            DeValue::String(text) => match spread(key, text) {
+                Ok(Some(values)) => whole(values),
+                Ok(None) => self.no_axis(key, value),
+                Err(cause) => {
+                    let cause = format!("`{}`: {cause}", key.name);
+                    self.problem(value.span(), cause, "write FROM:TO:STEP, or a list");
+                    None
+                }
+            },
+            DeValue::Table(table) if key.shape == Shape::Prompt => {
+                let lines = value::lines(key, value, table, &self.at.folder);
+                whole(self.report(lines)?)
+            }
+            _ => self.no_axis(key, value),
+        }
+    }
+
+    fn no_axis<T>(&mut self, key: &Key, value: &Spanned<DeValue>) -> Option<T> {
+        let cause = format!("`{}` under [job.grid] is no list of values", key.name);
+        let cure = format!(
+            "write {} = [.., ..]; what does not vary stands under [[job]]",
+            key.name
+        );
+        self.problem(value.span(), cause, cure);
+        None
+    }
+
+    fn report<T>(&mut self, result: Result<T, Wrong>) -> Option<T> {
+        match result {
+            Ok(value) => Some(value),
+            Err((span, cause, cure)) => {
+                self.problem(span, cause, cure);
+                None
+            }
+        }
+    }
+
+    fn unknown(&self, level: Level, name: &str) -> (String, String) {
+        let cause = format!("there is no setting `{name}`");
+        let own: &[&str] = match level {
+            Level::Defaults => &["name", "folder"],
+            Level::Job => &["name", "folder", "grid"],
+            Level::Edit => &[],
+        };
+        let positive = name
+            .strip_prefix("no_")
+            .and_then(|name| self.vocabulary.find(name));
+        if let Some(positive) = positive {
+            let cure = format!(
+                "switches are positive: {} = false",
+                self.vocabulary.key(positive).name
+            );
+            return (cause, cure);
+        }
+        let nearest = nearest(name, own.iter().copied()).or_else(|| self.vocabulary.nearest(name));
+        let all = "keys are the flags of `p2p edit` with underscores; `p2p job schema` lists them";
+        (cause, nearest.unwrap_or(all.to_owned()))
+    }
+
+    fn problem(&mut self, span: Span, cause: impl Into<String>, cure: impl Into<String>) {
+        let place = self.place(span);
+        self.file
+            .problems
+            .push(Problem::new(Some(place), cause, cure));
+    }
+
+    fn place(&self, span: Span) -> Place {
+        let source = self.at.source;
+        Place { source, span }
+    }
+}
+
+/// The tables of a list of tables, with their places.
+fn tables<'a, 'i>(
+    value: &'a Spanned<DeValue<'i>>,
+) -> Option<impl Iterator<Item = (Span, &'a DeTable<'i>)>> {
+    let items = value.get_ref().as_array()?;
+    let table = |item: &'a Spanned<DeValue<'i>>| Some((item.span(), item.get_ref().as_table()?));
+    let tables: Option<Vec<_>> = items.iter().map(table).collect();
+    Some(tables?.into_iter())
+}
+
+/// The text of a file, or what is wrong with it.
+fn text(path: &Path) -> Result<String, (String, String)> {
+    let name = path.display();
+    let bytes = std::fs::read(path).map_err(|e| {
+        let cure = match e.kind() {
+            std::io::ErrorKind::NotFound => "check the path; `p2p job init` writes an example",
+            _ => "check what stands there",
+        };
+        (format!("cannot read {name}: {e}"), cure.to_owned())
+    })?;
+    String::from_utf8(bytes).map_err(|e| {
+        let line = 1 + e.as_bytes()[..e.utf8_error().valid_up_to()]
+            .iter()
+            .filter(|b| **b == b'\n')
+            .count();
+        let cause = format!("{name} is not UTF-8: line {line} holds other bytes");
+        (cause, "save it as UTF-8".to_owned())
+    })
+}
+
+fn sentence(message: &str) -> String {
+    message.lines().next().unwrap_or_default().to_owned()
+}

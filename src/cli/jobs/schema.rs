@@ -1,0 +1,91 @@
+//! A JSON Schema of job files, for editors: every key with the help of its flag.
+
+use serde_json::{Map, Value, json};
+
+use super::vocabulary::{Key, Shape, Takes, Vocabulary};
+
+/// Draft 7, which editors of TOML understand.
+pub fn schema(vocabulary: &Vocabulary) -> Value {
+    let all = || vocabulary.keys().iter();
+    let settings: Map<String, Value> = all().map(property).collect();
+    let of_edit = all().filter(|key| key.each_edit).map(property);
+    let of_edit: Map<String, Value> = of_edit.collect();
+    let grid: Map<String, Value> = all().map(axis).collect();
+    let with = |more: Value, settings: &Map<String, Value>| {
+        let mut all = more.as_object().cloned().unwrap_or_default();
+        all.extend(settings.clone());
+        all
+    };
+    let names = json!({
+        "name": { "type": "string", "description": "What the job is called [default: its prompts and seed]" },
+        "folder": { "type": "string", "description": "Its folder, a template of {name}, {src}, {dst}, {seed} and what its grid varies [default: {name}]" },
+    });
+    let mut job = with(names.clone(), &settings);
+    let kind = job.remove("edit").unwrap_or_default();
+    job.insert(
+        "edit".to_owned(),
+        json!({ "anyOf": [kind, { "type": "array", "items": { "$ref": "#/definitions/edit" } }] }),
+    );
+    job.insert("grid".to_owned(), json!({ "$ref": "#/definitions/grid" }));
+    let closed = |properties: Map<String, Value>| json!({ "type": "object", "properties": properties, "additionalProperties": false });
+    json!({
+        "$schema": "http://json-schema.org/draft-07/schema#",
+        "title": "Job file of p2p batch",
+        "type": "object",
+        "additionalProperties": false,
+        "properties": {
+            "output": { "type": "string", "description": "Folder to write, unless -o names one" },
+            "include": {
+                "anyOf": [{ "type": "string" }, { "type": "array", "items": { "type": "string" } }],
+                "description": "Job files whose defaults hold here too, and whose jobs come first",
+            },
+            "defaults": { "$ref": "#/definitions/defaults" },
+            "job": { "type": "array", "items": { "$ref": "#/definitions/job" } },
+        },
+        "definitions": {
+            "defaults": closed(with(names, &settings)),
+            "job": closed(job),
+            "edit": closed(of_edit),
+            "grid": closed(grid),
+        },
+    })
+}
+
+fn property(key: &Key) -> (String, Value) {
+    let mut value = one(key);
+    value["description"] = Value::from(key.about.clone());
+    (key.name.clone(), value)
+}
+
+fn one(key: &Key) -> Value {
+    let word =
+        json!({ "type": "object", "additionalProperties": { "type": ["number", "string"] } });
+    let scalar = json!({ "type": ["number", "string"] });
+    let file = json!({ "type": "object", "properties": { "file": { "type": "string" } }, "required": ["file"], "additionalProperties": false });
+    let list = |item: &Value| json!({ "type": "array", "items": item });
+    let any = |of: &[Value]| json!({ "anyOf": of });
+    match (key.takes, key.shape) {
+        (Takes::Switch(_), _) => json!({ "type": "boolean" }),
+        (Takes::Many, Shape::Prompt) => {
+            let text = json!({ "type": "string" });
+            any(&[text.clone(), list(&text), file])
+        }
+        (_, Shape::Prompt) => any(&[json!({ "type": "string" }), file]),
+        (_, Shape::File) => json!({ "type": "string" }),
+        (_, Shape::Words | Shape::WordsOrDefault) => any(&[scalar.clone(), list(&scalar), word]),
+        (Takes::Many, _) | (_, Shape::List) => any(&[scalar.clone(), list(&scalar)]),
+        _ if !key.choices.is_empty() => json!({ "enum": key.choices }),
+        _ => scalar,
+    }
+}
+
+/// In a grid: several, a range, or the same for single words.
+fn axis(key: &Key) -> (String, Value) {
+    let several = json!({ "type": "array", "items": one(key), "minItems": 1 });
+    let mut forms = vec![several, json!({ "type": "string" })];
+    if super::grid::per_word(key) {
+        let word = json!({ "anyOf": [{ "type": "array", "minItems": 1 }, { "type": "string" }] });
+        forms.push(json!({ "type": "object", "additionalProperties": word }));
+    }
+    (key.name.clone(), json!({ "anyOf": forms }))
+}

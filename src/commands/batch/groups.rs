@@ -1,0 +1,53 @@
+//! Which tasks are drawn together, and what that takes.
+
+use prompt_to_prompt::job::{Job, Prepared, may_share};
+
+use super::task::Task;
+
+/// Tasks of one lockstep run, by their place in the list.
+pub struct Group {
+    pub model: usize,
+    pub tasks: Vec<usize>,
+    /// The source included.
+    pub rows: usize,
+}
+
+/// Each pending task in the first run that it may share, in the order of the file but one model after
+/// the other.
+///
+/// A run never has more than `most` rows, unless a single task does.
+pub fn groups(tasks: &[Task], pending: &[usize], most: impl Fn(&Task) -> usize) -> Vec<Group> {
+    let mut groups: Vec<Group> = vec![];
+    for &index in pending {
+        let task = &tasks[index];
+        let rows = task.checked.prepared.controller.rows.len() - 1;
+        let most = most(task);
+        let fits = |group: &&mut Group| {
+            group.model == task.model
+                && group.rows + rows <= most
+                && shares(&tasks[group.tasks[0]], task)
+        };
+        match groups.iter_mut().find(fits) {
+            Some(group) => {
+                group.tasks.push(index);
+                group.rows += rows;
+            }
+            None => groups.push(Group {
+                model: task.model,
+                tasks: vec![index],
+                rows: 1 + rows,
+            }),
+        }
+    }
+    groups.sort_by_key(|group| group.model);
+    groups
+}
+
+fn shares(a: &Task, b: &Task) -> bool {
+    fn of(task: &Task) -> (&Job, &Prepared) {
+        (&task.checked.request.job, &task.checked.prepared)
+    }
+    // Looking at heads changes how the means of heads are summed.
+    let heads = a.checked.looks_at_heads() || b.checked.looks_at_heads();
+    !heads && may_share(of(a), of(b))
+}

@@ -1,0 +1,96 @@
+//! Many jobs in one go: `p2p batch` and what it shares with `p2p job` and `p2p sweep`.
+//!
+//! [`task`] checks the jobs, [`groups`] says which are drawn together, [`run`] draws one group after
+//! the other and writes each before the next begins, [`place`] knows what is finished already.
+
+mod events;
+mod groups;
+mod place;
+mod plan;
+mod run;
+mod task;
+
+use std::path::{Path, PathBuf};
+
+use prompt_to_prompt::error::{Error, Result};
+use prompt_to_prompt::report::console::Console;
+
+use crate::cli::{BatchArgs, JobFile, Settings, Vocabulary, read};
+pub use run::Run;
+pub use task::Tasks;
+
+pub fn batch(args: &BatchArgs, console: &Console) -> Result<()> {
+    let vocabulary = Vocabulary::new();
+    let file = sound(&args.file, &vocabulary, console)?;
+    let out = args.run.folder.clone();
+    let out = out.or_else(|| file.output.clone());
+    let out = out.unwrap_or_else(|| default_folder(&args.file));
+    let tasks = Tasks::new(&file.entries, &vocabulary, &args.overrides.0, &out);
+    Run {
+        tasks: &tasks,
+        sources: &file.sources,
+        args: &args.run,
+        out: &out,
+        console,
+    }
+    .go()
+}
+
+/// Everything that is wrong with a job file.
+pub fn check(path: &Path, console: &Console) -> Result<()> {
+    let vocabulary = Vocabulary::new();
+    let file = sound(path, &vocabulary, console)?;
+    let out = default_folder(path);
+    let tasks = Tasks::new(&file.entries, &vocabulary, &Settings::new(), &out);
+    for text in tasks.tell(&file.sources, console.is_colourful()) {
+        console.block(&text);
+    }
+    refuse(path, tasks.failures.len())?;
+    for task in &tasks.tasks {
+        let warnings = &task.checked.prepared.warnings;
+        warnings
+            .iter()
+            .for_each(|warning| console.warn(&format!("{}: {warning}", task.name)));
+    }
+    let edits = tasks
+        .tasks
+        .iter()
+        .map(|task| task.checked.prepared.edits.len());
+    console.note(&format!(
+        "{} is sound: {}, {}",
+        path.display(),
+        count(tasks.tasks.len(), "job"),
+        count(edits.sum(), "edit")
+    ));
+    Ok(())
+}
+
+/// A file without a fault; its faults are said.
+fn sound(path: &Path, vocabulary: &Vocabulary, console: &Console) -> Result<JobFile> {
+    let file = read(path, vocabulary);
+    for problem in &file.problems {
+        console.block(&file.sources.picture(problem, console.is_colourful()));
+    }
+    refuse(path, file.problems.len())?;
+    Ok(file)
+}
+
+fn refuse(path: &Path, faults: usize) -> Result<()> {
+    match faults {
+        0 => Ok(()),
+        n => Err(Error::usage(
+            format!("{} has {}", path.display(), count(n, "error")),
+            "mend what is marked above; nothing was drawn",
+        )),
+    }
+}
+
+fn count(n: usize, what: &str) -> String {
+    let s = if n == 1 { "" } else { "s" };
+    format!("{n} {what}{s}")
+}
+
+/// `p2p-out/jobs` for `jobs.toml`.
+fn default_folder(file: &Path) -> PathBuf {
+    Path::new("p2p-out").join(file.file_stem().unwrap_or("jobs".as_ref()))
+}

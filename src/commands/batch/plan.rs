@@ -1,0 +1,64 @@
+//! `--dry-run`: what would be drawn, and about what it takes.
+
+use prompt_to_prompt::error::Result;
+use prompt_to_prompt::kernels::fma_peak;
+
+use super::groups::Group;
+use super::run::Run;
+use super::task::Task;
+use crate::commands::print;
+
+/// Share of the machine's peak that a whole run reaches, about.
+const OF_PEAK: f64 = 0.5;
+/// Bytes of a PNG per pixel, about.
+const PER_PIXEL: f64 = 1.6;
+
+pub fn tell(run: &Run, groups: &[Group], finished: usize) -> Result<()> {
+    let peak = fma_peak();
+    let (mut seconds, mut bytes) = (0.0, 0.0);
+    let mut text = String::new();
+    for (i, group) in groups.iter().enumerate() {
+        let tasks: Vec<&Task> = group.tasks.iter().map(|t| &run.tasks.tasks[*t]).collect();
+        let prepared = &tasks[0].checked.prepared;
+        let work = run.tasks.models[group.model]
+            .folder()
+            .work(prepared.latent_size);
+        let halves = if prepared.guidance == 1.0 { 1.0 } else { 2.0 };
+        let rows = group.rows as f64;
+        let flop = rows
+            * (halves * prepared.controller.clock.calls as f64 * work.unet_row + work.vae_decode);
+        let takes = flop / (OF_PEAK * peak);
+        seconds += takes;
+        let pictures: usize = tasks.iter().map(|task| task.checked.pictures()).sum();
+        bytes += pictures as f64 * (prepared.width * prepared.height) as f64 * PER_PIXEL;
+        text += &format!(
+            "run {}: {} rows, {} steps, {}x{}, about {}\n",
+            i + 1,
+            group.rows,
+            prepared.steps,
+            prepared.width,
+            prepared.height,
+            duration(takes)
+        );
+        for task in tasks {
+            text += &format!("  {}\n", task.name);
+        }
+    }
+    let jobs: usize = groups.iter().map(|group| group.tasks.len()).sum();
+    text += &format!(
+        "{} in {}, {finished} there already; about {} and {:.1} MB on disk\n",
+        super::count(jobs, "job"),
+        super::count(groups.len(), "run"),
+        duration(seconds),
+        bytes / 1e6
+    );
+    print(&text)
+}
+
+fn duration(seconds: f64) -> String {
+    match seconds {
+        s if s < 90.0 => format!("{:.0} s", s.max(1.0)),
+        s if s < 5400.0 => format!("{:.0} min", s / 60.0),
+        s => format!("{:.1} h", s / 3600.0),
+    }
+}

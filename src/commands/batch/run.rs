@@ -1,0 +1,279 @@
+//! Draws one group of jobs after the other. Each is on disk, complete, before the next begins; a job
+//! that fails is said and the rest goes on.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::time::Instant;
+
+use prompt_to_prompt::error::{Error, Result};
+use prompt_to_prompt::job::{Member, Outcome, run_together};
+use prompt_to_prompt::kernels::Keep;
+use prompt_to_prompt::model::Model;
+use prompt_to_prompt::report::console::Console;
+use prompt_to_prompt::report::output::OutputFolder;
+use prompt_to_prompt::sample::{Recorder, Watcher};
+
+use super::count;
+use super::events::Events;
+use super::groups::{Group, groups};
+use super::place::{Place, finished};
+use super::task::{Task, Tasks};
+use crate::cli::{RunArgs, Sources};
+use crate::commands::draw::{Latents, go_on, interrupt_flag, tell_changes};
+
+/// A run of many jobs.
+pub struct Run<'a> {
+    pub tasks: &'a Tasks,
+    pub sources: &'a Sources,
+    pub args: &'a RunArgs,
+    pub out: &'a Path,
+    pub console: &'a Console,
+}
+
+/// How many of each there were.
+#[derive(Default)]
+struct Count {
+    drawn: usize,
+    skipped: usize,
+    failed: usize,
+}
+
+/// A model in memory, and how it was packed.
+type Loaded = Option<(usize, Keep, Model)>;
+
+impl Run<'_> {
+    pub fn go(&self) -> Result<()> {
+        let tasks = &self.tasks.tasks;
+        let all: Vec<usize> = (0..tasks.len()).collect();
+        let (skipped, pending): (Vec<usize>, Vec<usize>) =
+            all.into_iter().partition(|i| finished(&tasks[*i]));
+        let groups = groups(tasks, &pending, |task| self.most_rows(task));
+        if self.args.dry_run {
+            return super::plan::tell(self, &groups, skipped.len());
+        }
+        let mut count = Count::default();
+        self.tell_failures(&mut count)?;
+        let stop = interrupt_flag();
+        let place = Place::take(self.out)?;
+        let events = self.events();
+        events.queued(&pending.iter().map(|i| &tasks[*i]).collect::<Vec<_>>())?;
+        for i in &skipped {
+            events.skipped(&tasks[*i])?;
+        }
+        count.skipped = skipped.len();
+        let mut loaded: Loaded = None;
+        let ended = groups.iter().enumerate().try_for_each(|(i, group)| {
+            let label = format!("run {} of {}", i + 1, groups.len());
+            self.draw(group, &label, &place, &mut loaded, &stop, &mut count)
+        });
+        self.sum_up(&count, tasks.len() + self.tasks.failures.len(), ended)
+    }
+
+    fn events(&self) -> Events {
+        Events {
+            jsonl: self.args.jsonl,
+        }
+    }
+
+    /// Rows of one run at most.
+    pub fn most_rows(&self, _task: &Task) -> usize {
+        self.args.max_rows.unwrap_or(usize::MAX)
+    }
+
+    /// Jobs that are known to be impossible before anything is drawn.
+    fn tell_failures(&self, count: &mut Count) -> Result<()> {
+        for failure in &self.tasks.failures {
+            let problem = &failure.problem;
+            let at = problem
+                .place
+                .as_ref()
+                .map(|place| self.sources.position(place));
+            let picture = self.sources.picture(problem, self.console.is_colourful());
+            self.console.block(&picture);
+            let events = self.events();
+            events.failed(&failure.name, &problem.cause, &problem.cure, at.as_deref())?;
+            count.failed += 1;
+            if self.args.fail_fast {
+                return Err(Error::SomeFailed(prompt_to_prompt::error::Report {
+                    cause: format!("{} cannot be drawn", failure.name),
+                    cure: "mend it, or leave --fail-fast out".to_owned(),
+                }));
+            }
+        }
+        Ok(())
+    }
+
+    /// Draws a group; where it fails, each of it alone, so that one job does not fail the others.
+    fn draw(
+        &self,
+        group: &Group,
+        label: &str,
+        place: &Place,
+        loaded: &mut Loaded,
+        stop: &Arc<AtomicBool>,
+        count: &mut Count,
+    ) -> Result<()> {
+        let tasks: Vec<&Task> = group.tasks.iter().map(|i| &self.tasks.tasks[*i]).collect();
+        match self.together(&tasks, label, place, loaded, stop) {
+            Ok(()) => {
+                count.drawn += tasks.len();
+                return Ok(());
+            }
+            Err(Error::Interrupted) => return Err(Error::Interrupted),
+            Err(error) if tasks.len() == 1 => self.tell_failure(tasks[0], &error, count)?,
+            Err(_) => {
+                for task in tasks {
+                    match self.together(&[task], label, place, loaded, stop) {
+                        Ok(()) => count.drawn += 1,
+                        Err(Error::Interrupted) => return Err(Error::Interrupted),
+                        Err(error) => self.tell_failure(task, &error, count)?,
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn tell_failure(&self, task: &Task, error: &Error, count: &mut Count) -> Result<()> {
+        let (cause, cure) = error.parts();
+        self.console.block(&format!(
+            "error: {}: {cause}\n  {}",
+            task.name,
+            cure.unwrap_or_default()
+        ));
+        self.events()
+            .failed(&task.name, &cause, cure.unwrap_or_default(), None)?;
+        count.failed += 1;
+        match self.args.fail_fast {
+            true => Err(Error::SomeFailed(prompt_to_prompt::error::Report {
+                cause: format!("{} failed", task.name),
+                cure: "mend it, or leave --fail-fast out".to_owned(),
+            })),
+            false => Ok(()),
+        }
+    }
+
+    /// One lockstep run of tasks that may share it, and their files.
+    fn together(
+        &self,
+        tasks: &[&Task],
+        label: &str,
+        place: &Place,
+        loaded: &mut Loaded,
+        stop: &Arc<AtomicBool>,
+    ) -> Result<()> {
+        go_on(stop)?;
+        // Where nothing can be written, that shows before the work is done.
+        let outputs: Result<Vec<OutputFolder>> = tasks
+            .iter()
+            .map(|task| OutputFolder::create_in(&task.folder, place.staging()))
+            .collect();
+        let outputs = outputs?;
+        let start = Instant::now();
+        let model = self.model(tasks[0], loaded)?;
+        let (mut outcomes, recorders) = self.run(tasks, label, model, stop)?;
+        go_on(stop)?;
+        let seconds = start.elapsed().as_secs_f64();
+        let drawn = tasks.iter().zip(outputs).zip(&mut outcomes).zip(&recorders);
+        for (((task, output), outcome), recorder) in drawn {
+            let request = &task.checked.request;
+            outcome.manifest.fingerprint.clone_from(&task.fingerprint);
+            let latents = request.save_latents.as_deref();
+            let latents = latents.map(|file| Latents::at(file, &output)).transpose()?;
+            if tasks.len() == 1 {
+                tell_changes(self.console, &task.checked.prepared, outcome);
+            }
+            let (files, _) = task
+                .checked
+                .write(outcome, recorder.as_ref(), output, latents)?;
+            self.events().finished(task, &files, seconds)?;
+        }
+        Ok(())
+    }
+
+    fn run(
+        &self,
+        tasks: &[&Task],
+        label: &str,
+        model: &Model,
+        stop: &Arc<AtomicBool>,
+    ) -> Result<(Vec<Outcome>, Vec<Option<Recorder>>)> {
+        let mut recorders: Vec<Option<Recorder>> =
+            tasks.iter().map(|task| task.checked.recorder()).collect();
+        let members = tasks
+            .iter()
+            .zip(&mut recorders)
+            .map(|(task, recorder)| Member {
+                job: &task.checked.request.job,
+                prepared: &task.checked.prepared,
+                watchers: recorder.iter_mut().map(|r| r as &mut dyn Watcher).collect(),
+            });
+        let members: Vec<Member> = members.collect();
+        let calls = tasks[0].checked.prepared.controller.clock.calls;
+        let rows = tasks
+            .iter()
+            .map(|task| task.checked.prepared.controller.rows.len() - 1);
+        let rows = 1 + rows.sum::<usize>();
+        let events = self.events();
+        events.started(tasks, rows, calls)?;
+        let of = match tasks {
+            [task] => task.name.clone(),
+            _ => count(tasks.len(), "job"),
+        };
+        let mut progress = self.console.progress(calls, &format!("{label}: {of}"));
+        let outcomes = run_together(members, model, &mut |step| {
+            progress.step();
+            events.step(tasks, step, calls)?;
+            go_on(stop)
+        })?;
+        Ok((outcomes, recorders))
+    }
+
+    /// The task's model, loaded unless it is already; one at a time is in memory.
+    fn model<'m>(&self, task: &Task, loaded: &'m mut Loaded) -> Result<&'m Model> {
+        let keep = Keep {
+            large_tiles: task.checked.request.job.fast,
+            late: self.args.low_memory,
+        };
+        let there = loaded
+            .as_ref()
+            .is_some_and(|(model, kept, _)| (*model, *kept) == (task.model, keep));
+        if !there {
+            *loaded = None;
+            let model = self.tasks.models[task.model].folder().load_as(keep)?;
+            *loaded = Some((task.model, keep, model));
+        }
+        Ok(&loaded.as_ref().expect("loaded above").2)
+    }
+
+    fn sum_up(&self, count: &Count, all: usize, ended: Result<()>) -> Result<()> {
+        let Count {
+            drawn,
+            skipped,
+            failed,
+        } = *count;
+        self.events().done(drawn, skipped, failed)?;
+        let mut parts = vec![format!("{drawn} drawn")];
+        if skipped > 0 {
+            parts.push(format!("{skipped} were there already"));
+        }
+        if failed > 0 {
+            parts.push(format!("{failed} failed"));
+        }
+        let said = format!("{}: {}", super::count(all, "job"), parts.join(", "));
+        self.console.note(&said);
+        if matches!(ended, Err(Error::Interrupted)) {
+            self.console.note("the same command goes on with the rest");
+        }
+        ended?;
+        match failed {
+            0 => Ok(()),
+            _ => Err(Error::SomeFailed(prompt_to_prompt::error::Report {
+                cause: format!("{failed} of {} failed", super::count(all, "job")),
+                cure: "mend them and give the same command: what is done is not done again"
+                    .to_owned(),
+            })),
+        }
+    }
+}

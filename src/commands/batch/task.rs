@@ -1,0 +1,206 @@
+//! From entries of a job file to tasks: jobs that are checked against their model and have a folder
+//! of their own. What cannot be carried out becomes a failure beside them, and the rest goes on.
+
+use std::collections::{HashMap, HashSet};
+use std::path::{Path, PathBuf};
+
+use prompt_to_prompt::error::{Error, Result};
+use prompt_to_prompt::job::MaskSource;
+use prompt_to_prompt::kernels::Form;
+use prompt_to_prompt::model::ModelFolder;
+use sha2::{Digest, Sha256};
+
+use crate::cli::{Entry, Order, Problem, Settings, Sources, Vocabulary, plain};
+use crate::commands::draw::{Checked, Request};
+
+/// A job that can be drawn.
+pub struct Task {
+    /// Its folder, in the output folder.
+    pub name: String,
+    pub folder: PathBuf,
+    pub checked: Checked,
+    /// Its place in [`Tasks::models`].
+    pub model: usize,
+    /// Of all that determines its files.
+    pub fingerprint: String,
+}
+
+/// A job that cannot.
+pub struct Failure {
+    pub name: String,
+    pub problem: Problem,
+}
+
+#[derive(Default)]
+pub struct Tasks {
+    pub tasks: Vec<Task>,
+    pub failures: Vec<Failure>,
+    /// Every model that is asked for, once.
+    pub models: Vec<Opened>,
+}
+
+pub struct Opened {
+    path: String,
+    folder: Result<(ModelFolder, (String, String))>,
+}
+
+impl Opened {
+    fn new(path: &str) -> Self {
+        let folder = ModelFolder::open(path).and_then(|folder| {
+            let hashes = folder.hashes()?;
+            Ok((folder, hashes))
+        });
+        Self {
+            path: path.to_owned(),
+            folder,
+        }
+    }
+
+    /// # Panics
+    /// Where it could not be opened: no task has such a model.
+    pub fn folder(&self) -> &ModelFolder {
+        let opened = self.folder.as_ref().ok();
+        &opened.expect("tasks have models that opened").0
+    }
+}
+
+impl Tasks {
+    /// `over` is what the command line says.
+    pub fn new(entries: &[Entry], vocabulary: &Vocabulary, over: &Settings, out: &Path) -> Self {
+        let mut tasks = Self::default();
+        let orders: Vec<_> = entries
+            .iter()
+            .map(|entry| (entry, entry.order(vocabulary, over)))
+            .collect();
+        for (entry, order, name) in named(orders, &mut tasks.failures) {
+            if let Err(problem) = tasks.add(entry, order, &name, vocabulary, out) {
+                tasks.failures.push(Failure { name, problem });
+            }
+        }
+        tasks
+    }
+
+    fn add(
+        &mut self,
+        entry: &Entry,
+        order: Order,
+        name: &str,
+        vocabulary: &Vocabulary,
+        out: &Path,
+    ) -> std::result::Result<(), Problem> {
+        let folder = out.join(name);
+        let blamed = |error: &Error| entry.blamed(vocabulary, error);
+        let request = Request::new(&order.args, order.job);
+        let mut request = request.map_err(|error| blamed(&error))?;
+        if let Some(file) = &request.save_latents {
+            // In the job's folder, whatever folders were typed before its name.
+            request.save_latents = file.file_name().map(|file| folder.join(file));
+        }
+        let model = self.model(&request.model);
+        let (opened, hashes) = match &self.models[model].folder {
+            Ok(opened) => (&opened.0, &opened.1),
+            Err(error) => return Err(blamed(error)),
+        };
+        let checked = Checked::new(request, opened).map_err(|error| blamed(&error))?;
+        self.tasks.push(Task {
+            fingerprint: fingerprint(&checked, hashes),
+            name: name.to_owned(),
+            folder,
+            checked,
+            model,
+        });
+        Ok(())
+    }
+
+    fn model(&mut self, path: &str) -> usize {
+        let known = self.models.iter().position(|model| model.path == path);
+        known.unwrap_or_else(|| {
+            self.models.push(Opened::new(path));
+            self.models.len() - 1
+        })
+    }
+
+    /// Failures as an error's text, with the line where there is one.
+    pub fn tell(&self, sources: &Sources, colour: bool) -> Vec<String> {
+        let failures = self.failures.iter();
+        failures
+            .map(|failure| sources.picture(&failure.problem, colour))
+            .collect()
+    }
+}
+
+type Ordered<'a> = (&'a Entry, std::result::Result<Order, Problem>);
+
+/// Gives each order a name of its own.
+fn named<'a>(
+    orders: Vec<Ordered<'a>>,
+    failures: &mut Vec<Failure>,
+) -> Vec<(&'a Entry, Order, String)> {
+    let mut good = vec![];
+    for (entry, order) in orders {
+        match order {
+            Ok(order) => good.push((entry, order)),
+            Err(problem) => failures.push(Failure {
+                name: entry
+                    .name
+                    .as_ref()
+                    .map_or("a job", |name| &name.text)
+                    .to_owned(),
+                problem,
+            }),
+        }
+    }
+    let mut met: HashMap<String, usize> = HashMap::new();
+    for (_, order) in &good {
+        *met.entry(order.folder.to_lowercase()).or_default() += 1;
+    }
+    let (mut taken, mut named) = (HashSet::new(), vec![]);
+    for (entry, order) in good {
+        let mut name = order.folder.clone();
+        if met[&name.to_lowercase()] > 1 {
+            let varied = entry.point.0.iter();
+            let varied = varied.map(|(key, value)| format!("-{key}-{}", plain(value)));
+            name += &varied.collect::<String>();
+        }
+        if !taken.insert(name.to_lowercase()) {
+            let called = entry.folder.as_ref().or(entry.name.as_ref());
+            if let Some(called) = called {
+                let cause = format!("two jobs are called {name:?}");
+                let cure = "give each a name of its own, such as \"{name}-{seed}\" for `folder`";
+                let problem = Problem::new(called.place.clone(), cause, cure);
+                failures.push(Failure { name, problem });
+                continue;
+            }
+            name = numbered(&name, &mut taken);
+        }
+        named.push((entry, order, name));
+    }
+    named
+}
+
+/// The first of the name with a number behind it.
+fn numbered(name: &str, taken: &mut HashSet<String>) -> String {
+    let names = (2..).map(|n| format!("{name}-{n}"));
+    let free = names
+        .into_iter()
+        .find(|name| taken.insert(name.to_lowercase()));
+    free.expect("there are more numbers than jobs")
+}
+
+/// A hash of all that determines a job's files: another of these, another result.
+fn fingerprint(checked: &Checked, (weights, configs): &(String, String)) -> String {
+    let mut job = checked.request.job.clone();
+    // What a mask shows counts, not where it lies.
+    for (edit, prepared) in job.edits.iter_mut().zip(&checked.prepared.edits) {
+        let hash = prepared.mask_sha256.clone();
+        edit.blend.mask = hash.map(|hash| MaskSource::File(hash.into()));
+    }
+    let all = format!(
+        "{} {} {weights} {configs} {job:?} {}",
+        env!("CARGO_PKG_VERSION"),
+        Form::current().family(),
+        checked.request.kept()
+    );
+    let hash = Sha256::digest(all.as_bytes());
+    hash.iter().map(|byte| format!("{byte:02x}")).collect()
+}

@@ -1,0 +1,36 @@
+//! How far two pictures of one size are apart, byte by byte.
+
+use image::RgbImage;
+use serde::Serialize;
+
+/// Between a picture and its repetition.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub struct Difference {
+    /// The largest of each channel, red, green, blue, of 255.
+    pub largest: [u8; 3],
+    /// Share of the bytes that are not the same.
+    pub share: f64,
+}
+
+impl Difference {
+    /// `None` where the sizes differ.
+    pub fn between(a: &RgbImage, b: &RgbImage) -> Option<Self> {
+        if a.dimensions() != b.dimensions() {
+            return None;
+        }
+        let (mut largest, mut differing) = ([0; 3], 0usize);
+        for (a, b) in a.pixels().zip(b.pixels()) {
+            for (channel, largest) in largest.iter_mut().enumerate() {
+                let far = a[channel].abs_diff(b[channel]);
+                *largest = far.max(*largest);
+                differing += usize::from(far > 0);
+            }
+        }
+        let share = differing as f64 / a.as_raw().len().max(1) as f64;
+        Some(Self { largest, share })
+    }
+
+    pub fn is_none(&self) -> bool {
+        self.largest == [0; 3]
+    }
+}

@@ -1,0 +1,172 @@
+//! The story a picture carries in its PNG: what it was drawn from, for us to repeat and for other tools
+//! to read; and the stories that other tools write.
+//!
+//! Owns what the text chunks say. How they are kept in a file is `report::png`'s, what determines a
+//! picture [`Settings`]'.
+
+mod a1111;
+mod comfyui;
+mod difference;
+mod info;
+mod invokeai;
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+pub use difference::Difference;
+pub use info::Info;
+
+use crate::error::{Error, Result};
+use crate::job::{ModelId, Role, Settings};
+use crate::kernels::Form;
+use crate::report::png::{Contents, Text};
+use crate::report::xmp::ai_mark;
+
+/// The chunk that holds our own JSON.
+pub const KEYWORD: &str = "p2p";
+const SCHEMA: &str = "p2p.edit/v1";
+
+/// Everything that determines a picture's pixels.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Story {
+    pub schema: String,
+    pub generator: Generator,
+    /// The family of kernels, within which bits agree: `x86-fma` or `portable`.
+    pub kernels: String,
+    pub model: ModelId,
+    pub role: Role,
+    /// The generator that turns the seed into noise.
+    pub rng: String,
+    pub settings: Settings,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Generator {
+    pub name: String,
+    pub version: String,
+}
+
+impl Generator {
+    /// This program.
+    pub fn here() -> Self {
+        Self {
+            name: "p2p".to_owned(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+        }
+    }
+}
+
+impl Story {
+    /// Of a picture drawn here and now.
+    pub fn new(model: &ModelId, role: Role, settings: &Settings) -> Self {
+        Self {
+            schema: SCHEMA.to_owned(),
+            generator: Generator::here(),
+            kernels: Form::current().family().to_owned(),
+            model: model.clone(),
+            role,
+            rng: "torch-cpu".to_owned(),
+            settings: settings.clone(),
+        }
+    }
+
+    /// What its PNG carries: A1111's block, our JSON, the mark of what a model made.
+    pub fn texts(&self) -> Vec<Text> {
+        let json = serde_json::to_string(self).expect("plain data with string keys");
+        vec![
+            Text::new(a1111::KEYWORD, a1111::write(self)),
+            Text::new(KEYWORD, json),
+            ai_mark(),
+        ]
+    }
+
+    fn parse(json: &str) -> Result<Self> {
+        let refused = |cause: String| {
+            Error::usage(
+                format!("the picture's p2p metadata cannot be used: {cause}"),
+                "a newer p2p may have written it; `p2p --version` says which this is",
+            )
+        };
+        let value: Value = serde_json::from_str(json).map_err(|e| refused(e.to_string()))?;
+        let schema = value.get("schema").and_then(Value::as_str);
+        if schema != Some(SCHEMA) {
+            let schema = schema.unwrap_or("missing");
+            return Err(refused(format!("its schema is {schema}, not {SCHEMA}")));
+        }
+        serde_json::from_value(value).map_err(|e| refused(e.to_string()))
+    }
+
+    /// Why the same settings may give other bits here, if they may.
+    pub fn drawn_otherwise(&self) -> Option<String> {
+        let here = Self::new(&self.model, self.role, &self.settings);
+        if self.generator != here.generator {
+            let (there, here) = (&self.generator, &here.generator);
+            return Some(format!(
+                "it was drawn by {} {}, this is {} {}",
+                there.name, there.version, here.name, here.version
+            ));
+        }
+        (self.kernels != here.kernels).then(|| {
+            format!(
+                "it was drawn with the {} kernels, these are the {}",
+                self.kernels, here.kernels
+            )
+        })
+    }
+}
+
+/// What another tool tells.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Foreign {
+    pub tool: &'static str,
+    pub prompt: String,
+    pub negative_prompt: String,
+    /// Under the tool's own names.
+    pub settings: Map<String, Value>,
+}
+
+/// The story in a PNG.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Found {
+    Ours(Box<Story>),
+    Foreign(Foreign),
+}
+
+impl Found {
+    /// Ours before another's, `None` where nobody tells anything.
+    ///
+    /// Errors: a story of ours that cannot be read.
+    pub fn in_png(png: &Contents) -> Result<Option<Self>> {
+        if let Some(json) = png.text(KEYWORD) {
+            return Ok(Some(Self::Ours(Box::new(Story::parse(json)?))));
+        }
+        let foreign = png
+            .text(a1111::KEYWORD)
+            .map(a1111::read)
+            .or_else(|| invokeai::read(png))
+            .or_else(|| comfyui::read(png));
+        Ok(foreign.map(Self::Foreign))
+    }
+
+    pub fn tool(&self) -> &str {
+        match self {
+            Self::Ours(story) => &story.generator.name,
+            Self::Foreign(foreign) => foreign.tool,
+        }
+    }
+
+    /// What the picture shows.
+    pub fn prompt(&self) -> &str {
+        match self {
+            Self::Ours(story) => story.settings.prompt(),
+            Self::Foreign(foreign) => &foreign.prompt,
+        }
+    }
+
+    pub fn negative_prompt(&self) -> &str {
+        match self {
+            Self::Ours(story) => story.settings.own_negative_prompt(),
+            Self::Foreign(foreign) => &foreign.negative_prompt,
+        }
+    }
+}

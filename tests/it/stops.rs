@@ -1,0 +1,305 @@
+//! A source that nobody wants to see stops once no edit needs it: not a byte of the edits changes, and
+//! the denoiser is spared its rows. Where something still needs it, it stays.
+
+use std::ops::Range;
+use std::sync::Mutex;
+
+use candle_core::{Device, Tensor};
+use prompt_to_prompt::attention::AttentionHook;
+use prompt_to_prompt::edit::{MapEdit, TokenMap, Window};
+use prompt_to_prompt::error::Result;
+use prompt_to_prompt::heat::{MapSpec, Rows, Selection};
+use prompt_to_prompt::job::{
+    BlendSpec, BlendWords, EditSpec, Explanation, Job, Outcome, Prepared, SchedulerName, run,
+};
+use prompt_to_prompt::sample::noise::randn;
+use prompt_to_prompt::sample::{
+    Controller, Ddim, Denoiser, Eps, Recorder, RowEdit, Sampler, Watcher, lockstep,
+};
+
+use crate::common::numbers;
+use crate::laws::{Lab, REFINED, STEPS, SWAP, edit, everywhere, moves, rows, weighted};
+use crate::parity::flat;
+
+/// Both windows shut after `share` of the run.
+fn until(share: f64, spec: EditSpec) -> EditSpec {
+    let window = Some(Window::until(share));
+    EditSpec {
+        cross_steps: window,
+        self_steps: window,
+        ..spec
+    }
+}
+
+fn unseen(job: &Job) -> Job {
+    Job {
+        draw_source: false,
+        ..job.clone()
+    }
+}
+
+fn source_calls(lab: &Lab, job: &Job) -> usize {
+    let prepared = Prepared::new(job, &lab.folder).unwrap();
+    prepared.controller.source_calls()
+}
+
+/// Pictures, masks and latents of the edits are the same without the source.
+fn same_edits(job: &Job, seen: &Outcome, unseen: &Outcome) {
+    let edits = 1..=job.edits.len();
+    assert!(unseen.picture(0).is_none());
+    assert_eq!(unseen.pictures.len(), seen.pictures.len() - 1);
+    for picture in &unseen.pictures {
+        let other = &seen.pictures[picture.row];
+        assert_eq!(picture.name, other.name);
+        assert!(picture.image == other.image, "{}", picture.name);
+    }
+    let all = rows(&seen.latents);
+    moves(&all[1], &all[0]);
+    assert_eq!(rows(&unseen.latents), all[1..]);
+    for (edit, (mask, other)) in edits.zip(unseen.masks.iter().zip(&seen.masks)) {
+        assert!(mask.is_none() || mask == other, "edit {edit}");
+    }
+}
+
+#[test]
+fn the_edits_are_the_same_to_the_byte() {
+    let lab = Lab::new();
+    let then = EditSpec {
+        of: Some(0),
+        ..until(1.0, edit("a photo of a fluffy hippopotamus on a chair"))
+    };
+    let late = EditSpec {
+        weight_steps: Some(Window::ALL),
+        ..until(0.25, weighted(edit(REFINED), "fluffy", 2.0))
+    };
+    let injected = EditSpec {
+        inject_latents: Some(Window::until(0.5)),
+        ..until(0.25, edit(SWAP))
+    };
+    let job = |edits: &[EditSpec]| lab.job(edits.to_vec());
+    let base = job(&[until(0.5, edit(SWAP)), until(0.25, edit(REFINED))]);
+    let cases = [
+        ("two edits", base.clone(), 2),
+        (
+            "a chain that goes on",
+            job(&[until(0.5, edit(SWAP)), then]),
+            2,
+        ),
+        ("late factors", job(&[late]), 1),
+        ("copied latents", job(&[injected]), 2),
+        (
+            "baselines",
+            Job {
+                baseline: true,
+                ..base.clone()
+            },
+            2,
+        ),
+        (
+            "without control",
+            Job {
+                control: false,
+                ..base.clone()
+            },
+            0,
+        ),
+        (
+            "guidance 1",
+            Job {
+                guidance: Some(1.0),
+                ..base
+            },
+            2,
+        ),
+    ];
+    for (name, job, calls) in cases {
+        println!("{name}");
+        assert_eq!(source_calls(&lab, &unseen(&job)), calls);
+        assert_eq!(source_calls(&lab, &job), STEPS);
+        let outcomes = [&job, &unseen(&job)].map(|job| lab.outcome(job));
+        same_edits(&job, &outcomes[0], &outcomes[1]);
+    }
+}
+
+#[test]
+fn every_scheduler_goes_on_without_it() {
+    let lab = Lab::new();
+    for scheduler in SchedulerName::ALL {
+        println!("{}", scheduler.name());
+        let job = Job {
+            scheduler,
+            ..lab.job(vec![until(0.5, edit(SWAP))])
+        };
+        assert!(source_calls(&lab, &unseen(&job)) < scheduler.calls(STEPS));
+        let outcomes = [&job, &unseen(&job)].map(|job| lab.outcome(job));
+        same_edits(&job, &outcomes[0], &outcomes[1]);
+    }
+}
+
+#[test]
+fn it_stays_as_long_as_something_needs_it() {
+    let lab = Lab::new();
+    let blend = BlendSpec {
+        words: vec![BlendWords::Changed],
+        ..BlendSpec::default()
+    };
+    let blended = EditSpec {
+        blend,
+        ..until(0.25, edit(SWAP))
+    };
+    let weak = EditSpec {
+        strength: Some(0.5),
+        ..until(0.25, edit(SWAP))
+    };
+    for (name, spec) in [
+        ("windows that stay open", everywhere(edit(SWAP))),
+        ("local blend", blended),
+        ("strength", weak),
+    ] {
+        println!("{name}");
+        let job = lab.job(vec![spec, until(0.25, edit(REFINED))]);
+        assert_eq!(source_calls(&lab, &unseen(&job)), STEPS);
+        let outcomes = [&job, &unseen(&job)].map(|job| lab.outcome(job));
+        same_edits(&job, &outcomes[0], &outcomes[1]);
+        let blends = name == "local blend";
+        assert_eq!(outcomes[1].masks[0].is_some(), blends);
+        // Without its picture nothing tells how much an edit of it changed.
+        let told = |outcome: &Outcome| outcome.manifest.edits.iter().any(|e| e.change.is_some());
+        assert!(told(&outcomes[0]) && !told(&outcomes[1]));
+    }
+}
+
+/// Between two edits there is something to tell, source or not.
+#[test]
+fn what_an_edit_of_an_edit_did_is_told() {
+    let lab = Lab::new();
+    let then = EditSpec {
+        of: Some(0),
+        ..until(0.5, edit("a photo of a fluffy hippopotamus on a chair"))
+    };
+    let job = lab.job(vec![until(0.5, edit(SWAP)), then]);
+    let [seen, unseen] = [&job, &unseen(&job)].map(|job| lab.outcome(job).manifest.edits);
+    assert_eq!(unseen[0].change, None);
+    assert_eq!(unseen[1].change, seen[1].change);
+    assert!(unseen[1].change.unwrap().inside.is_some());
+}
+
+/// Adds to each row a number of its own, and notes which rows it was asked for.
+struct Fake {
+    asked: Mutex<Vec<Range<usize>>>,
+}
+
+impl Denoiser for Fake {
+    fn rows(&self) -> usize {
+        3
+    }
+
+    fn eps(
+        &self,
+        rows: Range<usize>,
+        latents: &Tensor,
+        _: usize,
+        _: &mut dyn AttentionHook,
+    ) -> Result<Eps> {
+        assert_eq!(latents.dim(0)?, rows.len());
+        let shift = numbers(1, 3)[rows.clone()].to_vec();
+        let shift = Tensor::from_vec(shift, (rows.len(), 1, 1, 1), &Device::Cpu)?;
+        self.asked.lock().unwrap().push(rows);
+        Ok(Eps {
+            cond: latents.broadcast_add(&shift)?,
+            uncond: None,
+        })
+    }
+}
+
+#[test]
+fn the_denoiser_is_spared_its_rows() {
+    let lab = Lab::new();
+    let edit = |open| {
+        let replace = MapEdit::replace(TokenMap::identity(77));
+        Some(RowEdit::new(replace, vec![open; 77], Window::until(0.2)))
+    };
+    let run = |keep_source| {
+        let fake = Fake {
+            asked: Mutex::new(vec![]),
+        };
+        let mut ddim = Ddim::new(&lab.model.scheduler, 5);
+        let noise = Tensor::from_vec(randn(1, 64), (1, 4, 4, 4), &Device::Cpu).unwrap();
+        let sampler = Sampler::new(&fake, &mut ddim, 1.0, &noise).unwrap();
+        let mut controller = Controller::plain(3, 5, 77);
+        controller.rows[1] = edit(Window::until(0.4));
+        controller.rows[2] = edit(Window::until(0.6));
+        controller.keep_source = keep_source;
+        let finished = lockstep(sampler, &controller, &mut [], &mut |_, _| Ok(()));
+        let latents = finished.unwrap().latents;
+        assert_eq!(latents.dim(0).unwrap(), 3);
+        (flat(&latents.narrow(0, 1, 2).unwrap()), fake.asked)
+    };
+    let ((kept, all), (stopped, asked)) = (run(true), run(false));
+    assert_eq!(all.into_inner().unwrap(), vec![0..3; 5]);
+    let asked = asked.into_inner().unwrap();
+    assert_eq!(asked, [0..3, 0..3, 0..3, 1..3, 1..3]);
+    assert_eq!(kept, stopped);
+}
+
+/// Maps of edited rows are those of a run with the source, row for row; the source's own keep it.
+#[test]
+fn heatmaps_are_those_of_a_whole_run() {
+    let lab = Lab::new();
+    let job = lab.job(vec![until(0.5, edit(SWAP)), until(0.25, edit(REFINED))]);
+    let record = |job: &Job| {
+        let prepared = Prepared::new(job, &lab.folder).unwrap();
+        let sites = lab.folder.unet.sites(prepared.latent_size);
+        let spec = MapSpec {
+            rows: Rows::Edited,
+            ..MapSpec::default()
+        };
+        let selection = Selection::new(&spec, &prepared, &sites).unwrap();
+        let mut recorder = Recorder::new(selection.recording);
+        let watchers: &mut [&mut dyn Watcher] = &mut [&mut recorder];
+        run(job, &prepared, &lab.model, watchers, &mut |_| Ok(())).unwrap();
+        let sums = recorder.recorded().iter();
+        Vec::from_iter(sums.map(|r| (r.row, r.count, flat(&r.sum))))
+    };
+    let edited = record(&job);
+    assert_eq!(edited.len(), 2);
+    assert_eq!(edited, record(&unseen(&job)));
+
+    let mut prepared = Prepared::new(&unseen(&job), &lab.folder).unwrap();
+    let sites = lab.folder.unet.sites(prepared.latent_size);
+    let select = |prepared: &Prepared| Selection::new(&MapSpec::default(), prepared, &sites);
+    assert!(select(&prepared).is_err(), "the source's maps, in part");
+    prepared.controller.keep_source = true;
+    assert!(select(&prepared).is_ok());
+    assert_eq!(prepared.controller.source_calls(), STEPS);
+}
+
+#[test]
+fn explain_counts_what_is_saved() {
+    let lab = Lab::new();
+    let job = lab.job(vec![until(0.5, edit(SWAP))]);
+    let explain = |job: &Job| {
+        let prepared = Prepared::new(job, &lab.folder).unwrap();
+        Explanation::new(job, None, &prepared, &lab.folder)
+    };
+    let (seen, unseen) = (explain(&job), explain(&unseen(&job)));
+    assert_eq!((seen.source_calls, unseen.source_calls), (4, 2));
+    let row = lab.folder.work((12, 16)).unet_row / 1e9;
+    // Both halves of two calls.
+    let saved = seen.work.denoise_gflop - unseen.work.denoise_gflop;
+    assert!((saved / (4.0 * row) - 1.0).abs() < 1e-9, "{saved}");
+    assert_eq!(seen.work.decode_gflop, 2.0 * unseen.work.decode_gflop);
+    assert!(!seen.to_string().contains("not drawn"));
+    let said = unseen.to_string();
+    assert!(
+        said.contains("not drawn, stops after step 2 of 4"),
+        "{said}"
+    );
+}
+
+#[test]
+fn something_has_to_be_drawn() {
+    let lab = Lab::new();
+    let nothing = unseen(&lab.job(vec![]));
+    assert!(Prepared::new(&nothing, &lab.folder).is_err());
+}
