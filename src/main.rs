@@ -20,6 +20,7 @@ fn main() -> ExitCode {
     let console = Console::new(match &command {
         Command::Edit(args) | Command::Explain(args) => args.output.verbosity(),
         Command::Heatmap(args) => args.output.verbosity(),
+        Command::Report(args) if args.quiet => Verbosity::Quiet,
         Command::Batch(args) if args.run.quiet => Verbosity::Quiet,
         Command::Sweep(args) if args.run.quiet => Verbosity::Quiet,
         _ => Verbosity::Normal,
@@ -54,6 +55,7 @@ fn run(command: Command, console: &Console) -> Result<()> {
         }
         Command::Job(args) => commands::job(&args.command, console),
         Command::Presets => commands::presets(),
+        Command::Report(args) => commands::report(&args, console),
         Command::Sites(args) => commands::sites(&args),
         Command::Doctor(args) => commands::doctor(&args),
         Command::Completions(args) => commands::completions(&args),

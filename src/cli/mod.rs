@@ -57,6 +57,7 @@ pub enum Command {
     Batch(Box<BatchArgs>),
     Job(JobFileArgs),
     Sweep(Box<SweepArgs>),
+    Report(ReportArgs),
     Sites(SitesArgs),
     Info(InfoArgs),
     /// List the presets: settings for kinds of edits
@@ -141,6 +142,10 @@ pub struct OutputArgs {
     #[arg(long)]
     pub low_memory: bool,
 
+    /// Also write report.html, a page to look at it with, as `p2p report` does
+    #[arg(help_heading = "Output", long)]
+    pub report: bool,
+
     /// Print the manifest on stdout instead of the paths
     #[arg(help_heading = "Output", long)]
     pub json: bool,
@@ -178,6 +183,32 @@ pub struct HeatmapArgs {
     pub output: OutputArgs,
 }
 
+/// Make a page to look at edits with: before and after, heatmaps, settings, commands
+///
+/// Reads every manifest.json below DIR, a folder that `p2p edit` wrote or one around many, and writes
+/// DIR/report.html: a card for each edit with a slider between before and after, the words' heatmaps where
+/// there are some, and the command that repeats it; to search, filter and sort. It opens from disk and loads
+/// nothing but the pictures. A report that is there already is replaced.
+#[derive(Debug, Args)]
+#[command(after_help = REPORT_EXAMPLES)]
+pub struct ReportArgs {
+    /// Folder with edits in it, at any depth
+    #[arg(value_name = "DIR", default_value = "p2p-out", value_hint = ValueHint::DirPath)]
+    pub folder: PathBuf,
+
+    /// Where to write the page [default: DIR/report.html]
+    #[arg(short, long = "output", value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub file: Option<PathBuf>,
+
+    /// Put the pictures into the page instead of linking to them: one file, to be sent
+    #[arg(long)]
+    pub embed: bool,
+
+    /// Say only warnings and errors
+    #[arg(short, long)]
+    pub quiet: bool,
+}
+
 /// List a model's attention layers, as --layer counts them
 #[derive(Debug, Args)]
 pub struct SitesArgs {
@@ -192,6 +223,14 @@ Examples:
   p2p heatmap --prompt \"a cat on the beach\" --words cat --at-steps each
   # where a word is, as a mask and a box
   p2p heatmap --prompt \"a cat on the beach\" --locate cat --threshold 0.4";
+
+const REPORT_EXAMPLES: &str = "\
+Examples:
+  p2p edit --src \"a cat on the beach\" --dst \"a dog on the beach\" --heatmaps --report
+  # everything drawn so far
+  p2p report p2p-out
+  # one file to send
+  p2p report p2p-out --embed -o edits.html";
 
 const EDIT_EXAMPLES: &str = "\
 Examples:

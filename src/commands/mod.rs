@@ -9,6 +9,8 @@ mod info;
 mod job;
 mod man;
 mod presets;
+mod report;
+mod say;
 mod sites;
 mod sweep;
 mod terminal;
@@ -28,6 +30,7 @@ pub use info::info;
 pub use job::job;
 pub use man::man;
 pub use presets::presets;
+pub use report::report;
 pub use sites::sites;
 pub use sweep::sweep;
 

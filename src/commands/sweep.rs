@@ -245,7 +245,7 @@ impl<'a> Grid<'a> {
                     text("/change/inside/mean_abs"),
                     text("/change/outside/mean_abs"),
                     text("/change/outside/psnr"),
-                    field(&entry.folder_name()),
+                    field(entry.folder_name()),
                 );
             }
         }

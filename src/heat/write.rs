@@ -14,6 +14,7 @@ use crate::attention::Kind;
 use crate::edit::{Grid, Region};
 use crate::error::{Error, Result};
 use crate::job::{Outcome, Prepared};
+use crate::prompt::Tokens;
 use crate::report::output::OutputFolder;
 use crate::report::slug::slug;
 use crate::report::xmp::ai_mark;
@@ -68,6 +69,8 @@ struct Entry {
     word: String,
     /// Tokens whose attention is summed.
     tokens: Vec<usize>,
+    /// Where these stand in the prompt: from and to before, in characters.
+    places: Vec<[usize; 2]>,
     layers: Vec<usize>,
     steps: String,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -215,6 +218,7 @@ impl Maps<'_> {
             row: row_name(heat.row),
             word: heat.label.clone(),
             tokens: heat.tokens.clone(),
+            places: places(self.prepared.row_prompts()[heat.row].0, &heat.tokens),
             layers: heat.layers.clone(),
             steps: self.selection.frames[heat.frame].label.clone(),
             head: heat.head,
@@ -320,6 +324,18 @@ impl Maps<'_> {
         let refused = |e| Error::run(format!("cannot encode the maps: {e}"), "please report this");
         safetensors::serialize(views.map_err(refused)?, None).map_err(refused)
     }
+}
+
+/// Where tokens stand in their prompt, those that follow each other as one.
+fn places(prompt: &Tokens, tokens: &[usize]) -> Vec<[usize; 2]> {
+    let characters = |bytes: usize| prompt.text[..bytes].chars().count();
+    let spans = tokens.chunk_by(|a, b| a + 1 == *b).filter_map(|run| {
+        // Begin, end and pads stand nowhere.
+        let span = |token: usize| prompt.spans.get(token.checked_sub(1)?);
+        let (first, last) = (span(run[0])?, span(run[run.len() - 1])?);
+        Some([characters(first.start), characters(last.end)])
+    });
+    spans.collect()
 }
 
 /// A word as part of a file's name.

@@ -40,7 +40,7 @@ pub struct ModelFolder {
     pub vae: VaeConfig,
     pub scheduler: SchedulerConfig,
     text: TextConfig,
-    files: Files,
+    pub(super) files: Files,
 }
 
 /// A model ready to draw.
@@ -163,7 +163,7 @@ impl ModelFolder {
     }
 
     /// Of UNet, VAE and text encoder.
-    fn weight_files(&self) -> Result<[String; 3]> {
+    pub(super) fn weight_files(&self) -> Result<[String; 3]> {
         let part = |folder: &str, stem: &str| {
             let names = ["", ".fp16"].map(|v| format!("{folder}/{stem}{v}.safetensors"));
             self.files.first_of(&names)

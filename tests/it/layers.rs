@@ -14,7 +14,7 @@ const FLOORS: [&[&str]; 7] = [
 ];
 
 /// Who may use whom on one floor.
-const NEIGHBOURS: [(&str, &str); 6] = [
+const NEIGHBOURS: [(&str, &str); 7] = [
     ("prompt", "error"),
     ("machine", "error"),
     ("job", "report"),

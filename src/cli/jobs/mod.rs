@@ -1,6 +1,7 @@
 //! Job files: TOML in the words of the command line. [`read()`] turns a file into entries with all
 //! that is wrong with it, [`Entry::order`] an entry into what is to be drawn.
 
+mod axes;
 mod entry;
 mod example;
 mod grid;

@@ -8,10 +8,10 @@ use toml::Spanned;
 use toml::de::{DeString, DeTable, DeValue};
 
 use super::entry::{Entry, Named, lay_over};
-use super::grid::{Axis, MOST, Point, per_word, product, spread};
+use super::grid::{Axis, MOST, Point, product};
 use super::problem::{Place, Problem, Sources};
-use super::value::{self, Wrong, values};
-use super::vocabulary::{Key, Setting, Settings, Shape, Vocabulary, nearest};
+use super::value::{Wrong, values};
+use super::vocabulary::{Key, Setting, Settings, Vocabulary, nearest};
 
 /// A job file as read, with those that it includes.
 #[derive(Debug, Default)]
@@ -58,27 +58,27 @@ struct Names {
 
 /// The file that is being read.
 #[derive(Debug, Clone, Default)]
-struct At {
+pub(super) struct At {
     source: usize,
-    folder: PathBuf,
+    pub(super) folder: PathBuf,
 }
 
 #[derive(Clone, Copy, PartialEq)]
-enum Level {
+pub(super) enum Level {
     Defaults,
     Job,
     Edit,
 }
 
-struct Reader<'v> {
-    vocabulary: &'v Vocabulary,
+pub(super) struct Reader<'v> {
+    pub(super) vocabulary: &'v Vocabulary,
     file: JobFile,
     including: Vec<PathBuf>,
-    at: At,
+    pub(super) at: At,
 }
 
 type Written<'a, 'i> = &'a Spanned<DeString<'i>>;
-type Span = std::ops::Range<usize>;
+pub(super) type Span = std::ops::Range<usize>;
 
 impl Reader<'_> {
     /// Its defaults, on top of those around it.
@@ -347,91 +347,7 @@ impl Reader<'_> {
         Some(values)
     }
 
-    fn grid(&mut self, table: &DeTable) -> Vec<Axis> {
-        let mut axes = vec![];
-        for (key, value) in table.iter() {
-            let name = key.get_ref().as_ref();
-            let Some(index) = self.vocabulary.find(name) else {
-                let (cause, cure) = self.unknown(Level::Job, name);
-                self.problem(key.span(), cause, cure);
-                continue;
-            };
-            match value.get_ref() {
-                DeValue::Table(words) if per_word(self.vocabulary.key(index)) => {
-                    for (word, value) in words.iter() {
-                        axes.extend(self.axis(index, Some(word.get_ref().as_ref()), value));
-                    }
-                }
-                _ => axes.extend(self.axis(index, None, value)),
-            }
-        }
-        axes
-    }
-
-    fn axis(&mut self, index: usize, word: Option<&str>, value: &Spanned<DeValue>) -> Option<Axis> {
-        let mut axis = Axis::new(self.vocabulary, index, word);
-        for (span, values) in self.tried(index, word, value)? {
-            let place = self.place(span.clone());
-            if let Err((cause, cure)) = axis.push(self.vocabulary, values, Some(place)) {
-                self.problem(span, cause, cure);
-                return None;
-            }
-        }
-        Some(axis)
-    }
-
-    /// The values that an axis tries, each with its place.
-    fn tried(
-        &mut self,
-        index: usize,
-        word: Option<&str>,
-        value: &Spanned<DeValue>,
-    ) -> Option<Vec<(Span, Vec<String>)>> {
-        let key = self.vocabulary.key(index);
-        let whole = |values: Vec<String>| {
-            let each = |v| (value.span(), vec![v]);
-            Some(values.into_iter().map(each).collect())
-        };
-        match value.get_ref() {
-            DeValue::Array(items) if !items.is_empty() => {
-                let mut tried = vec![];
-                for item in items.iter() {
-                    let values = match word {
-                        Some(_) => value::scalar(key, item).map(|value| vec![value]),
-                        None => values(key, item, &self.at.folder),
-                    };
-                    tried.push((item.span(), self.report(values)?));
-                }
-                Some(tried)
-            }
-            DeValue::String(text) => match spread(key, text) {
-                Ok(Some(values)) => whole(values),
-                Ok(None) => self.no_axis(key, value),
-                Err(cause) => {
-                    let cause = format!("`{}`: {cause}", key.name);
-                    self.problem(value.span(), cause, "write FROM:TO:STEP, or a list");
-                    None
-                }
-            },
-            DeValue::Table(table) if key.shape == Shape::Prompt => {
-                let lines = value::lines(key, value, table, &self.at.folder);
-                whole(self.report(lines)?)
-            }
-            _ => self.no_axis(key, value),
-        }
-    }
-
-    fn no_axis<T>(&mut self, key: &Key, value: &Spanned<DeValue>) -> Option<T> {
-        let cause = format!("`{}` under [job.grid] is no list of values", key.name);
-        let cure = format!(
-            "write {} = [.., ..]; what does not vary stands under [[job]]",
-            key.name
-        );
-        self.problem(value.span(), cause, cure);
-        None
-    }
-
-    fn report<T>(&mut self, result: Result<T, Wrong>) -> Option<T> {
+    pub(super) fn report<T>(&mut self, result: Result<T, Wrong>) -> Option<T> {
         match result {
             Ok(value) => Some(value),
             Err((span, cause, cure)) => {
@@ -441,7 +357,7 @@ impl Reader<'_> {
         }
     }
 
-    fn unknown(&self, level: Level, name: &str) -> (String, String) {
+    pub(super) fn unknown(&self, level: Level, name: &str) -> (String, String) {
         let cause = format!("there is no setting `{name}`");
         let own: &[&str] = match level {
             Level::Defaults => &["name", "folder"],
@@ -463,14 +379,19 @@ impl Reader<'_> {
         (cause, nearest.unwrap_or(all.to_owned()))
     }
 
-    fn problem(&mut self, span: Span, cause: impl Into<String>, cure: impl Into<String>) {
+    pub(super) fn problem(
+        &mut self,
+        span: Span,
+        cause: impl Into<String>,
+        cure: impl Into<String>,
+    ) {
         let place = self.place(span);
         self.file
             .problems
             .push(Problem::new(Some(place), cause, cure));
     }
 
-    fn place(&self, span: Span) -> Place {
+    pub(super) fn place(&self, span: Span) -> Place {
         let source = self.at.source;
         Place { source, span }
     }

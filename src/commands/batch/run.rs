@@ -9,6 +9,7 @@ use std::time::Instant;
 use prompt_to_prompt::error::{Error, Result};
 use prompt_to_prompt::job::{Member, Outcome, run_together};
 use prompt_to_prompt::kernels::Keep;
+use prompt_to_prompt::machine::Memory;
 use prompt_to_prompt::model::Model;
 use prompt_to_prompt::report::console::Console;
 use prompt_to_prompt::report::output::OutputFolder;
@@ -20,7 +21,8 @@ use super::groups::{Group, groups};
 use super::place::{Place, finished};
 use super::task::{Task, Tasks};
 use crate::cli::{RunArgs, Sources};
-use crate::commands::draw::{Latents, go_on, interrupt_flag, tell_changes};
+use crate::commands::draw::{Latents, go_on, interrupt_flag};
+use crate::commands::say::tell_changes;
 
 /// A run of many jobs.
 pub struct Run<'a> {
@@ -76,9 +78,16 @@ impl Run<'_> {
         }
     }
 
-    /// Rows of one run at most.
-    pub fn most_rows(&self, _task: &Task) -> usize {
-        self.args.max_rows.unwrap_or(usize::MAX)
+    /// Rows of one run at most: as asked for, else what memory has room for. A single job has its
+    /// rows in any case; whether it fits was checked before.
+    fn most_rows(&self, task: &Task) -> usize {
+        let fits = || {
+            let memory = Memory::now()?;
+            // Other programs live too.
+            Some(task.footprint.rows_in(memory.available / 5 * 4))
+        };
+        let asked = self.args.max_rows;
+        asked.or_else(fits).unwrap_or(usize::MAX).max(2)
     }
 
     /// Jobs that are known to be impossible before anything is drawn.

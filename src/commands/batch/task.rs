@@ -5,9 +5,10 @@ use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 
 use prompt_to_prompt::error::{Error, Result};
-use prompt_to_prompt::job::MaskSource;
+use prompt_to_prompt::job::{MaskSource, Prepared};
 use prompt_to_prompt::kernels::Form;
-use prompt_to_prompt::model::ModelFolder;
+use prompt_to_prompt::machine::Memory;
+use prompt_to_prompt::model::{Footprint, ModelFolder};
 use sha2::{Digest, Sha256};
 
 use crate::cli::{Entry, Order, Problem, Settings, Sources, Vocabulary, plain};
@@ -23,6 +24,8 @@ pub struct Task {
     pub model: usize,
     /// Of all that determines its files.
     pub fingerprint: String,
+    /// Of runs of its size.
+    pub footprint: Footprint,
 }
 
 /// A job that cannot.
@@ -102,7 +105,12 @@ impl Tasks {
             Err(error) => return Err(blamed(error)),
         };
         let checked = Checked::new(request, opened).map_err(|error| blamed(&error))?;
+        let footprint = opened.footprint(checked.prepared.latent_size);
+        let footprint = footprint.map_err(|error| blamed(&error))?;
+        let rows = checked.prepared.controller.rows.len();
+        fits(&footprint, rows, &checked.prepared).map_err(|error| blamed(&error))?;
         self.tasks.push(Task {
+            footprint,
             fingerprint: fingerprint(&checked, hashes),
             name: name.to_owned(),
             folder,
@@ -127,6 +135,22 @@ impl Tasks {
             .map(|failure| sources.picture(&failure.problem, colour))
             .collect()
     }
+}
+
+/// Whether the machine has the memory that a job takes by itself.
+fn fits(footprint: &Footprint, rows: usize, prepared: &Prepared) -> Result<()> {
+    let Some(memory) = Memory::now() else {
+        return Ok(());
+    };
+    let Prepared { width, height, .. } = prepared;
+    let what = format!("a run of {rows} rows at --width {width} --height {height}");
+    let cure = "draw it smaller, or with fewer edits";
+    // Not what is free at this moment: the batch may run for hours.
+    let total = Memory {
+        available: memory.total,
+        ..memory
+    };
+    total.require(footprint.of(rows), &what, cure)
 }
 
 type Ordered<'a> = (&'a Entry, std::result::Result<Order, Problem>);

@@ -1,0 +1,93 @@
+//! What a user is told around a run: what will be done, what it costs, what it did.
+
+use prompt_to_prompt::attention::Site;
+use prompt_to_prompt::heat::Selection;
+use prompt_to_prompt::job::{Explanation, Job, Outcome, Prepared, PreparedEdit};
+use prompt_to_prompt::model::ModelFolder;
+use prompt_to_prompt::report::console::Console;
+use prompt_to_prompt::sample::Heads;
+
+/// Whether there is what was asked to be saved.
+pub fn tell_masks(console: &Console, wanted: bool, outcome: &Outcome) {
+    if wanted && outcome.masks.iter().all(Option::is_none) {
+        console.warn("there is no mask to save: nothing says where the edits act");
+    }
+}
+
+/// What is kept apart costs more: how much, before it is spent.
+pub fn tell_cost(console: &Console, selection: &Selection, sites: &[Site]) {
+    let (recording, frames) = (&selection.recording, selection.frames.len());
+    let mut costs = vec![];
+    if recording.heads != Heads::Mean {
+        let layers = recording.sites.len();
+        costs.push(format!(
+            "the attention of {layers} layers is computed twice"
+        ));
+    }
+    let bytes = selection.bytes(sites);
+    if frames > 1 || recording.heads == Heads::Each || bytes >= 100_000_000 {
+        // Rounded up: none is none.
+        let megabytes = (bytes as f64 / 1e5).ceil() / 10.0;
+        costs.push(format!("the maps take {megabytes:.1} MB of memory"));
+    }
+    if !costs.is_empty() {
+        console.note(&format!("heatmaps: {}", costs.join("; ")));
+    }
+}
+
+/// Whether anything happened.
+pub fn tell_changes(console: &Console, prepared: &Prepared, outcome: &Outcome) {
+    let edits = prepared.edits.iter().zip(&outcome.manifest.edits);
+    for (i, (edit, done)) in edits.enumerate() {
+        let name = name(i, edit);
+        let Some(change) = &done.change else {
+            continue;
+        };
+        console.note(&format!("{name}: {}", change.describe()));
+        if let Some(warning) = change.warning(edit) {
+            console.warn(&format!("{name}: {warning}"));
+        }
+    }
+}
+
+/// `edit 2 (of edit 1)`
+fn name(i: usize, edit: &PreparedEdit) -> String {
+    match edit.base {
+        0 => format!("edit {}", i + 1),
+        base => format!("edit {} (of edit {base})", i + 1),
+    }
+}
+
+/// What will be done, before it costs anything.
+pub fn announce(console: &Console, job: &Job, prepared: &Prepared, folder: &ModelFolder) {
+    if console.is_verbose() {
+        console.detail(&Explanation::new(job, Some(job.seed), prepared, folder).to_string());
+    } else {
+        summarise(console, job, prepared, folder);
+    }
+    prepared
+        .warnings
+        .iter()
+        .for_each(|warning| console.warn(warning));
+}
+
+fn summarise(console: &Console, job: &Job, prepared: &Prepared, folder: &ModelFolder) {
+    let Prepared {
+        steps,
+        guidance,
+        width,
+        height,
+        ..
+    } = prepared;
+    console.note(&format!(
+        "{}: {width}x{height}, {steps} steps, guidance {guidance}, seed {}",
+        folder.id, job.seed
+    ));
+    for (i, edit) in prepared.edits.iter().enumerate() {
+        let (kind, reason) = (edit.alignment.kind.name(), &edit.reason);
+        console.note(&match job.control {
+            true => format!("{}: {kind} ({reason})", name(i, edit)),
+            false => format!("edit {}: without control", i + 1),
+        });
+    }
+}
