@@ -10,6 +10,8 @@ mod overrides;
 mod problem;
 mod read;
 mod schema;
+mod text;
+mod unknown;
 mod value;
 mod vocabulary;
 
