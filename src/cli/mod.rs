@@ -23,17 +23,17 @@ use prompt_to_prompt::report::console::Verbosity;
 pub use batch::{BatchArgs, JobCommand, JobFileArgs, RunArgs};
 pub use job::JobArgs;
 pub use jobs::{
-    Axis, AxisValue, EXAMPLE, Entry, JobFile, Order, Problem, Setting, Settings, Sources,
+    Axis, AxisValue, EXAMPLE, Entry, JobFile, Order, Problem, Repeat, Setting, Settings, Sources,
     Vocabulary, axis_of, plain, read, schema,
 };
 pub use maps::{MapArgs, Prefixed};
 pub use picture::PictureArgs;
 pub use setup::{CompletionsArgs, DoctorArgs, ManArgs};
+pub use story::{InfoArgs, RepeatArgs, RerunArgs, VerifyArgs};
+pub use sweep::SweepArgs;
 
 /// What --help calls the value of a flag that is a prompt; job files go by it.
 const PROMPT: &str = "PROMPT";
-pub use story::InfoArgs;
-pub use sweep::SweepArgs;
 
 /// Edit generated images by changing words (Prompt-to-Prompt, Hertz et al., ICLR 2023).
 #[derive(Debug, Parser)]
@@ -60,6 +60,8 @@ pub enum Command {
     Report(ReportArgs),
     Sites(SitesArgs),
     Info(InfoArgs),
+    Rerun(Box<RerunArgs>),
+    Verify(VerifyArgs),
     /// List the presets: settings for kinds of edits
     Presets,
     Doctor(DoctorArgs),

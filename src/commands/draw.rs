@@ -159,7 +159,7 @@ pub fn heatmap(args: &HeatmapArgs, console: &Console) -> Result<()> {
     draw(request, &args.output, console)
 }
 
-fn draw(request: Request, args: &OutputArgs, console: &Console) -> Result<()> {
+pub fn draw(request: Request, args: &OutputArgs, console: &Console) -> Result<()> {
     let stop = interrupt_flag();
     let folder = ModelFolder::open(&request.model)?;
     if let Some(maps) = request.maps.as_ref().filter(|maps| maps.show) {

@@ -268,7 +268,7 @@ fn holding(settings: &Settings, vocabulary: &Vocabulary, text: &str) -> Option<P
 }
 
 /// Cause and cure of what the parser of flags says.
-fn told(error: &clap::Error, settings: &Settings, vocabulary: &Vocabulary) -> (String, String) {
+pub fn told(error: &clap::Error, settings: &Settings, vocabulary: &Vocabulary) -> (String, String) {
     let args = flags(error, ContextKind::InvalidArg);
     let prior = flags(error, ContextKind::PriorArg);
     let (missing, beside) = (args.join(", "), prior.join(", "));

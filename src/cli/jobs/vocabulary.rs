@@ -124,6 +124,16 @@ impl Vocabulary {
         self.around.iter().any(|flag| flag == name)
     }
 
+    /// A key of that name, set to one value as a flag takes it.
+    ///
+    /// # Panics
+    /// Where there is no such key.
+    pub fn given(&self, name: &str, value: &str) -> (usize, Setting) {
+        let values = vec![value.to_owned()];
+        let place = None;
+        (self.find(name).expect("a key"), Setting { values, place })
+    }
+
     /// By the flag, without the hyphens before it.
     pub fn of_flag(&self, flag: &str) -> Option<usize> {
         self.keys.iter().position(|key| key.flag == flag)

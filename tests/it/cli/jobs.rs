@@ -76,7 +76,9 @@ impl Expected {
             None => !error.contains("--> "),
         };
         // Not in the picture of the line, where everything stands.
-        let is_picture = |line: &&str| line.trim_start_matches([' ', '0', '1', '2', '3', '4', '5', '6', '7', '8', '9']).starts_with('|');
+        let digits_and_blanks = |c: char| c.is_ascii_digit() || c == ' ';
+        let is_picture =
+            |line: &&str| line.trim_start_matches(digits_and_blanks).starts_with('|');
         let told = error.lines().filter(|line| !is_picture(line) && !line.contains("--> "));
         let told = told.collect::<Vec<_>>().join("\n");
         there && self.words.iter().all(|word| told.contains(word))
