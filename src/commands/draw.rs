@@ -281,15 +281,23 @@ pub enum Latents {
 impl Latents {
     pub fn at(file: &Path, output: &OutputFolder) -> Result<Self> {
         Ok(match output.name_of(file) {
-            Some(name) if name.ends_with(".png") || [MANIFEST, REPORT].contains(&name.as_str()) => {
-                return Err(Error::usage(
-                    format!("--save-latents {} would replace an output", file.display()),
-                    "give it a name of its own, such as latents.safetensors",
-                ));
+            Some(name) => {
+                Self::check_name(&name)?;
+                Self::Inside(name)
             }
-            Some(name) => Self::Inside(name),
             None => Self::Apart(file.to_owned(), AtomicFile::create(file)?),
         })
+    }
+
+    /// Errors: usage, where an output is called so.
+    pub fn check_name(name: &str) -> Result<()> {
+        match name.ends_with(".png") || [MANIFEST, REPORT].contains(&name) {
+            false => Ok(()),
+            true => Err(Error::usage(
+                format!("--save-latents {name} would replace an output"),
+                "give it a name of its own, such as latents.safetensors",
+            )),
+        }
     }
 }
 

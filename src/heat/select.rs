@@ -193,7 +193,7 @@ fn layer(spec: &MapSpec, index: usize, sites: &[Site]) -> Result<Group> {
     let last = sites.len().saturating_sub(1);
     let site = sites.get(index).ok_or_else(|| {
         Error::usage(
-            format!("there is no layer {index}"),
+            format!("there is no --layer {index}"),
             format!("use 0 to {last}, as p2p sites lists them"),
         )
     })?;
@@ -226,7 +226,7 @@ fn check(spec: &MapSpec, site: &Site) -> Result<()> {
         && head >= site.heads
     {
         return Err(Error::usage(
-            format!("layer {} has no head {head}", site.index),
+            format!("layer {} has no --head {head}", site.index),
             format!("use 0 to {}", site.heads - 1),
         ));
     }

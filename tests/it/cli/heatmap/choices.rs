@@ -67,7 +67,7 @@ fn flags_in_vain_are_refused() {
         (&["--place", "mid"], "add --res all, or --res 4; p2p sites"),
         (&["--layer", "99"], "use 0 to 13"),
         (&["--layer", "0"], "layer 0 is self-attention"),
-        (&["--head", "4"], "has no head 4"),
+        (&["--head", "4"], "has no --head 4"),
         (&["--at", "0.5,0.5"], "add --kind self"),
         (
             &["--kind", "self", "--words", "cat"],
