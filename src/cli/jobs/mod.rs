@@ -11,6 +11,8 @@ mod problem;
 mod read;
 mod recorded;
 mod schema;
+mod text;
+mod unknown;
 mod value;
 mod vocabulary;
 

@@ -134,7 +134,7 @@ impl<'v> Repeat<'v> {
     /// A picture without an edit.
     fn source(&self) -> Result<Order, Problem> {
         let args = self.vocabulary.parse(&self.whole).map_err(|error| {
-            let (cause, cure) = told(&error);
+            let (cause, cure) = told(&error, &self.whole, self.vocabulary);
             Problem::new(None, cause, cure)
         })?;
         let job = args.job.source(SEED);
