@@ -46,6 +46,8 @@
 //! | change what a picture tells of itself | [`job::Settings`] for what determines it, [`story`] for how its PNG says so |
 //! | add a preset | [`job::Preset`] |
 //! | add a scheduler | [`sample::Scheduler`], then [`job::SchedulerName`] |
+//! | change the report | [`report::html`]: `card` for what stands on a card, `page` for markup, `style.css`, `script.js` |
+//! | change how a picture's command is written | [`report::command`] |
 //! | add a flag | `src/cli/job.rs`, then [`job::Job`] and [`job::Prepared`]; of heatmaps `src/cli/maps.rs`, then [`heat::MapSpec`] or [`heat::Look`] |
 //! | read an environment variable | list it in `src/commands/doctor/environment.rs` too |
 //! | support another model config | `src/model/*_config.rs`; unknown keys are errors on purpose |

@@ -20,8 +20,11 @@ fn main() -> ExitCode {
     let console = Console::new(match &command {
         Command::Edit(args) | Command::Explain(args) => args.output.verbosity(),
         Command::Heatmap(args) => args.output.verbosity(),
+        Command::Report(args) if args.quiet => Verbosity::Quiet,
         Command::Batch(args) if args.run.quiet => Verbosity::Quiet,
         Command::Sweep(args) if args.run.quiet => Verbosity::Quiet,
+        Command::Rerun(args) => args.output.verbosity(),
+        Command::Verify(args) if args.quiet => Verbosity::Quiet,
         _ => Verbosity::Normal,
     });
     match run(command, &console) {
@@ -54,11 +57,20 @@ fn run(command: Command, console: &Console) -> Result<()> {
         }
         Command::Job(args) => commands::job(&args.command, console),
         Command::Presets => commands::presets(),
+        Command::Report(args) => commands::report(&args, console),
         Command::Sites(args) => commands::sites(&args),
         Command::Doctor(args) => commands::doctor(&args),
         Command::Completions(args) => commands::completions(&args),
         Command::Man(args) => commands::man(&args),
         Command::Info(args) => commands::info(&args),
+        Command::Rerun(args) => {
+            limit_threads(args.output.threads);
+            commands::rerun(&args, console)
+        }
+        Command::Verify(args) => {
+            limit_threads(args.threads);
+            commands::verify(&args, console)
+        }
     }
 }
 

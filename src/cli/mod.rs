@@ -23,17 +23,17 @@ use prompt_to_prompt::report::console::Verbosity;
 pub use batch::{BatchArgs, JobCommand, JobFileArgs, RunArgs};
 pub use job::JobArgs;
 pub use jobs::{
-    Axis, AxisValue, EXAMPLE, Entry, JobFile, Order, Problem, Setting, Settings, Sources,
+    Axis, AxisValue, EXAMPLE, Entry, JobFile, Order, Problem, Repeat, Setting, Settings, Sources,
     Vocabulary, axis_of, plain, read, schema,
 };
 pub use maps::{MapArgs, Prefixed};
 pub use picture::PictureArgs;
 pub use setup::{CompletionsArgs, DoctorArgs, ManArgs};
+pub use story::{InfoArgs, RepeatArgs, RerunArgs, VerifyArgs};
+pub use sweep::SweepArgs;
 
 /// What --help calls the value of a flag that is a prompt; job files go by it.
 const PROMPT: &str = "PROMPT";
-pub use story::InfoArgs;
-pub use sweep::SweepArgs;
 
 /// Edit generated images by changing words (Prompt-to-Prompt, Hertz et al., ICLR 2023).
 #[derive(Debug, Parser)]
@@ -57,8 +57,11 @@ pub enum Command {
     Batch(Box<BatchArgs>),
     Job(JobFileArgs),
     Sweep(Box<SweepArgs>),
+    Report(ReportArgs),
     Sites(SitesArgs),
     Info(InfoArgs),
+    Rerun(Box<RerunArgs>),
+    Verify(VerifyArgs),
     /// List the presets: settings for kinds of edits
     Presets,
     Doctor(DoctorArgs),
@@ -69,7 +72,8 @@ pub enum Command {
 /// Draw a picture of --src and edit it towards --dst, keeping its layout
 ///
 /// Writes source.png, edited-1.png (one per --dst), strip.png and manifest.json into a new folder
-/// and prints their paths. Without --model the embedded model draws: no network, no weights to fetch.
+/// and prints their paths (of --heatmaps the grid, the index and the folders). Without --model the
+/// embedded model draws: no network, no weights to fetch.
 #[derive(Debug, Args)]
 #[command(after_help = EDIT_EXAMPLES)]
 pub struct EditArgs {
@@ -141,6 +145,10 @@ pub struct OutputArgs {
     #[arg(long)]
     pub low_memory: bool,
 
+    /// Also write report.html, a page to look at it with, as `p2p report` does
+    #[arg(help_heading = "Output", long)]
+    pub report: bool,
+
     /// Print the manifest on stdout instead of the paths
     #[arg(help_heading = "Output", long)]
     pub json: bool,
@@ -157,7 +165,8 @@ pub struct OutputArgs {
 /// Draw a picture of --prompt and where each of its words is
 ///
 /// Writes source.png, attn/grid.png (one scale for all words), attn/source/NN-WORD.png with an
-/// overlay each, attn/index.json and manifest.json into a new folder.
+/// overlay each, attn/index.json and manifest.json into a new folder. Prints the paths of all but the
+/// heatmaps, which can be thousands: of these the folders; --json lists every file.
 #[derive(Debug, Args)]
 #[command(after_help = HEATMAP_EXAMPLES)]
 pub struct HeatmapArgs {
@@ -178,6 +187,32 @@ pub struct HeatmapArgs {
     pub output: OutputArgs,
 }
 
+/// Make a page to look at edits with: before and after, heatmaps, settings, commands
+///
+/// Reads every manifest.json below DIR, a folder that `p2p edit` wrote or one around many, and writes
+/// DIR/report.html: a card for each edit with a slider between before and after, the words' heatmaps where
+/// there are some, and the command that repeats it; to search, filter and sort. It opens from disk and loads
+/// nothing but the pictures. A report that is there already is replaced.
+#[derive(Debug, Args)]
+#[command(after_help = REPORT_EXAMPLES)]
+pub struct ReportArgs {
+    /// Folder with edits in it, at any depth
+    #[arg(value_name = "DIR", default_value = "p2p-out", value_hint = ValueHint::DirPath)]
+    pub folder: PathBuf,
+
+    /// Where to write the page [default: DIR/report.html]
+    #[arg(short, long = "output", value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub file: Option<PathBuf>,
+
+    /// Put the pictures into the page instead of linking to them: one file, to be sent
+    #[arg(long)]
+    pub embed: bool,
+
+    /// Say only warnings and errors
+    #[arg(short, long)]
+    pub quiet: bool,
+}
+
 /// List a model's attention layers, as --layer counts them
 #[derive(Debug, Args)]
 pub struct SitesArgs {
@@ -188,10 +223,18 @@ pub struct SitesArgs {
 const HEATMAP_EXAMPLES: &str = "\
 Examples:
   p2p heatmap --prompt \"a cat riding a bicycle on the beach\"
-  # one word over the run
-  p2p heatmap --prompt \"a cat on the beach\" --words cat --at-steps each
+  # two words over the run
+  p2p heatmap --prompt \"a cat on the beach\" --words cat,beach --at-steps 0,0.1,0.3,0.6,1
   # where a word is, as a mask and a box
   p2p heatmap --prompt \"a cat on the beach\" --locate cat --threshold 0.4";
+
+const REPORT_EXAMPLES: &str = "\
+Examples:
+  p2p edit --src \"a cat on the beach\" --dst \"a dog on the beach\" --heatmaps --report
+  # everything drawn so far
+  p2p report p2p-out
+  # one file to send
+  p2p report p2p-out --embed -o edits.html";
 
 const EDIT_EXAMPLES: &str = "\
 Examples:

@@ -6,21 +6,22 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 use image::RgbImage;
-use prompt_to_prompt::attention::Site;
 use prompt_to_prompt::error::{Error, Result};
-use prompt_to_prompt::heat::write::Maps;
-use prompt_to_prompt::heat::{Selection, heats};
-use prompt_to_prompt::job::{Explanation, Job, Outcome, Picture, Prepared, PreparedEdit, run};
+use prompt_to_prompt::heat::Selection;
+use prompt_to_prompt::job::{Job, Outcome, Picture, Prepared, run};
 use prompt_to_prompt::kernels::Keep;
 use prompt_to_prompt::model::ModelFolder;
 use prompt_to_prompt::report::atomic::AtomicFile;
 use prompt_to_prompt::report::console::Console;
+use prompt_to_prompt::report::html::{self, REPORT};
 use prompt_to_prompt::report::output::{MANIFEST, OutputFolder};
 use prompt_to_prompt::report::strip::{Panel, strip};
 use prompt_to_prompt::report::xmp::ai_mark;
 use prompt_to_prompt::sample::{Controller, Heads, Recorder, Watcher};
 use prompt_to_prompt::story::Story;
 
+use super::maps::{listed, select, tell, write};
+use super::say::{announce, tell_changes, tell_masks};
 use super::terminal::{can_show, show};
 use super::{bare, print, random_seed};
 use crate::cli::{DrawArgs, EditArgs, HeatmapArgs, MapArgs, OutputArgs};
@@ -35,6 +36,8 @@ pub struct Request {
     /// No metadata.
     bare: bool,
     pub save_latents: Option<PathBuf>,
+    /// A page of this one run.
+    report: bool,
 }
 
 impl Request {
@@ -47,6 +50,7 @@ impl Request {
             maps: args.heatmaps.then(|| args.maps.0.clone()),
             save_masks: args.save_mask,
             save_latents: args.save_latents.clone(),
+            report: false,
         })
     }
 
@@ -75,10 +79,7 @@ impl Checked {
         check_masks(&request, &prepared)?;
         let sites = folder.unet.sites(prepared.latent_size);
         let selection = match &request.maps {
-            Some(maps) => {
-                let selection = Selection::new(&maps.spec, &prepared, &sites);
-                Some(selection.map_err(|error| maps.as_typed(error))?)
-            }
+            Some(maps) => Some(select(maps, &prepared, &sites)?),
             None => None,
         };
         Ok(Self {
@@ -117,7 +118,7 @@ impl Checked {
         let grid = match (&self.request.maps, &self.selection, recorder) {
             (Some(args), Some(selection), Some(recorder)) => {
                 let prepared = &self.prepared;
-                let grid = write_maps(args, selection, recorder, prepared, outcome, &mut output)?;
+                let grid = write(args, selection, recorder, prepared, outcome, &mut output)?;
                 Some(grid).filter(|_| args.show)
             }
             _ => None,
@@ -129,7 +130,11 @@ impl Checked {
 
 pub fn edit(args: &EditArgs, console: &Console) -> Result<()> {
     let job = args.draw.job.job(random_seed())?;
-    draw(Request::new(&args.draw, job)?, &args.output, console)
+    let request = Request {
+        report: args.output.report,
+        ..Request::new(&args.draw, job)?
+    };
+    draw(request, &args.output, console)
 }
 
 pub fn heatmap(args: &HeatmapArgs, console: &Console) -> Result<()> {
@@ -146,11 +151,12 @@ pub fn heatmap(args: &HeatmapArgs, console: &Console) -> Result<()> {
         save_masks: false,
         bare: bare(args.metadata.no_metadata)?,
         save_latents: None,
+        report: args.output.report,
     };
     draw(request, &args.output, console)
 }
 
-fn draw(request: Request, args: &OutputArgs, console: &Console) -> Result<()> {
+pub fn draw(request: Request, args: &OutputArgs, console: &Console) -> Result<()> {
     let stop = interrupt_flag();
     let folder = ModelFolder::open(&request.model)?;
     if let Some(maps) = request.maps.as_ref().filter(|maps| maps.show) {
@@ -165,14 +171,16 @@ fn draw(request: Request, args: &OutputArgs, console: &Console) -> Result<()> {
     let latents = request.save_latents.as_deref();
     let latents = latents.map(|file| Latents::at(file, &output)).transpose()?;
     announce(console, job, prepared, &folder);
-    if let Some(selection) = &checked.selection {
-        tell_cost(console, selection, &folder.unet.sites(prepared.latent_size));
+    if let (Some(maps), Some(selection)) = (&request.maps, &checked.selection) {
+        let sites = folder.unet.sites(prepared.latent_size);
+        tell(console, maps, selection, prepared, &sites);
     }
     let start = Instant::now();
-    let model = folder.parts(Keep {
+    let keep = Keep {
         large_tiles: job.fast,
         late: args.low_memory,
-    })?;
+    };
+    let model = folder.parts(keep, true)?;
     let load_s = start.elapsed().as_secs_f64();
     let mut recorder = checked.recorder();
     let mut outcome = {
@@ -193,15 +201,14 @@ fn draw(request: Request, args: &OutputArgs, console: &Console) -> Result<()> {
     // The pictures are decoded after the last step; an interrupt meanwhile counts too.
     go_on(&stop)?;
     tell_changes(console, prepared, &outcome);
-    tell_masks(console, request, &outcome);
+    tell_masks(console, request.save_masks, &outcome);
     let (paths, grid) = checked.write(&mut outcome, recorder.as_ref(), output, latents)?;
     if args.json {
         console.note(&format!("wrote {}", target.display()));
         return print(&outcome.manifest.to_json());
     }
     grid.map_or(Ok(()), show)?;
-    let lines = paths.iter().map(|path| format!("{}\n", path.display()));
-    print(&lines.collect::<String>())
+    print(&listed(&target, &paths))
 }
 
 /// Where an edit acts is read off the source's attention too.
@@ -218,33 +225,6 @@ fn check_masks(request: &Request, prepared: &Prepared) -> Result<()> {
     Ok(())
 }
 
-/// Whether there is what was asked to be saved.
-fn tell_masks(console: &Console, request: &Request, outcome: &Outcome) {
-    if request.save_masks && outcome.masks.iter().all(Option::is_none) {
-        console.warn("there is no mask to save: nothing says where the edits act");
-    }
-}
-
-/// Writes `attn/`; its grid comes back.
-fn write_maps(
-    args: &MapArgs,
-    selection: &Selection,
-    recorder: &Recorder,
-    prepared: &Prepared,
-    outcome: &Outcome,
-    output: &mut OutputFolder,
-) -> Result<RgbImage> {
-    let maps = Maps {
-        spec: &args.spec,
-        look: &args.look,
-        selection,
-        prepared,
-        outcome,
-        heats: &heats(&args.spec, selection, recorder, prepared.latent_size)?,
-    };
-    maps.write(output, recorder)
-}
-
 /// The folder to write.
 fn target(job: &Job, args: &OutputArgs) -> PathBuf {
     let given = args.folder.clone();
@@ -252,50 +232,6 @@ fn target(job: &Job, args: &OutputArgs) -> PathBuf {
         true => default_target(job),
         false => unused(default_target(job)),
     })
-}
-
-/// What is kept apart costs more: how much, before it is spent.
-fn tell_cost(console: &Console, selection: &Selection, sites: &[Site]) {
-    let (recording, frames) = (&selection.recording, selection.frames.len());
-    let mut costs = vec![];
-    if recording.heads != Heads::Mean {
-        let layers = recording.sites.len();
-        costs.push(format!(
-            "the attention of {layers} layers is computed twice"
-        ));
-    }
-    let bytes = selection.bytes(sites);
-    if frames > 1 || recording.heads == Heads::Each || bytes >= 100_000_000 {
-        // Rounded up: none is none.
-        let megabytes = (bytes as f64 / 1e5).ceil() / 10.0;
-        costs.push(format!("the maps take {megabytes:.1} MB of memory"));
-    }
-    if !costs.is_empty() {
-        console.note(&format!("heatmaps: {}", costs.join("; ")));
-    }
-}
-
-/// Whether anything happened.
-pub fn tell_changes(console: &Console, prepared: &Prepared, outcome: &Outcome) {
-    let edits = prepared.edits.iter().zip(&outcome.manifest.edits);
-    for (i, (edit, done)) in edits.enumerate() {
-        let name = name(i, edit);
-        let Some(change) = &done.change else {
-            continue;
-        };
-        console.note(&format!("{name}: {}", change.describe()));
-        if let Some(warning) = change.warning(edit) {
-            console.warn(&format!("{name}: {warning}"));
-        }
-    }
-}
-
-/// `edit 2 (of edit 1)`
-fn name(i: usize, edit: &PreparedEdit) -> String {
-    match edit.base {
-        0 => format!("edit {}", i + 1),
-        base => format!("edit {} (of edit {base})", i + 1),
-    }
 }
 
 /// The first Ctrl-C ends the run after the step, the second at once.
@@ -336,40 +272,6 @@ fn unused(folder: PathBuf) -> PathBuf {
     names.into_iter().find(free).unwrap_or(folder)
 }
 
-/// What will be done, before it costs anything.
-fn announce(console: &Console, job: &Job, prepared: &Prepared, folder: &ModelFolder) {
-    if console.is_verbose() {
-        console.detail(&Explanation::new(job, Some(job.seed), prepared, folder).to_string());
-    } else {
-        summarise(console, job, prepared, folder);
-    }
-    prepared
-        .warnings
-        .iter()
-        .for_each(|warning| console.warn(warning));
-}
-
-fn summarise(console: &Console, job: &Job, prepared: &Prepared, folder: &ModelFolder) {
-    let Prepared {
-        steps,
-        guidance,
-        width,
-        height,
-        ..
-    } = prepared;
-    console.note(&format!(
-        "{}: {width}x{height}, {steps} steps, guidance {guidance}, seed {}",
-        folder.id, job.seed
-    ));
-    for (i, edit) in prepared.edits.iter().enumerate() {
-        let (kind, reason) = (edit.alignment.kind.name(), &edit.reason);
-        console.note(&match job.control {
-            true => format!("{}: {kind} ({reason})", name(i, edit)),
-            false => format!("edit {}: without control", i + 1),
-        });
-    }
-}
-
 /// Where the latents go.
 pub enum Latents {
     /// A file of the output folder, which comes into being with it.
@@ -380,15 +282,23 @@ pub enum Latents {
 impl Latents {
     pub fn at(file: &Path, output: &OutputFolder) -> Result<Self> {
         Ok(match output.name_of(file) {
-            Some(name) if name.ends_with(".png") || name == MANIFEST => {
-                return Err(Error::usage(
-                    format!("--save-latents {} would replace an output", file.display()),
-                    "give it a name of its own, such as latents.safetensors",
-                ));
+            Some(name) => {
+                Self::check_name(&name)?;
+                Self::Inside(name)
             }
-            Some(name) => Self::Inside(name),
             None => Self::Apart(file.to_owned(), AtomicFile::create(file)?),
         })
+    }
+
+    /// Errors: usage, where an output is called so.
+    pub fn check_name(name: &str) -> Result<()> {
+        match name.ends_with(".png") || [MANIFEST, REPORT].contains(&name) {
+            false => Ok(()),
+            true => Err(Error::usage(
+                format!("--save-latents {name} would replace an output"),
+                "give it a name of its own, such as latents.safetensors",
+            )),
+        }
     }
 }
 
@@ -422,14 +332,31 @@ fn write_outputs(
     if let Some(Latents::Inside(name)) = &latents {
         output.write_bytes(name, &safetensors_bytes(outcome)?)?;
     }
+    if request.report {
+        // The manifest lists it, and it is made from the manifest.
+        output.path(REPORT);
+    }
     outcome.manifest.files = output.files_with(MANIFEST);
     output.write_text(MANIFEST, &outcome.manifest.to_json())?;
+    if request.report {
+        write_report(&mut output)?;
+    }
     let mut paths = output.finish()?;
     if let Some(Latents::Apart(path, file)) = latents {
         file.finish(&safetensors_bytes(outcome)?)?;
         paths.push(path);
     }
     Ok(paths)
+}
+
+/// The page of this one run, before its folder is in its place.
+fn write_report(output: &mut OutputFolder) -> Result<()> {
+    let options = html::Options {
+        title: Some(&output.name()),
+        ..html::Options::default()
+    };
+    let page = html::build(output.making(), &options)?;
+    output.write_text(REPORT, &page.html)
 }
 
 fn panel(picture: &Picture) -> Panel<'_> {

@@ -40,7 +40,7 @@ pub struct ModelFolder {
     pub vae: VaeConfig,
     pub scheduler: SchedulerConfig,
     text: TextConfig,
-    files: Files,
+    pub(super) files: Files,
 }
 
 /// A model ready to draw.
@@ -164,6 +164,11 @@ impl ModelFolder {
         TextEncoder::load(&self.text, &self.weights(&text, keep)?)
     }
 
+    pub(super) fn unet_bytes(&self) -> Result<u64> {
+        let [unet, ..] = self.weight_files()?;
+        self.files.size(&unet)
+    }
+
     fn weights(&self, path: &str, keep: Keep) -> Result<Weights> {
         Ok(Weights::open(&self.files, path)?.kept(keep))
     }
@@ -176,7 +181,7 @@ impl ModelFolder {
     }
 
     /// Of UNet, VAE and text encoder.
-    fn weight_files(&self) -> Result<[String; 3]> {
+    pub(super) fn weight_files(&self) -> Result<[String; 3]> {
         let part = |folder: &str, stem: &str| {
             let names = ["", ".fp16"].map(|v| format!("{folder}/{stem}{v}.safetensors"));
             self.files.first_of(&names)

@@ -54,10 +54,15 @@ impl Parts for Model {
     }
 }
 
+/// Bytes of a UNet's weights from which on a single run reads parts in turn: a second more, of minutes.
+const LARGE: u64 = 1 << 30;
+
 impl ModelFolder {
-    /// Reads the weights: all at once, or where kernels are kept small, in turn.
-    pub fn parts(&self, keep: Keep) -> Result<Box<dyn Parts>> {
-        Ok(match keep.late {
+    /// Reads the weights: all at once, or in turn, where kernels are to be kept small, or a large model
+    /// is for a `single` run.
+    pub fn parts(&self, keep: Keep, single: bool) -> Result<Box<dyn Parts>> {
+        let large = self.unet_bytes()? >= LARGE;
+        Ok(match keep.late || (single && large) {
             true => Box::new(InTurn::new(self, keep)?),
             false => Box::new(self.load_as(keep)?),
         })
@@ -76,7 +81,8 @@ impl InTurn {
     /// Errors: weights that are broken, though most of them are read later: a VAE that shows its fault
     /// when the picture is to be decoded has cost a whole run.
     pub fn new(folder: &ModelFolder, keep: Keep) -> Result<Self> {
-        let (vae, hashes) = rayon::join(|| folder.load_vae(keep), || folder.hashes());
+        let late = Keep { late: true, ..keep };
+        let (vae, hashes) = rayon::join(|| folder.load_vae(late), || folder.hashes());
         vae?;
         Ok(Self {
             folder: folder.clone(),

@@ -112,6 +112,23 @@ impl Weights {
         self.dims(name).is_some()
     }
 
+    /// Numbers in the file, of all its tensors.
+    pub fn parameters(&self) -> usize {
+        let count = |shape: &[usize]| shape.iter().product::<usize>();
+        match &self.file.tensors {
+            Tensors::File(_, header) => {
+                let tensors = header.metadata.tensors();
+                tensors.values().map(|info| count(&info.shape)).sum()
+            }
+            Tensors::Bytes(t) => t
+                .tensors()
+                .iter()
+                .map(|(_, view)| count(view.shape()))
+                .sum(),
+            Tensors::Random => 0,
+        }
+    }
+
     /// A tensor's shape, where there is such a tensor.
     pub fn dims(&self, name: &str) -> Option<Vec<usize>> {
         let path = self.path(name);

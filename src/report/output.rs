@@ -90,6 +90,20 @@ impl OutputFolder {
         self.temporary.path().join(name)
     }
 
+    /// The folder's own name.
+    pub fn name(&self) -> String {
+        let full = path::absolute(&self.target).unwrap_or_else(|_| self.target.clone());
+        full.file_name()
+            .unwrap_or_default()
+            .to_string_lossy()
+            .into_owned()
+    }
+
+    /// Where the files are until they are [finished](Self::finish).
+    pub fn making(&self) -> &Path {
+        self.temporary.path()
+    }
+
     /// The name of `path` where it lies directly in this folder, which need not exist yet.
     pub fn name_of(&self, path: &Path) -> Option<String> {
         let absolute = |path: &Path| path::absolute(path).ok();
@@ -237,7 +251,7 @@ fn is_plain(name: &str) -> bool {
 }
 
 /// A file in the folder or in folders of it, by plain names only.
-fn is_inside(name: &str) -> bool {
+pub(super) fn is_inside(name: &str) -> bool {
     !name.is_empty() && name.split('/').all(is_plain)
 }
 

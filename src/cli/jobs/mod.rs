@@ -1,6 +1,7 @@
 //! Job files: TOML in the words of the command line. [`read()`] turns a file into entries with all
 //! that is wrong with it, [`Entry::order`] an entry into what is to be drawn.
 
+mod axes;
 mod entry;
 mod example;
 mod grid;
@@ -8,7 +9,10 @@ mod name;
 mod overrides;
 mod problem;
 mod read;
+mod recorded;
 mod schema;
+mod text;
+mod unknown;
 mod value;
 mod vocabulary;
 
@@ -19,5 +23,6 @@ pub use name::plain;
 pub use overrides::{Base, Overrides};
 pub use problem::{Problem, Sources};
 pub use read::{JobFile, read};
+pub use recorded::Repeat;
 pub use schema::schema;
 pub use vocabulary::{Setting, Settings, Vocabulary};

@@ -2,6 +2,7 @@
 
 use prompt_to_prompt::error::Result;
 use prompt_to_prompt::kernels::fma_peak;
+use prompt_to_prompt::machine::gib;
 
 use super::groups::Group;
 use super::run::Run;
@@ -15,7 +16,7 @@ const PER_PIXEL: f64 = 1.6;
 
 pub fn tell(run: &Run, groups: &[Group], finished: usize) -> Result<()> {
     let peak = fma_peak();
-    let (mut seconds, mut bytes) = (0.0, 0.0);
+    let (mut seconds, mut bytes, mut memory) = (0.0, 0.0, 0);
     let mut text = String::new();
     for (i, group) in groups.iter().enumerate() {
         let tasks: Vec<&Task> = group.tasks.iter().map(|t| &run.tasks.tasks[*t]).collect();
@@ -29,6 +30,7 @@ pub fn tell(run: &Run, groups: &[Group], finished: usize) -> Result<()> {
             * (halves * prepared.controller.clock.calls as f64 * work.unet_row + work.vae_decode);
         let takes = flop / (OF_PEAK * peak);
         seconds += takes;
+        memory = memory.max(tasks[0].footprint.of(group.rows));
         let pictures: usize = tasks.iter().map(|task| task.checked.pictures()).sum();
         bytes += pictures as f64 * (prepared.width * prepared.height) as f64 * PER_PIXEL;
         text += &format!(
@@ -46,10 +48,11 @@ pub fn tell(run: &Run, groups: &[Group], finished: usize) -> Result<()> {
     }
     let jobs: usize = groups.iter().map(|group| group.tasks.len()).sum();
     text += &format!(
-        "{} in {}, {finished} there already; about {} and {:.1} MB on disk\n",
+        "{} in {}, {finished} there already; about {}, {} of memory and {:.1} MB on disk\n",
         super::count(jobs, "job"),
         super::count(groups.len(), "run"),
         duration(seconds),
+        gib(memory),
         bytes / 1e6
     );
     print(&text)

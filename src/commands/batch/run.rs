@@ -9,8 +9,10 @@ use std::time::Instant;
 use prompt_to_prompt::error::{Error, Result};
 use prompt_to_prompt::job::{Member, Outcome, run_together};
 use prompt_to_prompt::kernels::Keep;
+use prompt_to_prompt::machine::Memory;
 use prompt_to_prompt::model::Parts;
 use prompt_to_prompt::report::console::Console;
+use prompt_to_prompt::report::html;
 use prompt_to_prompt::report::output::OutputFolder;
 use prompt_to_prompt::sample::{Recorder, Watcher};
 
@@ -20,7 +22,12 @@ use super::groups::{Group, groups};
 use super::place::{Place, finished};
 use super::task::{Task, Tasks};
 use crate::cli::{RunArgs, Sources};
-use crate::commands::draw::{Latents, go_on, interrupt_flag, tell_changes};
+use crate::commands::draw::{Latents, go_on, interrupt_flag};
+use crate::commands::say::tell_changes;
+
+/// Rows of one run at most, where nobody says: sharing a source among more gains next to nothing, and
+/// a run that is cut off is lost.
+const ROWS: usize = 16;
 
 /// A run of many jobs.
 pub struct Run<'a> {
@@ -67,6 +74,9 @@ impl Run<'_> {
             let label = format!("run {} of {}", i + 1, groups.len());
             self.draw(group, &label, &place, &mut loaded, &stop, &mut count)
         });
+        if count.drawn + count.skipped > 0 {
+            self.report()?;
+        }
         self.sum_up(&count, tasks.len() + self.tasks.failures.len(), ended)
     }
 
@@ -76,9 +86,32 @@ impl Run<'_> {
         }
     }
 
-    /// Rows of one run at most.
-    pub fn most_rows(&self, _task: &Task) -> usize {
-        self.args.max_rows.unwrap_or(usize::MAX)
+    /// The page to look at it all with; that it cannot be written loses no picture.
+    fn report(&self) -> Result<()> {
+        match html::write(self.out, None, false) {
+            Ok((path, page)) => {
+                page.warnings
+                    .iter()
+                    .for_each(|warning| self.console.warn(warning));
+                self.events().report(&path)
+            }
+            Err(error) => {
+                self.console.warn(&error.parts().0);
+                Ok(())
+            }
+        }
+    }
+
+    /// Rows of one run at most: as asked for, else what memory has room for. A single job has its
+    /// rows in any case; whether it fits was checked before.
+    fn most_rows(&self, task: &Task) -> usize {
+        let fits = || {
+            let memory = Memory::now()?;
+            // Other programs live too.
+            Some(task.footprint.rows_in(memory.available / 5 * 4))
+        };
+        let fitting = || fits().unwrap_or(ROWS).clamp(2, ROWS);
+        self.args.max_rows.unwrap_or_else(fitting)
     }
 
     /// Jobs that are known to be impossible before anything is drawn.
@@ -241,7 +274,7 @@ impl Run<'_> {
             .is_some_and(|(model, kept, _)| (*model, *kept) == (task.model, keep));
         if !there {
             *loaded = None;
-            let model = self.tasks.models[task.model].folder().parts(keep)?;
+            let model = self.tasks.models[task.model].folder().parts(keep, false)?;
             *loaded = Some((task.model, keep, model));
         }
         Ok(&*loaded.as_ref().expect("loaded above").2)

@@ -1,9 +1,11 @@
 //! The built binary, run in folders of its own: what every test of the command line stands on.
 
 mod bad_input;
+mod batch;
 mod heatmap;
 mod interrupt;
 mod no_source;
+mod report;
 mod runs;
 mod setup;
 mod story;

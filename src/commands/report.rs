@@ -1,0 +1,17 @@
+//! `p2p report`: a page of everything that was drawn below a folder.
+
+use prompt_to_prompt::error::Result;
+use prompt_to_prompt::report::console::Console;
+use prompt_to_prompt::report::html::write;
+
+use super::print;
+use crate::cli::ReportArgs;
+
+pub fn report(args: &ReportArgs, console: &Console) -> Result<()> {
+    let (path, page) = write(&args.folder, args.file.as_deref(), args.embed)?;
+    page.warnings
+        .iter()
+        .for_each(|warning| console.warn(warning));
+    console.note(&page.summary);
+    print(&format!("{}\n", path.display()))
+}

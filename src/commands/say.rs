@@ -1,0 +1,69 @@
+//! What a user is told around a run: what will be done, what it did.
+
+use prompt_to_prompt::job::{Explanation, Job, Outcome, Prepared, PreparedEdit};
+use prompt_to_prompt::model::ModelFolder;
+use prompt_to_prompt::report::console::Console;
+
+/// Whether there is what was asked to be saved.
+pub fn tell_masks(console: &Console, wanted: bool, outcome: &Outcome) {
+    if wanted && outcome.masks.iter().all(Option::is_none) {
+        console.warn("there is no mask to save: nothing says where the edits act");
+    }
+}
+
+/// Whether anything happened.
+pub fn tell_changes(console: &Console, prepared: &Prepared, outcome: &Outcome) {
+    let edits = prepared.edits.iter().zip(&outcome.manifest.edits);
+    for (i, (edit, done)) in edits.enumerate() {
+        let name = name(i, edit);
+        let Some(change) = &done.change else {
+            continue;
+        };
+        console.note(&format!("{name}: {}", change.describe()));
+        if let Some(warning) = change.warning(edit) {
+            console.warn(&format!("{name}: {warning}"));
+        }
+    }
+}
+
+/// `edit 2 (of edit 1)`
+fn name(i: usize, edit: &PreparedEdit) -> String {
+    match edit.base {
+        0 => format!("edit {}", i + 1),
+        base => format!("edit {} (of edit {base})", i + 1),
+    }
+}
+
+/// What will be done, before it costs anything.
+pub fn announce(console: &Console, job: &Job, prepared: &Prepared, folder: &ModelFolder) {
+    if console.is_verbose() {
+        console.detail(&Explanation::new(job, Some(job.seed), prepared, folder).to_string());
+    } else {
+        summarise(console, job, prepared, folder);
+    }
+    prepared
+        .warnings
+        .iter()
+        .for_each(|warning| console.warn(warning));
+}
+
+fn summarise(console: &Console, job: &Job, prepared: &Prepared, folder: &ModelFolder) {
+    let Prepared {
+        steps,
+        guidance,
+        width,
+        height,
+        ..
+    } = prepared;
+    console.note(&format!(
+        "{}: {width}x{height}, {steps} steps, guidance {guidance}, seed {}",
+        folder.id, job.seed
+    ));
+    for (i, edit) in prepared.edits.iter().enumerate() {
+        let (kind, reason) = (edit.alignment.kind.name(), &edit.reason);
+        console.note(&match job.control {
+            true => format!("{}: {kind} ({reason})", name(i, edit)),
+            false => format!("edit {}: without control", i + 1),
+        });
+    }
+}

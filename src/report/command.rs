@@ -1,0 +1,128 @@
+//! From a picture's settings to the command line that repeats it.
+//! Owns how keys become flags and how a shell quotes them; it must never know what a setting does.
+
+use serde_json::{Map, Number, Value};
+
+/// Keys of prompts and of what holds them: they come first, in their own order.
+const PROMPTS: [&str; 4] = ["src", "dst", "then", "edit"];
+/// Switches that are on, and have a flag to be off.
+const ON: [&str; 3] = ["edit_control", "metadata", "source"];
+/// The model that draws where none is named.
+const EMBEDDED: &str = "storybook";
+
+type Table = Map<String, Value>;
+
+/// `p2p edit --src .. --dst ..` for settings in the flags' vocabulary with underscores:
+/// `{"src": .., "seed": 4, "edit": [{"dst": .., "weight": {"red": 2}}]}`, where the entries of a chain
+/// say `then` for `dst` from the second on. Without edits it is `p2p heatmap`, which draws a prompt alone.
+///
+/// `None` where no single line says it: the edits of a chain differ in their settings, or a text holds
+/// what no command line can.
+pub fn command_line(settings: &Value) -> Option<String> {
+    let picture = settings.as_object()?;
+    let edits: Vec<&Table> = match picture.get("edit") {
+        Some(edits) => edits
+            .as_array()?
+            .iter()
+            .map(Value::as_object)
+            .collect::<Option<_>>()?,
+        None => vec![],
+    };
+    let (command, prompt) = match edits.is_empty() {
+        true => ("heatmap", "prompt"),
+        false => ("edit", "src"),
+    };
+    let mut line = vec!["p2p".to_owned(), command.to_owned()];
+    flag(&mut line, prompt, picture.get("src")?);
+    for (key, value) in edits.iter().flat_map(|edit| edit.iter()) {
+        if PROMPTS[1..3].contains(&key.as_str()) {
+            flag(&mut line, key, value);
+        }
+    }
+    let shared = shared(&edits)?;
+    let of_picture: Table = without_prompts(picture);
+    let differs = |(key, value): (&String, &Value)| of_picture.get(key).is_some_and(|v| v != value);
+    if shared.iter().any(differs) {
+        return None;
+    }
+    let others = of_picture
+        .iter()
+        .filter(|(key, _)| !shared.contains_key(*key));
+    for (key, value) in shared.iter().chain(others) {
+        if !(key == "model" && value == EMBEDDED) {
+            flag(&mut line, key, value);
+        }
+    }
+    shlex::try_join(line.iter().map(String::as_str)).ok()
+}
+
+/// What all edits of a chain are set to; `None` where they differ.
+fn shared(edits: &[&Table]) -> Option<Table> {
+    let mut settings = edits.iter().map(|edit| {
+        let mut own = without_prompts(edit);
+        own.extend(
+            edit.get("edit")
+                .map(|kind| ("edit".to_owned(), kind.clone())),
+        );
+        own
+    });
+    let first = settings.next().unwrap_or_default();
+    settings.all(|other| other == first).then_some(first)
+}
+
+fn without_prompts(table: &Table) -> Table {
+    let setting = |(key, _): &(&String, &Value)| !PROMPTS.contains(&key.as_str());
+    let owned = |(key, value): (&String, &Value)| (key.clone(), value.clone());
+    table.iter().filter(setting).map(owned).collect()
+}
+
+/// A setting as one flag or several.
+fn flag(line: &mut Vec<String>, key: &str, value: &Value) {
+    let name = key.replace('_', "-");
+    match value {
+        Value::Bool(on) if ON.contains(&key) => line.extend((!on).then(|| format!("--no-{name}"))),
+        Value::Bool(on) => line.extend(on.then(|| format!("--{name}"))),
+        Value::Null => {}
+        Value::String(text) if text.is_empty() => {}
+        Value::Array(values) if key == "blend_threshold" => {
+            let values: Vec<String> = values.iter().map(text).collect();
+            line.extend(valued(&name, values.join(",")));
+        }
+        Value::Array(values) => {
+            line.extend(values.iter().flat_map(|v| valued(&name, text(v))));
+        }
+        Value::Object(words) => {
+            let of_word = |(word, value): (&String, &Value)| match (key, word.as_str()) {
+                ("cross_steps", "default") => text(value),
+                (_, word) => format!("{word}={}", text(value)),
+            };
+            line.extend(words.iter().flat_map(|w| valued(&name, of_word(w))));
+        }
+        value => line.extend(valued(&name, text(value))),
+    }
+}
+
+/// A value that looks like a flag is tied to its own.
+fn valued(name: &str, value: String) -> Vec<String> {
+    match value.starts_with('-') {
+        true => vec![format!("--{name}={value}")],
+        false => vec![format!("--{name}"), value],
+    }
+}
+
+/// A value as it is typed.
+pub(super) fn text(value: &Value) -> String {
+    match value {
+        Value::String(text) => text.clone(),
+        Value::Number(number) => plain(number),
+        other => other.to_string(),
+    }
+}
+
+/// `2` for 2.0: JSON tells whole numbers from others, people don't.
+fn plain(number: &Number) -> String {
+    match number.as_f64() {
+        Some(x) if !number.is_u64() && !number.is_i64() => x.to_string(),
+        _ => number.to_string(),
+    }
+}

@@ -1,0 +1,214 @@
+//! What one card of the report shows, as plain data: an edit, or a picture that nothing is an edit of.
+//! Owns what stands on a card and in which words; knows neither markup nor where pictures come from.
+
+use std::ops::Range;
+use std::path::PathBuf;
+
+use serde_json::{Value, json};
+
+use super::manifest::{Change, Manifest, Picture, Role};
+use super::runs::{Heatmap, Run};
+use super::words::{Piece, changes, pieces};
+use crate::report::command::{command_line, text};
+
+/// Settings that are shown elsewhere on the card, in other words, or that no one reads.
+const NOT_LISTED: [&str; 6] = ["src", "dst", "then", "edit", "seed", "mask"];
+
+/// One edit, or one picture.
+pub(super) struct Card {
+    /// The run's folder, and which edit of it where it has several.
+    pub name: String,
+    pub seed: u64,
+    /// What it is an edit of.
+    pub before: Option<Row>,
+    pub after: Row,
+    /// What may stand in the edited picture's place: its name and its file.
+    pub others: Vec<(&'static str, PathBuf)>,
+    pub change: Option<Change>,
+    /// Names and values.
+    pub settings: Vec<(String, String)>,
+    pub command: String,
+}
+
+/// A prompt and its picture. Paths are below the folder that is shown.
+pub(super) struct Row {
+    /// `source`, `edit 2`
+    pub label: String,
+    pub prompt: String,
+    /// A piece's `map` counts in `maps`.
+    pub pieces: Vec<Piece>,
+    pub maps: Vec<WordMap>,
+    /// Absent where it was not drawn.
+    pub file: Option<PathBuf>,
+    /// `[width, height]`
+    pub size: [u32; 2],
+}
+
+/// A word's heatmap.
+pub(super) struct WordMap {
+    pub file: PathBuf,
+    /// `[height, width]` in cells.
+    pub grid: [u32; 2],
+}
+
+/// The cards of a run: one an edit, else one of its picture.
+pub(super) fn cards(run: &Run) -> Vec<Card> {
+    match run.manifest.edits.len() {
+        0 => picture(run).into_iter().collect(),
+        edits => (1..=edits).filter_map(|row| edit(run, row)).collect(),
+    }
+}
+
+fn picture(run: &Run) -> Option<Card> {
+    let picture = run.manifest.pictures(0).next()?;
+    Some(Card {
+        name: run.folder.display().to_string(),
+        seed: run.manifest.seed,
+        before: None,
+        after: row(run, 0, &[]),
+        others: vec![],
+        change: None,
+        settings: listed(&run.manifest, picture),
+        command: command(run, picture),
+    })
+}
+
+fn edit(run: &Run, number: usize) -> Option<Card> {
+    let manifest = &run.manifest;
+    let edit = &manifest.edits[number - 1];
+    let mut pictures = manifest.pictures(number);
+    let picture = pictures.next()?;
+    let base = edit.of_edit.unwrap_or(0);
+    let [removed, added] = changes(manifest.prompt(base), &edit.prompt);
+    let after = row(run, number, &added);
+    let folder = run.folder.display().to_string();
+    let mask = format!("mask-{number}.png");
+    let mask = manifest.files.contains(&mask).then_some(mask);
+    let others = [
+        ("without control", pictures.next().map(|p| p.file.clone())),
+        ("mask", mask),
+    ];
+    let others = others.into_iter();
+    Some(Card {
+        name: match (folder.as_str(), manifest.edits.len()) {
+            (_, 1) => folder,
+            ("", _) => format!("edit {number}"),
+            _ => format!("{folder}, edit {number}"),
+        },
+        seed: manifest.seed,
+        before: Some(row(run, base, &removed)),
+        after,
+        others: others
+            .filter_map(|(name, file)| Some((name, run.folder.join(file?))))
+            .collect(),
+        change: edit.change,
+        settings: listed(manifest, picture),
+        command: command(run, picture),
+    })
+}
+
+/// Row 0 is the source, row `i` the `i`-th edit.
+fn row(run: &Run, row: usize, changed: &[Range<usize>]) -> Row {
+    let manifest = &run.manifest;
+    let picture = manifest.pictures(row).next();
+    let label = match (row, picture.map(|picture| picture.role)) {
+        (0, _) => "source".to_owned(),
+        (_, Some(Role::Baseline)) => "without control".to_owned(),
+        _ if manifest.edits.len() == 1 => "edited".to_owned(),
+        (row, _) => format!("edit {row}"),
+    };
+    // A heatmap lies over its picture.
+    let maps = picture.map_or(vec![], |_| row_maps(run, row));
+    let stretches: Vec<(usize, Range<usize>)> = maps
+        .iter()
+        .enumerate()
+        .flat_map(|(i, map)| map.places.iter().map(move |[from, to]| (i, *from..*to)))
+        .collect();
+    let map = |heat: &&Heatmap| WordMap {
+        file: run.folder.join(&heat.file),
+        grid: heat.grid,
+    };
+    let prompt = manifest.prompt(row).to_owned();
+    Row {
+        label,
+        pieces: pieces(&prompt, changed, &stretches),
+        prompt,
+        maps: maps.iter().map(map).collect(),
+        file: picture.map(|picture| run.folder.join(&picture.file)),
+        size: [manifest.width, manifest.height],
+    }
+}
+
+/// A row's heatmaps, one a word: of several steps, heads and layers the last of the finest.
+fn row_maps(run: &Run, row: usize) -> Vec<&Heatmap> {
+    let name = match row {
+        0 => "source".to_owned(),
+        row => format!("edited-{row}"),
+    };
+    let mut maps: Vec<&Heatmap> = vec![];
+    for heat in run.maps.iter().filter(|heat| heat.row == name) {
+        match maps.iter_mut().find(|known| known.places == heat.places) {
+            Some(known) if known.cells() <= heat.cells() => *known = heat,
+            Some(_) => {}
+            None => maps.push(heat),
+        }
+    }
+    maps
+}
+
+fn command(run: &Run, picture: &Picture) -> String {
+    let mut settings = picture.settings.clone();
+    settings.insert("model".to_owned(), json!(run.manifest.model.id));
+    command_line(&Value::Object(settings)).unwrap_or_else(|| {
+        let file = run.folder.join(&picture.file);
+        let rerun = ["p2p", "rerun", &file.to_string_lossy()];
+        // Names of files hold no NUL, the one thing that can't be quoted.
+        shlex::try_join(rerun).unwrap_or_default()
+    })
+}
+
+/// Settings for people: those of the edit before those of the picture.
+fn listed(manifest: &Manifest, picture: &Picture) -> Vec<(String, String)> {
+    let edits = picture.settings.get("edit").and_then(Value::as_array);
+    let own = edits.and_then(|edits| edits.last()?.as_object());
+    let edit = picture.edit.map(|number| &manifest.edits[number - 1]);
+    let kind = edit.filter(|_| picture.role == Role::Edited).map(|edit| {
+        let (kind, why) = (&edit.kind, &edit.kind_chosen_because);
+        ("edit".to_owned(), format!("{kind} ({why})"))
+    });
+    let set = own.into_iter().chain([&picture.settings]).flatten();
+    let set = set
+        .filter(|(key, _)| !NOT_LISTED.contains(&key.as_str()))
+        .map(|(key, value)| (key.replace('_', " "), shown(value)))
+        .filter(|(_, value)| !value.is_empty());
+    let (model, version) = (&manifest.model, &manifest.version);
+    let drawn_by = [
+        ("model", model.id.clone()),
+        (
+            "weights sha256",
+            model.weights_sha256.chars().take(12).collect(),
+        ),
+        ("drawn by", format!("p2p {version}")),
+    ];
+    let drawn_by = drawn_by.map(|(name, value)| (name.to_owned(), value));
+    kind.into_iter().chain(set).chain(drawn_by).collect()
+}
+
+/// A value for people.
+fn shown(value: &Value) -> String {
+    let joined = |parts: Vec<String>| parts.join(", ");
+    match value {
+        Value::Bool(true) => "yes".to_owned(),
+        Value::Bool(false) => "no".to_owned(),
+        Value::Array(values) => joined(values.iter().map(shown).collect()),
+        Value::Object(words) => joined(words.iter().map(word).collect()),
+        value => text(value),
+    }
+}
+
+fn word((word, value): (&String, &Value)) -> String {
+    match word.as_str() {
+        "default" => shown(value),
+        word => format!("{word} = {}", shown(value)),
+    }
+}

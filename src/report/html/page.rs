@@ -1,0 +1,310 @@
+//! The page itself: markup around cards. All text goes through maud, which escapes it; style and script are
+//! files beside this one. Owns the markup and what the page may load; knows no manifest and no file.
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use maud::{DOCTYPE, Markup, PreEscaped, html};
+use sha2::{Digest, Sha256};
+
+use super::card::{Card, Row};
+use super::manifest::{Change, Difference};
+use super::pictures::Source;
+use super::words::Piece;
+
+const STYLE: &str = include_str!("style.css");
+const SCRIPT: &str = include_str!("script.js");
+
+/// How every page of ours begins, and no other.
+pub(super) const BEGINNING: &str =
+    "<!DOCTYPE html><html lang=\"en\"><head><meta name=\"generator\" content=\"p2p ";
+
+/// A card and where its pictures come from.
+pub(super) struct Shown {
+    pub card: Card,
+    pub before: Option<Side>,
+    pub after: Option<Side>,
+    /// Names and URLs of what may stand in the edited picture's place.
+    pub others: Vec<(&'static str, String)>,
+}
+
+/// Where a row's pictures come from.
+pub(super) struct Side {
+    pub picture: Source,
+    /// URLs of its heatmaps, where they are there.
+    pub maps: Vec<Option<String>>,
+}
+
+/// The whole page. `summary` says in one line what is on it.
+pub(super) fn page(title: &str, summary: &str, cards: &[Shown], embed: bool) -> String {
+    let generator = concat!("p2p ", env!("CARGO_PKG_VERSION"));
+    let few = cards.len() <= 2;
+    let document = html! {
+        (DOCTYPE)
+        html lang="en" {
+            head {
+                meta name="generator" content=(generator);
+                meta charset="utf-8";
+                meta http-equiv="Content-Security-Policy" content=(policy(embed));
+                meta name="viewport" content="width=device-width, initial-scale=1";
+                meta name="color-scheme" content="light dark";
+                title { (title) " - p2p" }
+                style { (PreEscaped(STYLE)) }
+            }
+            body.few[few] {
+                header.top {
+                    div { h1 { (title) } p { (summary) } }
+                    button #theme type="button" hidden { "Dark" }
+                }
+                @if cards.len() > 1 { (bar()) }
+                main #cards {
+                    @for (i, shown) in cards.iter().enumerate() { (card(i + 1, shown, few)) }
+                }
+                p #none hidden {
+                    "No edit matches."
+                    button type="reset" form="bar" { "Show all" }
+                }
+                script { (PreEscaped(SCRIPT)) }
+            }
+        }
+    };
+    document.into_string()
+}
+
+/// The page may show the pictures beside it, or in it, and run its own script: nothing else.
+fn policy(embed: bool) -> String {
+    let hash = |text: &str| STANDARD.encode(Sha256::digest(text.as_bytes()));
+    // On disk every file is an origin of its own to some browsers.
+    let pictures = if embed { "data:" } else { "'self' file:" };
+    format!(
+        "default-src 'none'; img-src {pictures}; style-src 'sha256-{}'; script-src 'sha256-{}'; \
+         base-uri 'none'; form-action 'none'",
+        hash(STYLE),
+        hash(SCRIPT)
+    )
+}
+
+fn bar() -> Markup {
+    let orders = [
+        ("place", "In the folder's order"),
+        ("prompt", "By prompt"),
+        ("seed", "By seed"),
+        ("inside-most", "Changed most inside"),
+        ("inside-least", "Changed least inside"),
+        ("outside-least", "Changed least outside"),
+        ("outside-most", "Changed most outside"),
+    ];
+    html! {
+        form.bar #bar hidden {
+            label.find {
+                span.unseen { "Find" }
+                input type="search" name="find" placeholder="Words of a prompt, a setting" autocomplete="off";
+            }
+            label.sort {
+                span.unseen { "Sort" }
+                select name="sort" {
+                    @for (key, name) in orders { option value=(key) { (name) } }
+                }
+            }
+            button #more type="button" aria-expanded="false" aria-controls="refine" { "Filters" }
+            div #refine {
+                label {
+                    span { "Seed" }
+                    input name="seed" placeholder="3, 5..7" autocomplete="off";
+                }
+                label title="Mean difference of 255 where the edit acts" {
+                    span { "Inside ≥" }
+                    input name="inside" type="number" min="0" max="255" step="any";
+                }
+                label title="Mean difference of 255 elsewhere" {
+                    span { "Outside ≤" }
+                    input name="outside" type="number" min="0" max="255" step="any";
+                }
+                label {
+                    span { "Size" }
+                    input name="size" type="range" min="14" max="44" step="2" value="22";
+                }
+            }
+            output #count aria-live="polite" {}
+        }
+    }
+}
+
+fn card(number: usize, shown: &Shown, open: bool) -> Markup {
+    let card = &shown.card;
+    let (inside, outside) = scores(card.change.as_ref());
+    html! {
+        article.card id={ "edit-" (number) } data-seed=(card.seed) data-prompt=(card.after.prompt)
+            data-inside=[inside] data-outside=[outside] {
+            (frame(shown))
+            div.text {
+                @if !card.name.is_empty() { h2 { (card.name) } }
+                @if !shown.others.is_empty() { (views(number, shown)) }
+                dl.prompts {
+                    @if let Some(before) = &card.before {
+                        (prompt("before", before, shown.before.as_ref()))
+                    }
+                    (prompt("after", &card.after, shown.after.as_ref()))
+                }
+                (facts(card))
+                (settings(number, shown, open))
+            }
+        }
+    }
+}
+
+fn frame(shown: &Shown) -> Markup {
+    let card = &shown.card;
+    let before = card.before.as_ref().zip(shown.before.as_ref());
+    html! {
+        div.frame {
+            @if let Some((row, from)) = before { (side("before", row, from)) }
+            @if let Some(from) = &shown.after { (side("after", &card.after, from)) }
+            @if before.is_some() {
+                span.handle {}
+                input type="range" min="0" max="100" value="50"
+                    aria-label={ "Before and after: " (card.after.prompt) };
+            }
+        }
+    }
+}
+
+fn side(class: &str, row: &Row, from: &Side) -> Markup {
+    let (id, src, same) = match &from.picture {
+        Source::Link(url) => (None, Some(url), None),
+        Source::Data(number, uri) => (Some(format!("picture-{number}")), Some(uri), None),
+        Source::Same(number) => (None, None, Some(number)),
+    };
+    let alt = format!("{}: {}", row.label, row.prompt);
+    html! {
+        figure.side.(class) {
+            img id=[id] src=[src] data-same=[same] width=(row.size[0]) height=(row.size[1])
+                loading="lazy" decoding="async" draggable="false" alt=(alt);
+            figcaption { (row.label) }
+        }
+    }
+}
+
+fn views(number: usize, shown: &Shown) -> Markup {
+    let view = |name: &str, src: Option<&String>| {
+        html! {
+            label {
+                input type="radio" name={ "view-" (number) } checked[src.is_none()]
+                    data-label=(name) data-src=[src];
+                span { (name) }
+            }
+        }
+    };
+    html! {
+        fieldset.views {
+            legend.unseen { "Beside the picture before" }
+            (view(&shown.card.after.label, None))
+            @for (name, url) in &shown.others { (view(name, Some(url))) }
+        }
+    }
+}
+
+fn prompt(side: &str, row: &Row, from: Option<&Side>) -> Markup {
+    let maps = from.map_or(&[][..], |from| &from.maps);
+    // The first word with a map is where the tab key stops.
+    let first = row.pieces.iter().position(|piece| piece.map.is_some());
+    html! {
+        dt { (row.label) }
+        dd.prompt data-side=(side) {
+            @for (i, piece) in row.pieces.iter().enumerate() {
+                (word(piece, maps, first == Some(i)))
+            }
+        }
+    }
+}
+
+fn word(piece: &Piece, maps: &[Option<String>], first: bool) -> Markup {
+    let text = html! {
+        @if piece.changed { mark { (piece.text) } } @else { (piece.text) }
+    };
+    let Some(url) = piece.map.and_then(|map| maps.get(map)?.as_ref()) else {
+        return text;
+    };
+    let tab = if first { "0" } else { "-1" };
+    html! {
+        button.word type="button" tabindex=(tab) aria-pressed="false" data-map=(url)
+            title="What looks at this word" { (text) }
+    }
+}
+
+fn facts(card: &Card) -> Markup {
+    let fact = |name: &str, difference: &Difference, about: &str| {
+        html! {
+            div title=(format!("Mean difference of 255 {about}: {:.0} % of the picture", 100.0 * difference.share)) {
+                dt { (name) }
+                dd { (tenths(difference.mean_abs)) " " small { (decibels(difference)) } }
+            }
+        }
+    };
+    html! {
+        dl.facts {
+            div { dt { "seed" } dd { (card.seed) } }
+            @if let Some(change) = &card.change {
+                @match (&change.inside, &change.outside) {
+                    (None, None) => (fact("change", &change.whole, "everywhere")),
+                    (inside, outside) => {
+                        @if let Some(inside) = inside { (fact("inside", inside, "where the edit acts")) }
+                        @if let Some(outside) = outside { (fact("outside", outside, "elsewhere")) }
+                    }
+                }
+            }
+        }
+    }
+}
+
+fn settings(number: usize, shown: &Shown, open: bool) -> Markup {
+    let card = &shown.card;
+    let command = format!("command-{number}");
+    html! {
+        div.end {
+            details open[open] {
+                summary { "Settings" }
+                dl.settings {
+                    @for (name, value) in &card.settings { dt { (name) } dd { (value) } }
+                }
+                pre id=(command) { (line(&card.command)) }
+            }
+            button type="button" data-copies=(command) { "Copy command" }
+        }
+    }
+}
+
+/// A command that breaks between flags, not inside their names.
+fn line(command: &str) -> Markup {
+    let mut parts = command.split(" --");
+    let first = parts.next().unwrap_or_default();
+    html! {
+        (first)
+        @for part in parts {
+            @let (flag, rest) = part.split_at(part.find(' ').unwrap_or(part.len()));
+            " " span { "--" (flag) } (rest)
+        }
+    }
+}
+
+/// Inside and outside, to sort by; the whole where nothing says where the edit acts.
+fn scores(change: Option<&Change>) -> (Option<f64>, Option<f64>) {
+    let Some(change) = change else {
+        return (None, None);
+    };
+    let value = |part: Option<Difference>| part.map(|d| d.mean_abs);
+    match (change.inside, change.outside) {
+        (None, None) => (value(Some(change.whole)), None),
+        (inside, outside) => (value(inside), value(outside)),
+    }
+}
+
+fn tenths(value: f64) -> String {
+    format!("{value:.1}")
+}
+
+fn decibels(difference: &Difference) -> String {
+    match difference.psnr {
+        Some(psnr) => format!("{psnr:.1} dB"),
+        None => "nothing".to_owned(),
+    }
+}
