@@ -23,6 +23,8 @@ fn main() -> ExitCode {
         Command::Report(args) if args.quiet => Verbosity::Quiet,
         Command::Batch(args) if args.run.quiet => Verbosity::Quiet,
         Command::Sweep(args) if args.run.quiet => Verbosity::Quiet,
+        Command::Rerun(args) => args.output.verbosity(),
+        Command::Verify(args) if args.quiet => Verbosity::Quiet,
         _ => Verbosity::Normal,
     });
     match run(command, &console) {
@@ -61,6 +63,14 @@ fn run(command: Command, console: &Console) -> Result<()> {
         Command::Completions(args) => commands::completions(&args),
         Command::Man(args) => commands::man(&args),
         Command::Info(args) => commands::info(&args),
+        Command::Rerun(args) => {
+            limit_threads(args.output.threads);
+            commands::rerun(&args, console)
+        }
+        Command::Verify(args) => {
+            limit_threads(args.threads);
+            commands::verify(&args, console)
+        }
     }
 }
 

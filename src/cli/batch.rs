@@ -31,7 +31,7 @@ pub struct RunArgs {
     #[arg(id = "output_folder", short, long = "output", value_name = "DIR")]
     pub folder: Option<PathBuf>,
 
-    /// Rows of one run at most, the source included; fewer take less memory [default: what fits]
+    /// Rows of one run at most, the source included; fewer take less memory [default: 16, or what fits]
     #[arg(long, value_name = "N", allow_hyphen_values = true, value_parser = whole::<2, 1000>)]
     pub max_rows: Option<usize>,
 

@@ -6,6 +6,7 @@ use prompt_to_prompt::edit::{EditKind, Window};
 use prompt_to_prompt::error::Error;
 use prompt_to_prompt::job::{BlendSpec, EditSpec, MaskSource, Preset};
 
+use super::map_values::word;
 use super::prompts::EditedPrompts;
 use super::values::{BlendArg, CrossArg, ThresholdArg, WeightArg, fraction, strength};
 
@@ -97,7 +98,8 @@ pub struct EachEditArgs {
         help_heading = "Blend",
         long,
         value_name = "WORDS",
-        value_delimiter = ','
+        value_delimiter = ',',
+        value_parser = word
     )]
     blend_keep: Vec<String>,
 

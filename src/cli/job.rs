@@ -59,15 +59,22 @@ impl JobArgs {
         Ok(Job {
             edits,
             self_res: self.self_res,
+            control: !self.no_edit_control,
+            baseline: self.baseline,
+            draw_source: !self.no_source,
+            ..self.source(seed)
+        })
+    }
+
+    /// The source of the job and no edit of it.
+    pub fn source(&self, seed: u64) -> Job {
+        Job {
             rules: match self.compat {
                 Some(CompatArg::Reference) => Rules::Reference,
                 None => Rules::Ours,
             },
-            control: !self.no_edit_control,
-            baseline: self.baseline,
-            draw_source: !self.no_source,
             ..self.picture.job(&self.src, seed)
-        })
+        }
     }
 
     /// What does nothing without attention control.

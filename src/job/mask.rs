@@ -36,7 +36,7 @@ impl FromStr for MaskSource {
         let bytes = BASE64_STANDARD.decode(inline);
         bytes
             .map(Self::Inline)
-            .map_err(|e| refused(&format!("the mask after {INLINE}"), &e.to_string()))
+            .map_err(|e| refused(&format!("--mask after {INLINE}"), &e.to_string()))
     }
 }
 
@@ -62,8 +62,8 @@ impl MaskSource {
 
     fn name(&self) -> String {
         match self {
-            Self::File(path) => format!("the mask {}", path.display()),
-            Self::Inline(_) => "the mask that stands inline".to_owned(),
+            Self::File(path) => format!("--mask {}", path.display()),
+            Self::Inline(_) => "--mask, which stands inline".to_owned(),
         }
     }
 

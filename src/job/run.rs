@@ -15,7 +15,7 @@ use crate::model::Model;
 use crate::prompt::Tokens;
 use crate::report::picture::{Rounding, to_rgb};
 use crate::sample::noise::TorchRng;
-use crate::sample::{Conditioning, Prompted, RowsOf, Sampler, Watcher, lockstep};
+use crate::sample::{Conditioning, Controller, Prompted, RowsOf, Sampler, Watcher, lockstep};
 
 /// One row of a run, drawn.
 #[derive(Debug, Clone)]
@@ -131,7 +131,7 @@ pub fn run_together(
         let latents = rows[first..1 + prepared.edits.len()].iter();
         let latents = latents.map(|row| finished.latents.narrow(0, *row, 1));
         let mut manifest = Manifest::new(job, prepared, model, named, changes, timings);
-        manifest.pictures = entries(&pictures, prepared.edits.len());
+        manifest.pictures = entries(job, &pictures);
         Ok(Outcome {
             latents: Tensor::cat(&latents.collect::<candle_core::Result<Vec<_>>>()?, 0)?,
             pictures,
@@ -143,14 +143,17 @@ pub fn run_together(
 }
 
 /// The pictures as the manifest lists them.
-fn entries(pictures: &[Picture], edits: usize) -> Vec<PictureEntry> {
+fn entries(job: &Job, pictures: &[Picture]) -> Vec<PictureEntry> {
+    let edits = job.edits.len();
     let entry = |picture: &Picture| PictureEntry {
         file: format!("{}.png", picture.name),
         role: picture.role,
         edit: picture.row.checked_sub(1).map(|i| i % edits + 1),
         settings: picture.settings.clone(),
     };
-    pictures.iter().map(entry).collect()
+    // The source may have been drawn for maps or for other jobs.
+    let wanted = |picture: &&Picture| job.draw_source || picture.row != Controller::SOURCE;
+    pictures.iter().filter(wanted).map(entry).collect()
 }
 
 /// Per edit, where it was made.

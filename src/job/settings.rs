@@ -5,6 +5,7 @@
 
 use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
 
 use super::{BlendWords, EditSpec, Job, MaskSource, Prepared, PreparedEdit};
 use crate::edit::Rules;
@@ -106,6 +107,12 @@ impl EditSettings {
 }
 
 impl Settings {
+    /// As JSON, each number as short as it is written.
+    pub fn to_map(&self) -> Map<String, Value> {
+        let json = serde_json::to_string(self).expect("plain data with string keys");
+        serde_json::from_str(&json).expect("an object")
+    }
+
     /// The picture's own prompt.
     pub fn prompt(&self) -> &str {
         self.edit.last().map_or(&self.src, |edit| edit.prompt())

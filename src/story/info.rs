@@ -41,7 +41,11 @@ impl Info {
             "digital_source_type": self.source_type,
         });
         let (key, rest) = match &self.found {
-            Found::Ours(story) => ("story", json!(story)),
+            // Through text, where a number is as short as it is written.
+            Found::Ours(story) => {
+                let story = serde_json::from_str(&story.to_json());
+                ("story", story.expect("our own JSON"))
+            }
             Found::Foreign(foreign) => ("settings", json!(foreign.settings)),
         };
         info[key] = rest;
@@ -80,9 +84,7 @@ impl fmt::Display for Info {
 }
 
 fn tell(story: &Story, lines: &mut Lines) {
-    let Value::Object(settings) = json!(story.settings) else {
-        unreachable!("settings are an object")
-    };
+    let settings = story.settings.to_map();
     let source = story.settings.edit.is_empty();
     if !source {
         lines.add("source", &story.settings.src);

@@ -72,12 +72,15 @@ impl Story {
 
     /// What its PNG carries: A1111's block, our JSON, the mark of what a model made.
     pub fn texts(&self) -> Vec<Text> {
-        let json = serde_json::to_string(self).expect("plain data with string keys");
         vec![
             Text::new(a1111::KEYWORD, a1111::write(self)),
-            Text::new(KEYWORD, json),
+            Text::new(KEYWORD, self.to_json()),
             ai_mark(),
         ]
+    }
+
+    fn to_json(&self) -> String {
+        serde_json::to_string(self).expect("plain data with string keys")
     }
 
     fn parse(json: &str) -> Result<Self> {

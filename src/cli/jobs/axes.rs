@@ -5,6 +5,7 @@ use toml::de::{DeTable, DeValue};
 
 use super::grid::{Axis, per_word, spread};
 use super::read::{Level, Reader, Span};
+use super::unknown::unknown;
 use super::value::{self, values};
 use super::vocabulary::{Key, Shape};
 
@@ -14,7 +15,7 @@ impl Reader<'_> {
         for (key, value) in table.iter() {
             let name = key.get_ref().as_ref();
             let Some(index) = self.vocabulary.find(name) else {
-                let (cause, cure) = self.unknown(Level::Job, name);
+                let (cause, cure) = unknown(self.vocabulary, Level::Grid, name);
                 self.problem(key.span(), cause, cure);
                 continue;
             };
@@ -36,6 +37,12 @@ impl Reader<'_> {
             let place = self.place(span.clone());
             if let Err((cause, cure)) = axis.push(self.vocabulary, values, Some(place)) {
                 self.problem(span, cause, cure);
+                return None;
+            }
+            let (last, others) = axis.values.split_last()?;
+            if others.iter().any(|other| other.label == last.label) {
+                let cause = format!("`{}` tries {:?} twice", axis.name, last.label);
+                self.problem(span, cause, "leave one of them out");
                 return None;
             }
         }
@@ -68,7 +75,7 @@ impl Reader<'_> {
             }
             DeValue::String(text) => match spread(key, text) {
                 Ok(Some(values)) => whole(values),
-                Ok(None) => self.no_axis(key, value),
+                Ok(None) => self.no_axis(key, word, value),
                 Err(cause) => {
                     let cause = format!("`{}`: {cause}", key.name);
                     self.problem(value.span(), cause, "write FROM:TO:STEP, or a list");
@@ -79,16 +86,23 @@ impl Reader<'_> {
                 let lines = value::lines(key, value, table, &self.at.folder);
                 whole(self.report(lines)?)
             }
-            _ => self.no_axis(key, value),
+            _ => self.no_axis(key, word, value),
         }
     }
 
-    fn no_axis<T>(&mut self, key: &Key, value: &Spanned<DeValue>) -> Option<T> {
-        let cause = format!("`{}` under [job.grid] is no list of values", key.name);
-        let cure = format!(
-            "write {} = [.., ..]; what does not vary stands under [[job]]",
-            key.name
-        );
+    fn no_axis<T>(&mut self, key: &Key, word: Option<&str>, value: &Spanned<DeValue>) -> Option<T> {
+        let (name, form) = match word {
+            Some(word) => {
+                let (key, word) = (&key.name, format!("{word:?}"));
+                (
+                    format!("{key}.{word}"),
+                    format!("{key} = {{ {word} = [.., ..] }}"),
+                )
+            }
+            None => (key.name.clone(), format!("{} = [.., ..]", key.name)),
+        };
+        let cause = format!("`{name}` under [job.grid] is no list of values");
+        let cure = format!("write {form}; what does not vary stands under [[job]]");
         self.problem(value.span(), cause, cure);
         None
     }

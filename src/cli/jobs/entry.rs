@@ -9,7 +9,7 @@ use prompt_to_prompt::job::{EditSpec, Job};
 use super::grid::Point;
 use super::name::{self, Values};
 use super::problem::{Place, Problem};
-use super::vocabulary::{Setting, Settings, Vocabulary};
+use super::vocabulary::{Setting, Settings, Shape, Vocabulary};
 use crate::cli::DrawArgs;
 
 /// Jobs of a file without a seed have this one: the same file gives the same pictures.
@@ -71,19 +71,28 @@ impl Entry {
     pub fn order(&self, vocabulary: &Vocabulary, over: &Settings) -> Result<Order, Problem> {
         let whole = self.with(&self.settings, vocabulary, over);
         let mut tables = self.edits.iter();
-        let first = tables
-            .next()
-            .map_or(&self.settings, |(_, settings)| settings);
-        let (args, mut job) = self.parsed(&self.with(first, vocabulary, over), vocabulary, &[])?;
-        for (_, settings) in tables {
-            let settings = self.with(settings, vocabulary, over);
-            let (_, more) = self.parsed(&settings, vocabulary, &job.edits)?;
+        let job_alone = (self.place.clone(), self.settings.clone());
+        let first = tables.next().unwrap_or(&job_alone);
+        let (args, mut job) = self.parsed(first, vocabulary, over, &[])?;
+        for table in tables {
+            let (_, more) = self.parsed(table, vocabulary, over, &job.edits)?;
             job.edits.extend(more.edits);
         }
         // An edit's own settings are not the job's.
         job.negative_prompt = self.parsed_negative(&whole, vocabulary);
         let folder = self.folder(&job)?;
         Ok(Order { job, args, folder })
+    }
+
+    /// What is about the whole of an edit's table belongs there.
+    fn moved(&self, problem: Problem, place: &Option<Place>) -> Problem {
+        match (place, problem.place == self.place) {
+            (Some(_), true) => Problem {
+                place: place.clone(),
+                ..problem
+            },
+            _ => problem,
+        }
     }
 
     /// The command line's settings on top; edited prompts replace all edited prompts.
@@ -96,20 +105,22 @@ impl Entry {
     /// The job with the edits of one table; `before` are those of the tables before it.
     fn parsed(
         &self,
-        settings: &Settings,
+        (place, settings): &(Option<Place>, Settings),
         vocabulary: &Vocabulary,
+        over: &Settings,
         before: &[EditSpec],
     ) -> Result<(DrawArgs, Job), Problem> {
-        let (settings, chained) = unchained(settings, vocabulary, !before.is_empty());
+        let settings = self.with(settings, vocabulary, over);
+        let (settings, chained) = unchained(&settings, vocabulary, !before.is_empty());
         let blame = |cause: &str, cure: &str| self.problem(&settings, vocabulary, cause, cure);
         let args = vocabulary.parse(&settings).map_err(|error| {
-            let (cause, cure) = told(&error);
+            let (cause, cure) = told(&error, &settings, vocabulary);
             blame(&cause, &cure)
         })?;
-        let mut job = args
-            .job
-            .job(SEED)
-            .map_err(|error| self.blame(&settings, vocabulary, &error))?;
+        let mut job = args.job.job(SEED).map_err(|error| {
+            let problem = self.blame(&settings, vocabulary, &error);
+            self.moved(problem, place)
+        })?;
         let negative = vocabulary.find("negative_prompt").expect("a key");
         let own = settings.get(&negative) != self.settings.get(&negative);
         for edit in &mut job.edits {
@@ -195,12 +206,12 @@ impl Entry {
         cause: &str,
         cure: &str,
     ) -> Problem {
-        // A quoted word points better than a flag: it may stand in another setting.
-        let named = vocabulary.named_in(cause);
-        let place = named
-            .iter()
-            .find_map(|key| settings.get(key)?.place.clone());
-        let place = place.or_else(|| quoted(cause).find_map(|word| holding(settings, word)));
+        let named = |text: &str| {
+            let mut keys = vocabulary.named_in(text).into_iter();
+            keys.find_map(|key| settings.get(&key)?.place.clone())
+        };
+        let quoted = || quoted(cause).find_map(|text| holding(settings, vocabulary, text));
+        let place = named(cause).or_else(quoted).or_else(|| named(cure));
         Problem::new(
             place.or_else(|| self.place.clone()),
             vocabulary.in_keys(cause),
@@ -243,34 +254,39 @@ fn quoted(text: &str) -> impl Iterator<Item = &str> {
     text.split('"').skip(1).step_by(2)
 }
 
-fn holding(settings: &Settings, word: &str) -> Option<Place> {
-    let holds = |setting: &&Setting| setting.values.iter().any(|value| value.contains(word));
-    settings.values().find(holds)?.place.clone()
+/// The setting that holds a text; prompts hold every word that others are about.
+fn holding(settings: &Settings, vocabulary: &Vocabulary, text: &str) -> Option<Place> {
+    // The beginning of a long prompt stands for it.
+    let text = text.trim_end_matches(" ...");
+    let holds = |(_, setting): &(&usize, &Setting)| {
+        !text.is_empty() && setting.values.iter().any(|value| value.contains(text))
+    };
+    let is_prompt = |(key, _): &(&usize, &Setting)| vocabulary.key(**key).shape == Shape::Prompt;
+    let (prompts, others): (Vec<_>, Vec<_>) = settings.iter().filter(holds).partition(is_prompt);
+    let (_, setting) = others.into_iter().chain(prompts).next()?;
+    setting.place.clone()
 }
 
 /// Cause and cure of what the parser of flags says.
-fn told(error: &clap::Error) -> (String, String) {
-    let text = |kind| match error.get(kind) {
-        Some(ContextValue::String(text)) => vec![text.clone()],
-        Some(ContextValue::Strings(texts)) => texts.clone(),
-        _ => vec![],
-    };
-    let flag = |text: &String| text.split([' ', '=']).next().unwrap_or_default().to_owned();
-    let args: Vec<String> = text(ContextKind::InvalidArg).iter().map(flag).collect();
-    let prior: Vec<String> = text(ContextKind::PriorArg).iter().map(flag).collect();
+pub fn told(error: &clap::Error, settings: &Settings, vocabulary: &Vocabulary) -> (String, String) {
+    let args = flags(error, ContextKind::InvalidArg);
+    let prior = flags(error, ContextKind::PriorArg);
+    let (missing, beside) = (args.join(", "), prior.join(", "));
     match (args.is_empty(), prior.is_empty()) {
         (false, false) => (
-            format!(
-                "{} cannot stand beside {}",
-                args.join(", "),
-                prior.join(", ")
-            ),
+            format!("{missing} cannot stand beside {beside}"),
             "leave one of them out".to_owned(),
         ),
-        (false, true) => (
-            format!("the job has no {}", args.join(", ")),
-            "add it to the job or to [defaults]".to_owned(),
-        ),
+        (false, true) => match needing(settings, vocabulary, &args) {
+            Some(flag) => (
+                format!("{flag} does nothing without {missing}"),
+                format!("add {missing}, or leave {flag} out"),
+            ),
+            None => (
+                format!("the job has no {missing}"),
+                "add it to the job or to [defaults]".to_owned(),
+            ),
+        },
         _ => {
             let text = error.to_string();
             let line = text.lines().next().unwrap_or_default();
@@ -280,4 +296,30 @@ fn told(error: &clap::Error) -> (String, String) {
             )
         }
     }
+}
+
+/// Flags that an error of the parser is about, without their values.
+fn flags(error: &clap::Error, kind: ContextKind) -> Vec<String> {
+    let flag = |text: &String| text.split([' ', '=']).next().unwrap_or_default().to_owned();
+    match error.get(kind) {
+        Some(ContextValue::String(text)) => vec![flag(text)],
+        Some(ContextValue::Strings(texts)) => texts.iter().map(flag).collect(),
+        _ => vec![],
+    }
+}
+
+/// The flag that needs these: the parser doesn't say, so each is tried without the others.
+fn needing(settings: &Settings, vocabulary: &Vocabulary, missing: &[String]) -> Option<String> {
+    let src = vocabulary.find("src").expect("a key");
+    let src = settings.get_key_value(&src)?;
+    let needs = |key: &&usize| {
+        let with = [src, (*key, &settings[*key])].map(|(key, setting)| (*key, setting.clone()));
+        let error = vocabulary.parse(&Settings::from(with)).err();
+        error.is_some_and(|error| {
+            let lacks = flags(&error, ContextKind::InvalidArg);
+            missing.iter().all(|flag| lacks.contains(flag))
+        })
+    };
+    let key = settings.keys().find(needs)?;
+    Some(format!("--{}", vocabulary.key(*key).flag))
 }

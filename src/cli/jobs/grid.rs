@@ -103,21 +103,11 @@ pub fn axis_of(vocabulary: &Vocabulary, text: &str) -> Result<Axis, Refused> {
     let Some((name, values)) = text.split_once('=') else {
         return refused("it has no values".to_owned(), form);
     };
-    let (name, word) = match name.split_once('.') {
-        Some((name, word)) => (name.replace('-', "_"), Some(word)),
-        None => (name.replace('-', "_"), None),
-    };
-    let Some(index) = vocabulary.find(&name) else {
-        let cure = vocabulary.nearest(&name).unwrap_or(form.to_owned());
-        return refused(format!("there is no setting {name}"), &cure);
+    let (index, word) = match key_of(vocabulary, name) {
+        Ok(found) => found,
+        Err((cause, cure)) => return refused(cause, &cure),
     };
     let key = vocabulary.key(index);
-    if word.is_some() && !per_word(key) {
-        return refused(
-            format!("`{name}` is not set per word"),
-            "leave the word out",
-        );
-    }
     let mut axis = Axis::new(vocabulary, index, word);
     let separator = if values.contains('|') { '|' } else { ',' };
     let listed = || {
@@ -142,6 +132,30 @@ pub fn axis_of(vocabulary: &Vocabulary, text: &str) -> Result<Axis, Refused> {
         }
     }
     Ok(axis)
+}
+
+/// The key of `cross-steps` or `cross_steps.car`, and the word.
+pub fn key_of<'a>(
+    vocabulary: &Vocabulary,
+    name: &'a str,
+) -> Result<(usize, Option<&'a str>), Refused> {
+    let (name, word) = match name.split_once('.') {
+        Some((name, word)) => (name.replace('-', "_"), Some(word)),
+        None => (name.replace('-', "_"), None),
+    };
+    let index = vocabulary.find(&name).ok_or_else(|| {
+        let nearest = vocabulary.nearest(&name);
+        let all = "keys are the flags of `p2p edit`, without the hyphens before them";
+        let cause = format!("there is no setting {name}");
+        (cause, nearest.unwrap_or(all.to_owned()))
+    })?;
+    match word.is_some() && !per_word(vocabulary.key(index)) {
+        true => Err((
+            format!("`{name}` is not set per word"),
+            "leave the word out".to_owned(),
+        )),
+        false => Ok((index, word)),
+    }
 }
 
 pub fn per_word(key: &Key) -> bool {

@@ -9,7 +9,10 @@ mod name;
 mod overrides;
 mod problem;
 mod read;
+mod recorded;
 mod schema;
+mod text;
+mod unknown;
 mod value;
 mod vocabulary;
 
@@ -20,5 +23,6 @@ pub use name::plain;
 pub use overrides::{Base, Overrides};
 pub use problem::{Problem, Sources};
 pub use read::{JobFile, read};
+pub use recorded::Repeat;
 pub use schema::schema;
 pub use vocabulary::{Setting, Settings, Vocabulary};

@@ -50,12 +50,21 @@ impl Sources {
 
     /// `jobs.toml:3:5`, for programs and for lines without a picture.
     pub fn position(&self, place: &Place) -> String {
-        let source = &self.0[place.source];
-        let start = floor(&source.text, place.span.start);
-        let before = &source.text[..start];
-        let line = before.matches('\n').count() + 1;
+        let (name, line) = self.line(place);
+        let before = self.before(place);
         let column = before.rsplit('\n').next().unwrap_or("").chars().count() + 1;
-        format!("{}:{line}:{column}", source.name)
+        format!("{name}:{line}:{column}")
+    }
+
+    /// File and line, from 1.
+    pub fn line(&self, place: &Place) -> (&str, usize) {
+        let line = self.before(place).matches('\n').count() + 1;
+        (&self.0[place.source].name, line)
+    }
+
+    fn before(&self, place: &Place) -> &str {
+        let text = &self.0[place.source].text;
+        &text[..floor(text, place.span.start)]
     }
 
     /// The line with a caret under the place.

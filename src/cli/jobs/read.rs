@@ -2,6 +2,7 @@
 //! thing only. Owns the shape of the file: `include`, `output`, `[defaults]`, `[[job]]`,
 //! `[[job.edit]]`, `[job.grid]`. What a job means is not known here.
 
+use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 
 use toml::Spanned;
@@ -10,8 +11,10 @@ use toml::de::{DeString, DeTable, DeValue};
 use super::entry::{Entry, Named, lay_over};
 use super::grid::{Axis, MOST, Point, product};
 use super::problem::{Place, Problem, Sources};
+use super::text::{self, Unread};
+use super::unknown::{unknown, unknown_at_the_top};
 use super::value::{Wrong, values};
-use super::vocabulary::{Key, Setting, Settings, Vocabulary, nearest};
+use super::vocabulary::{Key, Setting, Settings, Vocabulary};
 
 /// A job file as read, with those that it includes.
 #[derive(Debug, Default)]
@@ -33,8 +36,6 @@ pub fn read(path: &Path, vocabulary: &Vocabulary) -> JobFile {
     };
     reader.read(path, Defaults::default(), None);
     let file = &mut reader.file;
-    let place = |problem: &Problem| problem.place.clone().map(|at| (at.source, at.span.start));
-    file.problems.sort_by_key(place);
     if file.entries.is_empty() && file.problems.is_empty() {
         let cause = format!("{} holds no job", path.display());
         let cure = "write one under [[job]]; `p2p job init` shows how";
@@ -48,6 +49,17 @@ pub fn read(path: &Path, vocabulary: &Vocabulary) -> JobFile {
 struct Defaults {
     settings: Settings,
     names: Names,
+    /// Something is wrong with them: what follows from them is not to be trusted.
+    broken: bool,
+}
+
+impl Defaults {
+    fn broken(self) -> Self {
+        Self {
+            broken: true,
+            ..self
+        }
+    }
 }
 
 #[derive(Debug, Clone, Default)]
@@ -68,6 +80,7 @@ pub(super) enum Level {
     Defaults,
     Job,
     Edit,
+    Grid,
 }
 
 pub(super) struct Reader<'v> {
@@ -83,13 +96,11 @@ pub(super) type Span = std::ops::Range<usize>;
 impl Reader<'_> {
     /// Its defaults, on top of those around it.
     fn read(&mut self, path: &Path, around: Defaults, included_at: Option<Place>) -> Defaults {
-        let text = match text(path) {
+        let text = match text::load(path) {
             Ok(text) => text,
-            Err((cause, cure)) => {
-                self.file
-                    .problems
-                    .push(Problem::new(included_at, cause, cure));
-                return around;
+            Err(unread) => {
+                self.unread(path, unread, included_at);
+                return around.broken();
             }
         };
         let outer = self.at.clone();
@@ -102,18 +113,41 @@ impl Reader<'_> {
         };
         self.including.push(path.canonicalize().unwrap_or_default());
         let (root, errors) = DeTable::parse_recoverable(&text);
+        let mut lines = HashSet::new();
         for error in &errors {
             let span = error.span().unwrap_or(0..0);
-            self.problem(span, sentence(error.message()), "mend the TOML here");
+            let (cause, cure) = text::mend(error.message(), &text, &span);
+            // What else is wrong with a line that is wrong follows from it.
+            let place = self.place(span.clone());
+            if lines.insert(self.file.sources.line(&place).1) {
+                self.problem(span, cause, cure);
+            }
         }
         let defaults = match errors.is_empty() {
             true => self.document(root.get_ref(), around),
             // What could be read of it may be anything.
-            false => around,
+            false => around.broken(),
         };
         self.including.pop();
         self.at = outer;
         defaults
+    }
+
+    fn unread(&mut self, path: &Path, unread: Unread, included_at: Option<Place>) {
+        let name = path.display().to_string();
+        let cause = match (&included_at, &unread.shown) {
+            (Some(_), None) => format!("`include`: {}", unread.cause),
+            _ => unread.cause,
+        };
+        let place = match unread.shown {
+            Some((text, at)) => Some(Place {
+                source: self.file.sources.add(name, text),
+                span: at..at + char::REPLACEMENT_CHARACTER.len_utf8(),
+            }),
+            None => included_at,
+        };
+        let problem = Problem::new(place, cause, unread.cure);
+        self.file.problems.push(problem);
     }
 
     fn document(&mut self, root: &DeTable, around: Defaults) -> Defaults {
@@ -121,12 +155,14 @@ impl Reader<'_> {
         if let Some(include) = root.get("include") {
             defaults = self.include(include, defaults);
         }
+        let before = self.file.problems.len();
         if let Some(table) = root.get("defaults") {
             match table.get_ref() {
                 DeValue::Table(table) => self.defaults(table, &mut defaults),
                 _ => self.problem(table.span(), "`defaults` is no table", "write [defaults]"),
             }
         }
+        defaults.broken |= self.file.problems.len() > before;
         for (key, value) in root.iter() {
             match key.get_ref().as_ref() {
                 "include" | "defaults" => {}
@@ -149,12 +185,7 @@ impl Reader<'_> {
                     ),
                 },
                 name => {
-                    let cause = format!("there is no `{name}` at the top of a job file");
-                    let cure = match self.vocabulary.find(name) {
-                        Some(_) => format!("move it under [defaults] or [[job]]: {name} = ..."),
-                        None => nearest(name, ["job", "defaults", "include", "output"])
-                            .unwrap_or("write [defaults], [[job]], include or output".to_owned()),
-                    };
+                    let (cause, cure) = unknown_at_the_top(self.vocabulary, name);
                     self.problem(key.span(), cause, cure);
                 }
             }
@@ -170,18 +201,21 @@ impl Reader<'_> {
         };
         let mut defaults = around;
         for file in files.unwrap_or(vec![value]) {
-            let DeValue::String(name) = file.get_ref() else {
+            let name = file.get_ref().as_str();
+            let Some(name) = name.filter(|name| !name.is_empty() && !name.contains('\0')) else {
                 let cure = "write include = \"other.toml\" or a list of such";
                 self.problem(file.span(), "`include` names no file", cure);
+                defaults.broken = true;
                 continue;
             };
-            let (path, place) = (self.at.folder.join(name.as_ref()), self.place(file.span()));
+            let (path, place) = (self.at.folder.join(name), self.place(file.span()));
             if path
                 .canonicalize()
                 .is_ok_and(|path| self.including.contains(&path))
             {
                 let cause = format!("`include`: {name} includes itself");
                 self.problem(file.span(), cause, "leave one of the includes out");
+                defaults.broken = true;
                 continue;
             }
             defaults = self.read(&path, defaults, Some(place));
@@ -203,6 +237,7 @@ impl Reader<'_> {
     fn job(&mut self, span: Span, table: &DeTable, defaults: &Defaults) {
         let (mut settings, mut names) = (Settings::new(), Names::default());
         let (mut edits, mut axes) = (vec![], vec![]);
+        let before = self.file.problems.len();
         for (key, value) in table.iter() {
             match (key.get_ref().as_ref(), value.get_ref()) {
                 ("grid", DeValue::Table(grid)) => axes = self.grid(grid),
@@ -229,7 +264,10 @@ impl Reader<'_> {
         let cells: usize = axes.iter().map(|axis: &Axis| axis.values.len()).product();
         if cells > MOST {
             let cause = format!("`grid` makes {cells} jobs, more than {MOST}");
-            self.problem(span, cause, "take fewer values, or divide it");
+            self.problem(span.clone(), cause, "take fewer values, or divide it");
+        }
+        // What is left of a job with a fault may well have faults that its mending mends.
+        if defaults.broken || self.file.problems.len() > before {
             return;
         }
         self.expand(span, &settings, names, &edits, &axes, defaults);
@@ -316,7 +354,7 @@ impl Reader<'_> {
     ) -> Option<(usize, Setting)> {
         let name = key.get_ref().as_ref();
         let Some(index) = self.vocabulary.find(name) else {
-            let (cause, cure) = self.unknown(level, name);
+            let (cause, cure) = unknown(self.vocabulary, level, name);
             self.problem(key.span(), cause, cure);
             return None;
         };
@@ -357,28 +395,6 @@ impl Reader<'_> {
         }
     }
 
-    pub(super) fn unknown(&self, level: Level, name: &str) -> (String, String) {
-        let cause = format!("there is no setting `{name}`");
-        let own: &[&str] = match level {
-            Level::Defaults => &["name", "folder"],
-            Level::Job => &["name", "folder", "grid"],
-            Level::Edit => &[],
-        };
-        let positive = name
-            .strip_prefix("no_")
-            .and_then(|name| self.vocabulary.find(name));
-        if let Some(positive) = positive {
-            let cure = format!(
-                "switches are positive: {} = false",
-                self.vocabulary.key(positive).name
-            );
-            return (cause, cure);
-        }
-        let nearest = nearest(name, own.iter().copied()).or_else(|| self.vocabulary.nearest(name));
-        let all = "keys are the flags of `p2p edit` with underscores; `p2p job schema` lists them";
-        (cause, nearest.unwrap_or(all.to_owned()))
-    }
-
     pub(super) fn problem(
         &mut self,
         span: Span,
@@ -405,28 +421,4 @@ fn tables<'a, 'i>(
     let table = |item: &'a Spanned<DeValue<'i>>| Some((item.span(), item.get_ref().as_table()?));
     let tables: Option<Vec<_>> = items.iter().map(table).collect();
     Some(tables?.into_iter())
-}
-
-/// The text of a file, or what is wrong with it.
-fn text(path: &Path) -> Result<String, (String, String)> {
-    let name = path.display();
-    let bytes = std::fs::read(path).map_err(|e| {
-        let cure = match e.kind() {
-            std::io::ErrorKind::NotFound => "check the path; `p2p job init` writes an example",
-            _ => "check what stands there",
-        };
-        (format!("cannot read {name}: {e}"), cure.to_owned())
-    })?;
-    String::from_utf8(bytes).map_err(|e| {
-        let line = 1 + e.as_bytes()[..e.utf8_error().valid_up_to()]
-            .iter()
-            .filter(|b| **b == b'\n')
-            .count();
-        let cause = format!("{name} is not UTF-8: line {line} holds other bytes");
-        (cause, "save it as UTF-8".to_owned())
-    })
-}
-
-fn sentence(message: &str) -> String {
-    message.lines().next().unwrap_or_default().to_owned()
 }

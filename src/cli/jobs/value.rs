@@ -46,6 +46,9 @@ pub fn scalar(key: &Key, value: &Spanned<DeValue>) -> Result<String, Wrong> {
             Err(wrong(key, value, "leave the NUL character out"))
         }
         DeValue::String(text) => Ok(text.to_string()),
+        DeValue::Float(_) | DeValue::Integer(_) if key.shape == Shape::Prompt => {
+            Err(wrong(key, value, &cure(key)))
+        }
         DeValue::Float(number) => Ok(number.as_str().to_owned()),
         DeValue::Integer(number) if number.radix() == 10 => Ok(number.as_str().to_owned()),
         DeValue::Integer(number) => i128::from_str_radix(number.as_str(), number.radix())

@@ -8,8 +8,9 @@ use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Arg, ArgAction, Args, ColorChoice, Command, FromArgMatches};
 
 use super::problem::Place;
+use crate::cli::batch::RunArgs;
 use crate::cli::edits::EachEditArgs;
-use crate::cli::{DrawArgs, PROMPT};
+use crate::cli::{DrawArgs, OutputArgs, PROMPT};
 
 /// Flags that act on the terminal rather than on what is drawn.
 const NO_KEYS: [&str; 1] = ["map-show"];
@@ -20,6 +21,8 @@ const ALSO_EACH: [&str; 1] = ["negative-prompt"];
 pub struct Vocabulary {
     command: Command,
     keys: Vec<Key>,
+    /// Flags of the commands around a job, as a job file would spell them.
+    around: Vec<String>,
 }
 
 #[derive(Debug)]
@@ -92,7 +95,14 @@ impl Vocabulary {
                 || ALSO_EACH.contains(&long(arg))
         };
         let keys = args.map(|arg| Key::of(arg, of_each(arg))).collect();
-        Self { command, keys }
+        let around = RunArgs::augment_args(OutputArgs::augment_args(Command::new("around")));
+        let flags = around.get_arguments().filter_map(Arg::get_long);
+        let around = flags.chain(NO_KEYS).map(underscored).collect();
+        Self {
+            command,
+            keys,
+            around,
+        }
     }
 
     pub fn keys(&self) -> &[Key] {
@@ -107,6 +117,21 @@ impl Vocabulary {
     pub fn find(&self, name: &str) -> Option<usize> {
         let called = |key: &Key| key.name == name || key.aliases.iter().any(|a| a == name);
         self.keys.iter().position(called)
+    }
+
+    /// Whether it is a flag that says how a command runs, not what a job is.
+    pub fn is_of_the_command(&self, name: &str) -> bool {
+        self.around.iter().any(|flag| flag == name)
+    }
+
+    /// A key of that name, set to one value as a flag takes it.
+    ///
+    /// # Panics
+    /// Where there is no such key.
+    pub fn given(&self, name: &str, value: &str) -> (usize, Setting) {
+        let values = vec![value.to_owned()];
+        let place = None;
+        (self.find(name).expect("a key"), Setting { values, place })
     }
 
     /// By the flag, without the hyphens before it.
@@ -182,7 +207,6 @@ impl Key {
             Takes::Switch(false) => &flag["no-".len()..],
             _ => &flag,
         };
-        let underscored = |name: &str| name.replace('-', "_");
         let aliases = arg.get_all_aliases().unwrap_or_default();
         let help = arg.get_help().map(ToString::to_string);
         Self {
@@ -232,6 +256,10 @@ pub fn nearest<'a>(name: &str, names: impl IntoIterator<Item = &'a str>) -> Opti
     let distance = |known: &&str| strsim::damerau_levenshtein(name, known);
     let nearest = names.into_iter().min_by_key(distance)?;
     (distance(&nearest) <= 1 + name.len() / 4).then(|| format!("did you mean `{nearest}`?"))
+}
+
+fn underscored(name: &str) -> String {
+    name.replace('-', "_")
 }
 
 fn long(arg: &Arg) -> &str {

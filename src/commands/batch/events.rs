@@ -1,5 +1,7 @@
 //! What a run of many jobs says on stdout: a folder a finished job, or under `--jsonl` one event a line.
 
+use std::path::{Path, PathBuf};
+
 use prompt_to_prompt::error::Result;
 use serde_json::{Value, json};
 
@@ -37,7 +39,7 @@ impl Events {
         self.event(json!({ "event": "step", "jobs": names, "step": step, "of": of }))
     }
 
-    pub fn finished(&self, task: &Task, files: &[std::path::PathBuf], seconds: f64) -> Result<()> {
+    pub fn finished(&self, task: &Task, files: &[PathBuf], seconds: f64) -> Result<()> {
         let seconds = (seconds * 1000.0).round() / 1000.0;
         match self.jsonl {
             true => self.of(
@@ -54,6 +56,13 @@ impl Events {
         self.event(
             json!({ "event": "failed", "job": name, "cause": cause, "cure": cure, "at": at }),
         )
+    }
+
+    pub fn report(&self, path: &Path) -> Result<()> {
+        match self.jsonl {
+            true => self.event(json!({ "event": "report", "file": path })),
+            false => print(&format!("{}\n", path.display())),
+        }
     }
 
     pub fn done(&self, drawn: usize, skipped: usize, failed: usize) -> Result<()> {

@@ -10,22 +10,27 @@ mod plan;
 mod run;
 mod task;
 
+use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 
 use prompt_to_prompt::error::{Error, Result};
 use prompt_to_prompt::report::console::Console;
 
-use crate::cli::{BatchArgs, JobFile, Settings, Vocabulary, read};
+use crate::cli::{BatchArgs, JobFile, Problem, Settings, Vocabulary, read};
 pub use run::Run;
 pub use task::Tasks;
 
 pub fn batch(args: &BatchArgs, console: &Console) -> Result<()> {
     let vocabulary = Vocabulary::new();
-    let file = sound(&args.file, &vocabulary, console)?;
+    let file = read(&args.file, &vocabulary);
     let out = args.run.folder.clone();
     let out = out.or_else(|| file.output.clone());
     let out = out.unwrap_or_else(|| default_folder(&args.file));
     let tasks = Tasks::new(&file.entries, &vocabulary, &args.overrides.0, &out);
+    // A job that cannot be drawn is no reason not to draw the others; a file that cannot be read is.
+    if !file.problems.is_empty() {
+        refuse(&args.file, &file, &tasks, console)?;
+    }
     Run {
         tasks: &tasks,
         sources: &file.sources,
@@ -39,13 +44,10 @@ pub fn batch(args: &BatchArgs, console: &Console) -> Result<()> {
 /// Everything that is wrong with a job file.
 pub fn check(path: &Path, console: &Console) -> Result<()> {
     let vocabulary = Vocabulary::new();
-    let file = sound(path, &vocabulary, console)?;
+    let file = read(path, &vocabulary);
     let out = default_folder(path);
     let tasks = Tasks::new(&file.entries, &vocabulary, &Settings::new(), &out);
-    for text in tasks.tell(&file.sources, console.is_colourful()) {
-        console.block(&text);
-    }
-    refuse(path, tasks.failures.len())?;
+    refuse(path, &file, &tasks, console)?;
     for task in &tasks.tasks {
         let warnings = &task.checked.prepared.warnings;
         warnings
@@ -65,18 +67,19 @@ pub fn check(path: &Path, console: &Console) -> Result<()> {
     Ok(())
 }
 
-/// A file without a fault; its faults are said.
-fn sound(path: &Path, vocabulary: &Vocabulary, console: &Console) -> Result<JobFile> {
-    let file = read(path, vocabulary);
-    for problem in &file.problems {
+/// Says all that is wrong with a file and its jobs, in the file's order. What a grid repeats in each
+/// cell is said once.
+fn refuse(path: &Path, file: &JobFile, tasks: &Tasks, console: &Console) -> Result<()> {
+    let mut problems: Vec<&Problem> = file.problems.iter().chain(tasks.problems()).collect();
+    let start = |problem: &&Problem| problem.place.clone().map(|at| (at.source, at.span.start));
+    problems.sort_by_key(start);
+    let line = |problem: &Problem| problem.place.as_ref().map(|at| file.sources.line(at));
+    let mut said = HashSet::new();
+    problems.retain(|problem| said.insert((line(problem), &problem.cause)));
+    for problem in &problems {
         console.block(&file.sources.picture(problem, console.is_colourful()));
     }
-    refuse(path, file.problems.len())?;
-    Ok(file)
-}
-
-fn refuse(path: &Path, faults: usize) -> Result<()> {
-    match faults {
+    match problems.len() {
         0 => Ok(()),
         n => Err(Error::usage(
             format!("{} has {}", path.display(), count(n, "error")),

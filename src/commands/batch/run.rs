@@ -12,6 +12,7 @@ use prompt_to_prompt::kernels::Keep;
 use prompt_to_prompt::machine::Memory;
 use prompt_to_prompt::model::Model;
 use prompt_to_prompt::report::console::Console;
+use prompt_to_prompt::report::html;
 use prompt_to_prompt::report::output::OutputFolder;
 use prompt_to_prompt::sample::{Recorder, Watcher};
 
@@ -23,6 +24,10 @@ use super::task::{Task, Tasks};
 use crate::cli::{RunArgs, Sources};
 use crate::commands::draw::{Latents, go_on, interrupt_flag};
 use crate::commands::say::tell_changes;
+
+/// Rows of one run at most, where nobody says: sharing a source among more gains next to nothing, and
+/// a run that is cut off is lost.
+const ROWS: usize = 16;
 
 /// A run of many jobs.
 pub struct Run<'a> {
@@ -69,12 +74,31 @@ impl Run<'_> {
             let label = format!("run {} of {}", i + 1, groups.len());
             self.draw(group, &label, &place, &mut loaded, &stop, &mut count)
         });
+        if count.drawn + count.skipped > 0 {
+            self.report()?;
+        }
         self.sum_up(&count, tasks.len() + self.tasks.failures.len(), ended)
     }
 
     fn events(&self) -> Events {
         Events {
             jsonl: self.args.jsonl,
+        }
+    }
+
+    /// The page to look at it all with; that it cannot be written loses no picture.
+    fn report(&self) -> Result<()> {
+        match html::write(self.out, None, false) {
+            Ok((path, page)) => {
+                page.warnings
+                    .iter()
+                    .for_each(|warning| self.console.warn(warning));
+                self.events().report(&path)
+            }
+            Err(error) => {
+                self.console.warn(&error.parts().0);
+                Ok(())
+            }
         }
     }
 
@@ -86,8 +110,8 @@ impl Run<'_> {
             // Other programs live too.
             Some(task.footprint.rows_in(memory.available / 5 * 4))
         };
-        let asked = self.args.max_rows;
-        asked.or_else(fits).unwrap_or(usize::MAX).max(2)
+        let fitting = || fits().unwrap_or(ROWS).clamp(2, ROWS);
+        self.args.max_rows.unwrap_or_else(fitting)
     }
 
     /// Jobs that are known to be impossible before anything is drawn.

@@ -11,8 +11,8 @@ use prompt_to_prompt::machine::Memory;
 use prompt_to_prompt::model::{Footprint, ModelFolder};
 use sha2::{Digest, Sha256};
 
-use crate::cli::{Entry, Order, Problem, Settings, Sources, Vocabulary, plain};
-use crate::commands::draw::{Checked, Request};
+use crate::cli::{Entry, Order, Problem, Settings, Vocabulary, plain};
+use crate::commands::draw::{Checked, Latents, Request};
 
 /// A job that can be drawn.
 pub struct Task {
@@ -95,9 +95,12 @@ impl Tasks {
         let blamed = |error: &Error| entry.blamed(vocabulary, error);
         let request = Request::new(&order.args, order.job);
         let mut request = request.map_err(|error| blamed(&error))?;
-        if let Some(file) = &request.save_latents {
+        if let Some(file) = request.save_latents.take() {
             // In the job's folder, whatever folders were typed before its name.
-            request.save_latents = file.file_name().map(|file| folder.join(file));
+            let file = file.file_name().unwrap_or_default();
+            let checked = Latents::check_name(&file.to_string_lossy());
+            checked.map_err(|error| blamed(&error))?;
+            request.save_latents = Some(folder.join(file));
         }
         let model = self.model(&request.model);
         let (opened, hashes) = match &self.models[model].folder {
@@ -128,12 +131,9 @@ impl Tasks {
         })
     }
 
-    /// Failures as an error's text, with the line where there is one.
-    pub fn tell(&self, sources: &Sources, colour: bool) -> Vec<String> {
-        let failures = self.failures.iter();
-        failures
-            .map(|failure| sources.picture(&failure.problem, colour))
-            .collect()
+    /// Why jobs cannot be drawn.
+    pub fn problems(&self) -> impl Iterator<Item = &Problem> {
+        self.failures.iter().map(|failure| &failure.problem)
     }
 }
 
@@ -178,7 +178,7 @@ fn named<'a>(
     for (_, order) in &good {
         *met.entry(order.folder.to_lowercase()).or_default() += 1;
     }
-    let (mut taken, mut named) = (HashSet::new(), vec![]);
+    let (mut taken, mut named) = (Taken::default(), vec![]);
     for (entry, order) in good {
         let mut name = order.folder.clone();
         if met[&name.to_lowercase()] > 1 {
@@ -186,10 +186,9 @@ fn named<'a>(
             let varied = varied.map(|(key, value)| format!("-{key}-{}", plain(value)));
             name += &varied.collect::<String>();
         }
-        if !taken.insert(name.to_lowercase()) {
+        if let Err(cause) = taken.take(&name) {
             let called = entry.folder.as_ref().or(entry.name.as_ref());
             if let Some(called) = called {
-                let cause = format!("two jobs are called {name:?}");
                 let cure = "give each a name of its own, such as \"{name}-{seed}\" for `folder`";
                 let problem = Problem::new(called.place.clone(), cause, cure);
                 failures.push(Failure { name, problem });
@@ -203,12 +202,40 @@ fn named<'a>(
 }
 
 /// The first of the name with a number behind it.
-fn numbered(name: &str, taken: &mut HashSet<String>) -> String {
-    let names = (2..).map(|n| format!("{name}-{n}"));
-    let free = names
-        .into_iter()
-        .find(|name| taken.insert(name.to_lowercase()));
+fn numbered(name: &str, taken: &mut Taken) -> String {
+    let mut names = (2..).map(|n| format!("{name}-{n}"));
+    let free = names.find(|name| taken.take(name).is_ok());
     free.expect("there are more numbers than jobs")
+}
+
+/// Folders that are taken, in lower case: not every file system tells `A` from `a`.
+#[derive(Default)]
+struct Taken {
+    jobs: HashSet<String>,
+    /// Folders that jobs lie in.
+    around: HashSet<String>,
+}
+
+impl Taken {
+    /// Errors: why no job can be called so as well.
+    fn take(&mut self, name: &str) -> std::result::Result<(), String> {
+        let lower = name.to_lowercase();
+        let slashes = lower.match_indices('/');
+        let around: Vec<String> = slashes.map(|(at, _)| lower[..at].to_owned()).collect();
+        if self.jobs.contains(&lower) {
+            return Err(format!("two jobs are called {name:?}"));
+        }
+        // A job's folder is made and replaced as a whole.
+        if let Some(outer) = around.iter().find(|outer| self.jobs.contains(*outer)) {
+            return Err(format!("{name:?} lies in the folder of the job {outer:?}"));
+        }
+        if self.around.contains(&lower) {
+            return Err(format!("another job lies in the folder of {name:?}"));
+        }
+        self.jobs.insert(lower);
+        self.around.extend(around);
+        Ok(())
+    }
 }
 
 /// A hash of all that determines a job's files: another of these, another result.

@@ -435,7 +435,7 @@ fn masks_that_are_none() {
     std::fs::write(place.path("text.png"), "not a picture").unwrap();
     for file in ["nowhere.png", "text.png", "."] {
         let args = [&EDIT[..5], &["--mask", file]].concat();
-        let cause = format!("cannot read the mask {file}");
+        let cause = format!("cannot read --mask {file}");
         refused_in(
             &place,
             &args,

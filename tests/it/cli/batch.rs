@@ -62,10 +62,13 @@ fn of<'a>(events: &'a [Value], name: &str) -> Vec<&'a Value> {
     events.iter().filter(|e| e["event"] == name).collect()
 }
 
-/// Every file below a folder but for the manifests, whose timings differ.
+/// Every file below a folder but for the manifests, whose timings differ, and the page, whose title is
+/// the folder's name.
 fn files(place: &Place, folder: &str) -> Vec<(String, Vec<u8>)> {
-    let below =
-        |name: &String| name.starts_with(&format!("{folder}/")) && !name.ends_with("manifest.json");
+    let below = |name: &String| {
+        let other = name.ends_with("manifest.json") || name.ends_with("report.html");
+        name.starts_with(&format!("{folder}/")) && !other
+    };
     let names = place.listing().into_iter().filter(below);
     let names = names.filter(|name| place.path(name).is_file());
     names
@@ -271,6 +274,7 @@ weight.fluffy = "-2:2:2"
             "a-fluffy-cat--a-fluffy-dog-7-weight.fluffy--2",
             "a-fluffy-cat--a-fluffy-dog-7-weight.fluffy-0",
             "a-fluffy-cat--a-fluffy-dog-7-weight.fluffy-2",
+            "report.html",
         ]
     );
     let manifest: Value =
@@ -328,6 +332,8 @@ fn kills(times: usize) {
     let end = batch(&place, &["--max-rows", "3"]);
     assert!(end.status.success(), "{}", stderr(&end));
     assert_eq!(files(&place, "out"), files(&place, "whole"));
+    assert!(place.path("out/report.html").exists());
+    assert!(place.listing().iter().all(|name| !name.contains(".p2p-")));
 }
 
 #[test]

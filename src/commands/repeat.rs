@@ -1,0 +1,200 @@
+//! `p2p rerun` and `p2p verify`: a picture drawn again from what it records of itself.
+
+use image::{ImageFormat, RgbImage};
+use prompt_to_prompt::error::{Error, Result};
+use prompt_to_prompt::job::{Job, Prepared, run};
+use prompt_to_prompt::kernels::Keep;
+use prompt_to_prompt::model::{ModelFolder, STORYBOOK};
+use prompt_to_prompt::report::console::Console;
+use prompt_to_prompt::story::{Difference, Found, Story};
+use serde_json::json;
+
+use super::draw::{Request, draw, go_on, interrupt_flag};
+use super::info::PictureFile;
+use super::print;
+use crate::cli::{Order, Repeat, RepeatArgs, RerunArgs, Settings, VerifyArgs, Vocabulary};
+
+pub fn rerun(args: &RerunArgs, console: &Console) -> Result<()> {
+    let again = Again::new(&args.picture, &args.set, args.metadata.no_metadata)?;
+    again.folder(console)?;
+    draw(
+        Request::new(&again.order.args, again.order.job)?,
+        &args.output,
+        console,
+    )
+}
+
+pub fn verify(args: &VerifyArgs, console: &Console) -> Result<()> {
+    let again = Again::new(&args.picture, &[], false)?;
+    let folder = again.folder(console)?;
+    let there = decode(&again.name, &again.bytes)?;
+    // The picture is the last row; of the others nothing need be seen.
+    let job = Job {
+        draw_source: again.order.job.edits.is_empty(),
+        ..again.order.job.clone()
+    };
+    let here = redraw(&job, &folder, args.low_memory, console)?;
+    let name = &again.name;
+    let difference = Difference::between(&there, &here).ok_or_else(|| {
+        let size = |picture: &RgbImage| format!("{}x{}", picture.width(), picture.height());
+        Error::usage(
+            format!("{name} is {}, but was drawn {}", size(&there), size(&here)),
+            "give the picture as it was drawn, not scaled or cut",
+        )
+    })?;
+    if args.json {
+        let verdict = json!({
+            "schema": "p2p.verify/v1",
+            "reproduces": difference.is_none(),
+            "largest_difference": difference.largest,
+            "differing_share": difference.share,
+            "drawn_otherwise": again.story.drawn_otherwise(),
+        });
+        print(&format!("{verdict:#}\n"))?;
+    }
+    match difference.is_none() {
+        true if args.json => Ok(()),
+        true => print(&format!("{name} reproduces: every pixel is the same\n")),
+        false => Err(again.differs(&difference)),
+    }
+}
+
+/// A picture's story, and what draws it again.
+struct Again {
+    name: String,
+    bytes: Vec<u8>,
+    story: Story,
+    order: Order,
+    /// Whether the user names the model.
+    model_named: bool,
+}
+
+impl Again {
+    fn new(args: &RepeatArgs, changes: &[String], no_metadata: bool) -> Result<Self> {
+        let picture = PictureFile::open(&args.file)?;
+        let name = args.file.display().to_string();
+        let story = match picture.found {
+            Found::Ours(story) => *story,
+            Found::Foreign(foreign) => {
+                return Err(Error::usage(
+                    format!("{name} was drawn by {}, not by p2p", foreign.tool),
+                    "`p2p info` shows its prompt, to be used with `p2p edit --src`",
+                ));
+            }
+        };
+        let order = order(args, &story, changes, no_metadata);
+        let order = order.map_err(|(cause, cure)| Error::usage(cause, cure))?;
+        Ok(Self {
+            model_named: args.model.is_some() || order.args.job.picture.model != STORYBOOK,
+            bytes: picture.bytes,
+            name,
+            story,
+            order,
+        })
+    }
+
+    /// The model, which is the one that drew the picture unless the user says otherwise.
+    fn folder(&self, console: &Console) -> Result<ModelFolder> {
+        let Self { name, story, .. } = self;
+        let id = &story.model.id;
+        if !self.model_named && id != STORYBOOK {
+            return Err(Error::model(
+                format!("{name} was drawn by the model \"{id}\", which is not the embedded one"),
+                "give its folder with --model DIR",
+            ));
+        }
+        let folder = ModelFolder::open(&self.order.args.job.picture.model)?;
+        let (weights, configs) = folder.hashes()?;
+        let differing = match (
+            weights == story.model.weights_sha256,
+            configs == story.model.configs_sha256,
+        ) {
+            (true, true) => None,
+            (false, _) => Some("weights"),
+            (true, false) => Some("configs"),
+        };
+        match differing {
+            Some(what) if !self.model_named => {
+                return Err(Error::model(
+                    format!("{name} was drawn by another \"{id}\": its {what} differ"),
+                    "give the folder of that model with --model DIR, or --model storybook to draw \
+                     it with this one all the same",
+                ));
+            }
+            Some(what) => console.warn(&format!(
+                "this is not the model that drew {name}: its {what} differ"
+            )),
+            None => {}
+        }
+        if let Some(how) = story.drawn_otherwise() {
+            console.warn(&format!("{name}: {how}; the bytes may differ"));
+        }
+        Ok(folder)
+    }
+
+    fn differs(&self, difference: &Difference) -> Error {
+        let [red, green, blue] = difference.largest;
+        let cause = format!(
+            "{} does not reproduce: it is off by at most {red} red, {green} green, {blue} blue of 255, \
+             and {:.2} % of its bytes differ",
+            self.name,
+            100.0 * difference.share
+        );
+        let cure = self.story.drawn_otherwise();
+        let changed = "its pixels were changed after it was drawn, or another model drew them";
+        Error::run(cause, cure.unwrap_or_else(|| changed.to_owned()))
+    }
+}
+
+fn order(
+    args: &RepeatArgs,
+    story: &Story,
+    changes: &[String],
+    no_metadata: bool,
+) -> std::result::Result<Order, (String, String)> {
+    let vocabulary = Vocabulary::new();
+    let mut flags = Settings::new();
+    flags.extend(
+        args.model
+            .as_ref()
+            .map(|model| vocabulary.given("model", model)),
+    );
+    flags.extend(no_metadata.then(|| vocabulary.given("metadata", "")));
+    let mut repeat = Repeat::new(&story.settings, &vocabulary)?.with(&flags);
+    changes.iter().try_for_each(|text| repeat.set(text))?;
+    let order = repeat.order();
+    order.map_err(|problem| (problem.cause, problem.cure))
+}
+
+fn decode(name: &str, bytes: &[u8]) -> Result<RgbImage> {
+    let picture = image::load_from_memory_with_format(bytes, ImageFormat::Png);
+    let picture = picture.map_err(|e| {
+        Error::usage(
+            format!("cannot read {name}: {e}"),
+            "give the picture as it was drawn",
+        )
+    })?;
+    Ok(picture.to_rgb8())
+}
+
+/// The last picture of a job.
+fn redraw(
+    job: &Job,
+    folder: &ModelFolder,
+    low_memory: bool,
+    console: &Console,
+) -> Result<RgbImage> {
+    let stop = interrupt_flag();
+    let prepared = Prepared::new(job, folder)?;
+    let model = folder.load_as(Keep {
+        large_tiles: job.fast,
+        late: low_memory,
+    })?;
+    let mut progress = console.progress(prepared.controller.clock.calls, "drawing");
+    let mut outcome = run(job, &prepared, &model, &mut [], &mut |_| {
+        progress.step();
+        go_on(&stop)
+    })?;
+    let last = outcome.pictures.pop().expect("a run draws a picture");
+    Ok(last.image)
+}
