@@ -363,7 +363,8 @@ fn light_and_dark_follow_the_system_and_the_button() {
     prefer(&mut browser, "dark");
     let dark = browser.text(ground);
     assert_ne!(light, dark);
-    assert_eq!(browser.text("theme.textContent"), "Light");
+    let label = "new Promise(requestAnimationFrame).then(() => theme.textContent)";
+    assert_eq!(browser.text(label), "Light");
     browser.click("#theme");
     assert_eq!(browser.text(ground), light);
     browser.click("#theme");
@@ -395,19 +396,21 @@ fn five_hundred_cards_scroll_and_load_only_what_is_seen() {
             pictures < 200,
             "{width} px: {pictures} requests before anything is scrolled"
         );
-        let wide = browser.number("document.documentElement.scrollWidth");
-        assert_eq!(wide, f64::from(width), "nothing sticks out");
+        let out = browser
+            .number("document.documentElement.scrollWidth - document.documentElement.clientWidth");
+        assert_eq!(out, 0.0, "{width} px: something sticks out");
     }
-    // From top to end in frames; none of them may take long.
-    let slowest = browser.number(
+    // From top to end: nine frames of ten come soon, on machines too that draw without a graphics card and
+    // share their cores.
+    let frame = browser.number(
         "new Promise(done => {
-            let [last, slowest, y] = [performance.now(), 0, 0];
+            let [last, y, frames] = [performance.now(), 0, []];
             const step = now => {
-                slowest = Math.max(slowest, now - last);
+                frames.push(now - last);
                 last = now;
                 scrollTo(0, y += 400);
                 if (y < document.documentElement.scrollHeight) requestAnimationFrame(step);
-                else done(slowest);
+                else done(frames.sort((a, b) => a - b)[Math.floor(frames.length * 0.9)]);
             };
             requestAnimationFrame(step);
         })",
@@ -423,11 +426,8 @@ fn five_hundred_cards_scroll_and_load_only_what_is_seen() {
             bar.elements.sort.value = 'inside-most'; sort(); document.body.offsetHeight;
             return performance.now() - start; })()",
     );
-    eprintln!(
-        "500 cards: slowest frame {slowest:.0} ms, filter {filtered:.0} ms, sort {sorted:.0} ms"
-    );
-    // Generous, for machines that draw without a graphics card and share their cores.
-    assert!(slowest < 1000.0 && filtered < 1000.0 && sorted < 1000.0);
+    eprintln!("500 cards: frame {frame:.0} ms, filter {filtered:.0} ms, sort {sorted:.0} ms");
+    assert!(frame < 500.0 && filtered < 1000.0 && sorted < 1000.0);
     assert_eq!(browser.text(&format!("{FIRST}.dataset.seed")), "0");
     assert_quiet(&mut browser, &gallery);
 }
