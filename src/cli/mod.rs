@@ -72,7 +72,8 @@ pub enum Command {
 /// Draw a picture of --src and edit it towards --dst, keeping its layout
 ///
 /// Writes source.png, edited-1.png (one per --dst), strip.png and manifest.json into a new folder
-/// and prints their paths (of --heatmaps the grid, the index and the folders). Without --model the embedded model draws: no network, no weights to fetch.
+/// and prints their paths (of --heatmaps the grid, the index and the folders). Without --model the
+/// embedded model draws: no network, no weights to fetch.
 #[derive(Debug, Args)]
 #[command(after_help = EDIT_EXAMPLES)]
 pub struct EditArgs {
