@@ -350,7 +350,6 @@ fn the_command_is_copied() {
 }
 
 #[test]
-#[ignore = "to be mended: merged half-way"]
 fn light_and_dark_follow_the_system_and_the_button() {
     let Some(mut browser) = Browser::start() else {
         return;
@@ -374,7 +373,6 @@ fn light_and_dark_follow_the_system_and_the_button() {
 }
 
 #[test]
-#[ignore = "to be mended: merged half-way"]
 fn five_hundred_cards_scroll_and_load_only_what_is_seen() {
     let Some(mut browser) = Browser::start() else {
         return;
