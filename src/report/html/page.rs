@@ -85,7 +85,7 @@ fn policy(embed: bool) -> String {
 
 fn bar() -> Markup {
     let orders = [
-        ("place", "In the folder's order"),
+        ("place", "Folder order"),
         ("prompt", "By prompt"),
         ("seed", "By seed"),
         ("inside-most", "Changed most inside"),
@@ -97,7 +97,7 @@ fn bar() -> Markup {
         form.bar #bar hidden {
             label.find {
                 span.unseen { "Find" }
-                input type="search" name="find" placeholder="Words of a prompt, a setting" autocomplete="off";
+                input type="search" name="find" placeholder="Find words" autocomplete="off";
             }
             label.sort {
                 span.unseen { "Sort" }
