@@ -62,14 +62,19 @@ impl Tokens {
 
     /// Token indices of a word or phrase; empty where the prompt doesn't contain it.
     pub fn find(&self, wanted: &WordRef) -> Vec<usize> {
-        let found = self.occurrences(&wanted.phrase);
-        let mut tokens: Vec<usize> = match wanted.occurrence {
-            Some(nth) => found.into_iter().nth(nth - 1).unwrap_or_default(),
-            None => found.into_iter().flatten().collect(),
-        };
+        let mut tokens = self.places(wanted).concat();
         tokens.sort_unstable();
         tokens.dedup();
         tokens
+    }
+
+    /// The same, each place where it stands apart.
+    pub fn places(&self, wanted: &WordRef) -> Vec<Vec<usize>> {
+        let found = self.occurrences(&wanted.phrase);
+        match wanted.occurrence {
+            Some(nth) => found.into_iter().skip(nth - 1).take(1).collect(),
+            None => found,
+        }
     }
 
     /// Tokens of each place where the phrase stands.

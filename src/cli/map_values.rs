@@ -49,10 +49,6 @@ pub fn words(text: &str) -> Result<Vec<String>, String> {
     }
 }
 
-pub fn word(text: &str) -> Result<String, String> {
-    words(text).map(|_| text.to_owned())
-}
-
 pub const ROWS: OneOf<Rows> = OneOf(&[
     ("source", Rows::Source),
     ("edited", Rows::Edited),
@@ -100,17 +96,24 @@ pub fn heads(text: &str) -> Result<Heads, String> {
 }
 
 pub fn steps(text: &str) -> Result<Steps, String> {
+    let wanted = "use all, each, a range such as 0..0.5 or steps:10..40, or a list of fractions of the \
+                  run such as 0,0.5,0.9";
     match text {
         "all" => Ok(Steps::In(Window::ALL)),
         "each" => Ok(Steps::Each),
+        list if list.contains(',') => moments(list).ok_or_else(|| wanted.to_owned()),
         window => match window.parse() {
             Ok(window) => Ok(Steps::In(window)),
-            Err(error) => {
-                let (cause, cure) = Error::parts(&error);
-                Err(format!("{cause}; {}", cure.unwrap_or_default()))
-            }
+            Err(error) => Err(format!("{}; {wanted}", Error::parts(&error).0)),
         },
     }
+}
+
+fn moments(list: &str) -> Option<Steps> {
+    let moment = |part: &str| part.trim().parse().ok().filter(|x| (0.0..=1.0).contains(x));
+    let parts = list.split(',').filter(|part| !part.trim().is_empty());
+    let moments: Vec<f64> = parts.map(moment).collect::<Option<_>>()?;
+    (!moments.is_empty()).then_some(Steps::At(moments))
 }
 
 pub const KIND: OneOf<Kind> = OneOf(&[("cross", Kind::Cross), ("self", Kind::SelfAttn)]);

@@ -9,7 +9,7 @@ use prompt_to_prompt::heat::{Look, MapSpec};
 
 use super::map_values::{
     COLORMAP, ENLARGE, KIND, LIKE, ROWS, SCALE, SHOWN, heads, layer, pixel, places, resolution,
-    steps, threshold, word, words,
+    steps, threshold, words,
 };
 
 /// What to keep of the maps, and how to show it.
@@ -97,9 +97,9 @@ const FLAGS: [Flag; 16] = [
     ),
     flag!(
         "at-steps",
-        "WINDOW",
+        "STEPS",
         steps,
-        "Part of the run, such as 0..0.5; all; or each step apart [default: all]"
+        "Steps to average, such as 0..0.5 or all; or apart, a column of the figure each: a list of fractions of the run such as 0,0.5,0.9, or each [default: all]"
     ),
     flag!(
         "kind",
@@ -139,9 +139,9 @@ const FLAGS: [Flag; 16] = [
     ),
     flag!(
         "locate",
-        "WORD",
-        word,
-        "Also write where this word is, as a mask, and its box"
+        "WORDS",
+        words,
+        "Also write where these words are: for each a mask, and in the index the box of the part of it that holds the peak; commas for several"
     ),
     flag!(
         "threshold",
@@ -153,14 +153,14 @@ const FLAGS: [Flag; 16] = [
         "like",
         "TOOL",
         LIKE,
-        "daam: all layers and steps on one grid, each word from its own least to its own peak, as that tool shows them"
+        "daam: as that tool has it, for comparison. Each head of each layer (but the middle block and an eighth of the latents) summed over all steps, enlarged to 64x64 by PyTorch's bicubic, cut below zero, and the mean of these; each word from its own least to its own peak. --raw writes these 64x64 maps"
     ),
 ];
 
 const SWITCHES: [([&str; 2], &str); 3] = [
     (
         ["special", "map-special"],
-        "Show begin, end and the first pad too",
+        "Show begin, end and the pads too (all pads as one, their sum); what is beyond the words' scale has its own, given below it",
     ),
     (
         ["raw", "map-raw"],
@@ -244,7 +244,7 @@ fn read(matches: &ArgMatches, prefix: usize) -> MapArgs {
         heads: value(matches, prefix, "head").unwrap_or(default.heads),
         steps: value(matches, prefix, "at-steps").unwrap_or(default.steps),
         shown: value(matches, prefix, "edited-as").unwrap_or(default.shown),
-        locate: value(matches, prefix, "locate"),
+        locate: value(matches, prefix, "locate").unwrap_or_default(),
         pixel: value(matches, prefix, "at"),
         special: on(0),
     };

@@ -72,7 +72,7 @@ pub enum Command {
 /// Draw a picture of --src and edit it towards --dst, keeping its layout
 ///
 /// Writes source.png, edited-1.png (one per --dst), strip.png and manifest.json into a new folder
-/// and prints their paths. Without --model the embedded model draws: no network, no weights to fetch.
+/// and prints their paths (of --heatmaps the grid, the index and the folders). Without --model the embedded model draws: no network, no weights to fetch.
 #[derive(Debug, Args)]
 #[command(after_help = EDIT_EXAMPLES)]
 pub struct EditArgs {
@@ -164,7 +164,8 @@ pub struct OutputArgs {
 /// Draw a picture of --prompt and where each of its words is
 ///
 /// Writes source.png, attn/grid.png (one scale for all words), attn/source/NN-WORD.png with an
-/// overlay each, attn/index.json and manifest.json into a new folder.
+/// overlay each, attn/index.json and manifest.json into a new folder. Prints the paths of all but the
+/// heatmaps, which can be thousands: of these the folders; --json lists every file.
 #[derive(Debug, Args)]
 #[command(after_help = HEATMAP_EXAMPLES)]
 pub struct HeatmapArgs {
@@ -221,8 +222,8 @@ pub struct SitesArgs {
 const HEATMAP_EXAMPLES: &str = "\
 Examples:
   p2p heatmap --prompt \"a cat riding a bicycle on the beach\"
-  # one word over the run
-  p2p heatmap --prompt \"a cat on the beach\" --words cat --at-steps each
+  # two words over the run
+  p2p heatmap --prompt \"a cat on the beach\" --words cat,beach --at-steps 0,0.1,0.3,0.6,1
   # where a word is, as a mask and a box
   p2p heatmap --prompt \"a cat on the beach\" --locate cat --threshold 0.4";
 

@@ -7,8 +7,7 @@ use std::time::Instant;
 
 use image::RgbImage;
 use prompt_to_prompt::error::{Error, Result};
-use prompt_to_prompt::heat::write::Maps;
-use prompt_to_prompt::heat::{Selection, heats};
+use prompt_to_prompt::heat::Selection;
 use prompt_to_prompt::job::{Job, Outcome, Picture, Prepared, run};
 use prompt_to_prompt::kernels::Keep;
 use prompt_to_prompt::model::ModelFolder;
@@ -21,7 +20,8 @@ use prompt_to_prompt::report::xmp::ai_mark;
 use prompt_to_prompt::sample::{Controller, Heads, Recorder, Watcher};
 use prompt_to_prompt::story::Story;
 
-use super::say::{announce, tell_changes, tell_cost, tell_masks};
+use super::maps::{listed, select, tell, write};
+use super::say::{announce, tell_changes, tell_masks};
 use super::terminal::{can_show, show};
 use super::{bare, print, random_seed};
 use crate::cli::{DrawArgs, EditArgs, HeatmapArgs, MapArgs, OutputArgs};
@@ -79,10 +79,7 @@ impl Checked {
         check_masks(&request, &prepared)?;
         let sites = folder.unet.sites(prepared.latent_size);
         let selection = match &request.maps {
-            Some(maps) => {
-                let selection = Selection::new(&maps.spec, &prepared, &sites);
-                Some(selection.map_err(|error| maps.as_typed(error))?)
-            }
+            Some(maps) => Some(select(maps, &prepared, &sites)?),
             None => None,
         };
         Ok(Self {
@@ -121,7 +118,7 @@ impl Checked {
         let grid = match (&self.request.maps, &self.selection, recorder) {
             (Some(args), Some(selection), Some(recorder)) => {
                 let prepared = &self.prepared;
-                let grid = write_maps(args, selection, recorder, prepared, outcome, &mut output)?;
+                let grid = write(args, selection, recorder, prepared, outcome, &mut output)?;
                 Some(grid).filter(|_| args.show)
             }
             _ => None,
@@ -174,8 +171,9 @@ pub fn draw(request: Request, args: &OutputArgs, console: &Console) -> Result<()
     let latents = request.save_latents.as_deref();
     let latents = latents.map(|file| Latents::at(file, &output)).transpose()?;
     announce(console, job, prepared, &folder);
-    if let Some(selection) = &checked.selection {
-        tell_cost(console, selection, &folder.unet.sites(prepared.latent_size));
+    if let (Some(maps), Some(selection)) = (&request.maps, &checked.selection) {
+        let sites = folder.unet.sites(prepared.latent_size);
+        tell(console, maps, selection, prepared, &sites);
     }
     let start = Instant::now();
     let model = folder.load_as(Keep {
@@ -209,8 +207,7 @@ pub fn draw(request: Request, args: &OutputArgs, console: &Console) -> Result<()
         return print(&outcome.manifest.to_json());
     }
     grid.map_or(Ok(()), show)?;
-    let lines = paths.iter().map(|path| format!("{}\n", path.display()));
-    print(&lines.collect::<String>())
+    print(&listed(&target, &paths))
 }
 
 /// Where an edit acts is read off the source's attention too.
@@ -225,26 +222,6 @@ fn check_masks(request: &Request, prepared: &Prepared) -> Result<()> {
         ));
     }
     Ok(())
-}
-
-/// Writes `attn/`; its grid comes back.
-fn write_maps(
-    args: &MapArgs,
-    selection: &Selection,
-    recorder: &Recorder,
-    prepared: &Prepared,
-    outcome: &Outcome,
-    output: &mut OutputFolder,
-) -> Result<RgbImage> {
-    let maps = Maps {
-        spec: &args.spec,
-        look: &args.look,
-        selection,
-        prepared,
-        outcome,
-        heats: &heats(&args.spec, selection, recorder, prepared.latent_size)?,
-    };
-    maps.write(output, recorder)
 }
 
 /// The folder to write.

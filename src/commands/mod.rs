@@ -8,6 +8,7 @@ mod explain;
 mod info;
 mod job;
 mod man;
+mod maps;
 mod presets;
 mod repeat;
 mod report;

@@ -1,37 +1,13 @@
-//! What a user is told around a run: what will be done, what it costs, what it did.
+//! What a user is told around a run: what will be done, what it did.
 
-use prompt_to_prompt::attention::Site;
-use prompt_to_prompt::heat::Selection;
 use prompt_to_prompt::job::{Explanation, Job, Outcome, Prepared, PreparedEdit};
 use prompt_to_prompt::model::ModelFolder;
 use prompt_to_prompt::report::console::Console;
-use prompt_to_prompt::sample::Heads;
 
 /// Whether there is what was asked to be saved.
 pub fn tell_masks(console: &Console, wanted: bool, outcome: &Outcome) {
     if wanted && outcome.masks.iter().all(Option::is_none) {
         console.warn("there is no mask to save: nothing says where the edits act");
-    }
-}
-
-/// What is kept apart costs more: how much, before it is spent.
-pub fn tell_cost(console: &Console, selection: &Selection, sites: &[Site]) {
-    let (recording, frames) = (&selection.recording, selection.frames.len());
-    let mut costs = vec![];
-    if recording.heads != Heads::Mean {
-        let layers = recording.sites.len();
-        costs.push(format!(
-            "the attention of {layers} layers is computed twice"
-        ));
-    }
-    let bytes = selection.bytes(sites);
-    if frames > 1 || recording.heads == Heads::Each || bytes >= 100_000_000 {
-        // Rounded up: none is none.
-        let megabytes = (bytes as f64 / 1e5).ceil() / 10.0;
-        costs.push(format!("the maps take {megabytes:.1} MB of memory"));
-    }
-    if !costs.is_empty() {
-        console.note(&format!("heatmaps: {}", costs.join("; ")));
     }
 }
 

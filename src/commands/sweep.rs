@@ -198,7 +198,7 @@ impl<'a> Grid<'a> {
                 heading: self.rows.map_or(String::new(), |rows| {
                     format!("{} {}", rows.name, rows.values[i].label)
                 }),
-                cells: source.into_iter().chain(cells).collect(),
+                cells: source.into_iter().chain(cells).map(Some).collect(),
             }
         };
         let heading =

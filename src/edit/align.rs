@@ -26,7 +26,15 @@ impl Rules {
     pub fn find(self, prompt: &Tokens, word: &str) -> Vec<usize> {
         match self {
             Rules::Ours => prompt.find(&WordRef::new(word)),
-            Rules::Reference => reference::find(prompt, word),
+            Rules::Reference => reference::places(prompt, word).concat(),
+        }
+    }
+
+    /// The same, each place where it stands apart.
+    pub fn places(self, prompt: &Tokens, word: &str) -> Vec<Vec<usize>> {
+        match self {
+            Rules::Ours => prompt.places(&WordRef::new(word)),
+            Rules::Reference => reference::places(prompt, word),
         }
     }
 }

@@ -9,12 +9,12 @@ use crate::prompt::Tokens;
 use super::TokenMap;
 use super::align::{refine_tokens, spread, unequal_words};
 
-/// Token indices of a word. Odd: exact string comparison with the pieces of `split(" ")`, case and
-/// punctuation included; no phrases.
-pub fn find(prompt: &Tokens, word: &str) -> Vec<usize> {
-    let words: Vec<&str> = prompt.text.split(' ').collect();
-    let places: Vec<usize> = (0..words.len()).filter(|&i| words[i] == word).collect();
-    word_tokens(prompt, &places)
+/// Token indices of each place of a word. Odd: exact string comparison with the pieces of `split(" ")`,
+/// case and punctuation included; no phrases.
+pub fn places(prompt: &Tokens, word: &str) -> Vec<Vec<usize>> {
+    let pieces = prompt.text.split(' ').enumerate();
+    let here = pieces.filter(|(_, piece)| *piece == word);
+    here.map(|(i, _)| word_tokens(prompt, &[i])).collect()
 }
 
 /// Tokens of the words at `places`. Odd: found by walking summed lengths of decoded tokens, so a

@@ -52,6 +52,11 @@ impl Scale {
         }
     }
 
+    /// The value of what draws no attention.
+    fn rest(self) -> f32 {
+        0f32.clamp(self.low, self.high)
+    }
+
     fn share(self, value: f32) -> f32 {
         match self.high - self.low {
             spread if spread > 0.0 => (value - self.low) / spread,
@@ -81,17 +86,6 @@ fn buffer(grid: &Grid) -> ImageBuffer<Luma<f32>, Vec<f32>> {
     ImageBuffer::from_raw(w as u32, h as u32, grid.values.clone()).expect("a value per cell")
 }
 
-/// The grid at another size, smoothly.
-pub fn bicubic(grid: &Grid, size: (usize, usize)) -> Grid {
-    let resized = imageops::resize(
-        &buffer(grid),
-        size.1 as u32,
-        size.0 as u32,
-        FilterType::CatmullRom,
-    );
-    Grid::new(size, resized.into_raw())
-}
-
 impl Style {
     /// The grid's values at the picture's pixels, as shares of the scale.
     fn shares(&self, grid: &Grid, scale: Scale) -> ImageBuffer<Luma<f32>, Vec<f32>> {
@@ -110,18 +104,41 @@ impl Style {
         })
     }
 
-    /// The picture, tinted where the grid is bright.
+    /// The picture, tinted the more the further a value is from drawing no attention; what draws none
+    /// stays as it is.
     pub fn overlay(&self, picture: &RgbImage, grid: &Grid, scale: Scale) -> RgbImage {
         let shares = self.shares(grid, scale);
+        let rest = scale.share(scale.rest());
+        let furthest = rest.max(1.0 - rest);
         RgbImage::from_fn(self.size.0, self.size.1, |x, y| {
             let share = shares.get_pixel(x, y)[0].clamp(0.0, 1.0);
             let (ground, tint) = (picture.get_pixel(x, y), self.colormap.colour(share));
-            // Half shows at once where the heat is; some of the ground is left even at the peak.
-            let opacity = 0.25 + 0.5 * share;
-            let mix = |i: usize| {
-                f32::from(ground[i]) + opacity * (f32::from(tint[i]) - f32::from(ground[i]))
-            };
-            Rgb([0, 1, 2].map(|i| mix(i).round() as u8))
+            // Some of the ground is left even at the peak.
+            let opacity = 0.75 * (share - rest).abs() / furthest;
+            mixed(*ground, tint, opacity)
         })
     }
+}
+
+fn mixed(ground: Rgb<u8>, tint: Rgb<u8>, opacity: f32) -> Rgb<u8> {
+    let mix =
+        |i: usize| f32::from(ground[i]) + opacity * (f32::from(tint[i]) - f32::from(ground[i]));
+    Rgb([0, 1, 2].map(|i| mix(i).round() as u8))
+}
+
+/// The picture with a ring around the place at shares `(x, y)` of it: white between two of black, so that
+/// it shows on any ground.
+pub fn ringed(mut picture: RgbImage, (x, y): (f32, f32)) -> RgbImage {
+    let (w, h) = picture.dimensions();
+    let middle = (x * w as f32, y * h as f32);
+    let width = (w.min(h) as f32 / 64.0).max(1.0);
+    for (x, y, pixel) in picture.enumerate_pixels_mut() {
+        let (dx, dy) = (x as f32 + 0.5 - middle.0, y as f32 + 0.5 - middle.1);
+        // In widths of a line, from the white ring's middle.
+        let off = (dx.hypot(dy) - 3.5 * width).abs() / width;
+        if off < 1.5 {
+            *pixel = Rgb([if off < 0.5 { 255 } else { 0 }; 3]);
+        }
+    }
+    picture
 }

@@ -1,13 +1,21 @@
 //! Attention heatmaps: which maps of a run to keep, and what pictures and numbers become of them.
 //!
-//! [`MapSpec`] is what a user asks for, [`select`] turns it into a recording, [`maps`] turns what was
-//! recorded into one grid a word, [`draw`] colours grids, [`figure`] lays them out and [`mod@write`] names
-//! the files. What a run does is not its business.
+//! [`MapSpec`] is what a user asks for, [`select`] turns it into a recording and [`words`] into columns of
+//! it, [`maps`] turns what was recorded into one grid a word ([`daam`] as that tool has it, [`pixels`]
+//! where pixels look at pixels), [`draw`] colours grids, [`figure`] lays them out, [`locate`] finds a
+//! word's place, [`mod@write`] names the files and [`index`] says what they are. What a run does is not
+//! its business.
 
+pub mod cost;
+pub mod daam;
 pub mod draw;
 pub mod figure;
+pub mod index;
+pub mod locate;
 pub mod maps;
+pub mod pixels;
 pub mod select;
+pub mod words;
 pub mod write;
 
 pub use maps::{Heat, heats};
@@ -32,11 +40,11 @@ pub struct MapSpec {
     pub heads: Heads,
     pub steps: Steps,
     pub shown: Shown,
-    /// A word to find the place of.
-    pub locate: Option<String>,
+    /// Words to find the places of.
+    pub locate: Vec<String>,
     /// Of self-attention, where this place looks: shares `(x, y)` of width and height.
     pub pixel: Option<(f32, f32)>,
-    /// Begin, end and the first pad too.
+    /// Begin, end and the pads too.
     pub special: bool,
 }
 
@@ -59,15 +67,17 @@ pub enum Resolution {
     Downscale(usize),
     /// Every one, each apart.
     All,
-    /// All layers but those of downscale 8 on one grid, the latents', as DAAM has it.
+    /// All layers on one grid, as [`daam`] has it.
     Merged,
 }
 
 /// At which steps.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, PartialEq)]
 pub enum Steps {
     /// The mean of those in a window.
     In(Window),
+    /// Those at these fractions of the run, each apart.
+    At(Vec<f64>),
     /// Each apart.
     Each,
 }
@@ -78,14 +88,14 @@ impl MapSpec {
         self.rows != Rows::Edited
     }
 
-    /// What DAAM looks at: every cross-attention layer but those of downscale 8, and every step.
+    /// What DAAM looks at: every step and head of the layers that [`daam`] merges.
     pub fn like_daam(self) -> Self {
         Self {
             kind: Kind::Cross,
             resolution: Resolution::Merged,
             places: vec![],
             layer: None,
-            heads: Heads::Mean,
+            heads: Heads::Each,
             steps: Steps::In(Window::ALL),
             ..self
         }
@@ -147,7 +157,7 @@ impl Default for MapSpec {
             heads: Heads::Mean,
             steps: Steps::In(Window::ALL),
             shown: Shown::Used,
-            locate: None,
+            locate: vec![],
             pixel: None,
             special: false,
         }

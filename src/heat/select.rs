@@ -3,12 +3,13 @@
 
 use std::ops::Range;
 
-use super::{MapSpec, Resolution, Rows, Steps};
-use crate::attention::{Kind, Site};
-use crate::edit::{Acts, Rules};
+use super::daam;
+use super::words::{Word, Words, columns};
+use super::{MapSpec, Resolution, Steps};
+use crate::attention::{Kind, Place, Site};
+use crate::edit::{Acts, Clock, Window};
 use crate::error::{Error, Result};
 use crate::job::Prepared;
-use crate::prompt::{Tokens, unknown_word};
 use crate::sample::{Columns, Heads, Recording, Shown};
 
 /// Self-attention maps with more pixels than this are refused: their square has to be kept.
@@ -20,10 +21,7 @@ pub struct Selection {
     pub recording: Recording,
     pub groups: Vec<Group>,
     pub frames: Vec<Frame>,
-    /// Per row of the run; empty where the row is not shown.
-    pub words: Vec<Vec<Word>>,
-    /// Per row, the word to find the place of.
-    pub located: Vec<Option<Word>>,
+    pub words: Words,
 }
 
 /// Sites that are averaged.
@@ -42,17 +40,6 @@ pub struct Frame {
     pub calls: Range<usize>,
 }
 
-/// Tokens that are shown as one.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Word {
-    /// Of its first token.
-    pub index: usize,
-    pub text: String,
-    pub tokens: Vec<usize>,
-    /// Begin, end or pad: most of all attention goes there.
-    pub special: bool,
-}
-
 impl Selection {
     /// `sites` are the model's, for the picture's size.
     ///
@@ -60,15 +47,18 @@ impl Selection {
     pub fn new(spec: &MapSpec, prepared: &Prepared, sites: &[Site]) -> Result<Self> {
         check_idle(spec, prepared)?;
         let groups = groups(spec, prepared, sites)?;
-        let frames = frames(spec, prepared)?;
-        let (words, located) = words(spec, prepared)?;
-        let columns = |(words, located): (&Vec<Word>, &Option<Word>)| match spec.kind {
-            _ if words.is_empty() && located.is_none() => Columns::Nothing,
+        let frames = frames(spec, &prepared.controller.clock)?;
+        let words = Words::new(spec, prepared)?;
+        let columns = |words: Vec<&Word>| match spec.kind {
+            _ if words.is_empty() => Columns::Nothing,
             Kind::SelfAttn => Columns::All,
-            Kind::Cross => Columns::These(columns(words.iter().chain(located))),
+            Kind::Cross => Columns::These(columns(words)),
         };
+        // What is merged later is one group to look at and a sum a layer to record.
+        let merged = spec.resolution == Resolution::Merged;
         let member = |(number, group): (usize, &Group)| -> Vec<(usize, usize)> {
-            group.sites.iter().map(|&site| (site, number)).collect()
+            let sum = |(i, &site): (usize, &usize)| (site, if merged { i } else { number });
+            group.sites.iter().enumerate().map(sum).collect()
         };
         let recording = Recording {
             kind: spec.kind,
@@ -76,42 +66,23 @@ impl Selection {
             frames: frames.iter().map(|frame| frame.calls.clone()).collect(),
             heads: spec.heads,
             shown: spec.shown,
-            columns: words.iter().zip(&located).map(columns).collect(),
+            columns: words.rows().map(|row| columns(row.collect())).collect(),
         };
         Ok(Self {
             recording,
             groups,
             frames,
             words,
-            located,
         })
-    }
-
-    /// Bytes that the sums take, with the layers' heads.
-    pub fn bytes(&self, sites: &[Site]) -> usize {
-        let floats = |group: &Group| {
-            let site = &sites[group.sites[0]];
-            let heads = match self.recording.heads {
-                Heads::Each => site.heads,
-                _ => 1,
-            };
-            let columns = self.recording.columns.iter().map(|columns| match columns {
-                Columns::Nothing => 0,
-                Columns::These(columns) => columns.len(),
-                Columns::All => site.queries(),
-            });
-            heads * site.queries() * columns.sum::<usize>()
-        };
-        let floats: usize = self.groups.iter().map(floats).sum();
-        floats * self.frames.len() * size_of::<f32>()
     }
 }
 
 /// A flag that cannot do anything is a mistake, not a wish.
 fn check_idle(spec: &MapSpec, prepared: &Prepared) -> Result<()> {
     let cross = spec.kind == Kind::Cross;
-    let apart = spec.steps == Steps::Each
-        || spec.heads == Heads::Each
+    let merged = spec.resolution == Resolution::Merged;
+    let apart = !matches!(spec.steps, Steps::In(_))
+        || (spec.heads == Heads::Each && !merged)
         || spec.resolution == Resolution::All;
     let idle = [
         (
@@ -120,14 +91,14 @@ fn check_idle(spec: &MapSpec, prepared: &Prepared) -> Result<()> {
             "add --kind self, or leave --at out",
         ),
         (
-            !cross && (!spec.words.is_empty() || spec.locate.is_some() || spec.special),
+            !cross && (!spec.words.is_empty() || !spec.locate.is_empty() || spec.special),
             "self-attention has no words",
             "leave --words, --locate and --special out, or --kind self",
         ),
         (
-            spec.locate.is_some() && apart,
+            !spec.locate.is_empty() && apart,
             "a word has one place, but steps, heads or resolutions are kept apart",
-            "leave --locate out, or --at-steps each, --head all and --res all",
+            "leave --locate out, or --at-steps each or a list, --head all and --res all",
         ),
         (
             spec.shows_source() && !prepared.controller.keep_source,
@@ -146,53 +117,76 @@ fn check_idle(spec: &MapSpec, prepared: &Prepared) -> Result<()> {
     }
 }
 
-/// The tokens of all words, ascending.
-pub(super) fn columns<'a>(words: impl IntoIterator<Item = &'a Word>) -> Vec<usize> {
-    let tokens = words.into_iter().flat_map(|word| word.tokens.clone());
-    let mut columns: Vec<usize> = tokens.collect();
-    columns.sort_unstable();
-    columns.dedup();
-    columns
-}
-
 fn groups(spec: &MapSpec, prepared: &Prepared, sites: &[Site]) -> Result<Vec<Group>> {
     if let Some(index) = spec.layer {
         return layer(spec, index, sites).map(|group| vec![group]);
     }
     let layout = prepared.controller.layout;
-    let wanted = |site: &&Site| {
-        let resolution = match spec.resolution {
-            Resolution::Layout => site.downscale == layout,
-            Resolution::Downscale(downscale) => site.downscale == downscale,
-            Resolution::All => true,
-            Resolution::Merged => site.downscale < 8,
-        };
-        let place = spec.places.is_empty() || spec.places.contains(&site.place);
-        site.kind == spec.kind && resolution && place
+    let resolution = |site: &Site| match spec.resolution {
+        Resolution::Layout => site.downscale == layout,
+        Resolution::Downscale(downscale) => site.downscale == downscale,
+        Resolution::All => true,
+        Resolution::Merged => daam::looks_at(site),
     };
+    let merged = spec.resolution == Resolution::Merged;
     let mut groups: Vec<Group> = vec![];
-    for site in sites.iter().filter(wanted) {
+    for site in sites.iter().filter(|s| placed(spec, s) && resolution(s)) {
         check(spec, site)?;
-        // DAAM enlarges each layer by itself.
-        let merged = spec.resolution == Resolution::Merged;
-        let same = |g: &&mut Group| !merged && g.downscale == site.downscale;
+        let same = |g: &&mut Group| merged || g.downscale == site.downscale;
+        let (h, w) = match merged {
+            true => daam::size(prepared.latent_size),
+            false => site.grid,
+        };
         match groups.iter_mut().find(same) {
             Some(group) => group.sites.push(site.index),
             None => groups.push(Group {
-                label: format!("{}x{}", site.grid.0, site.grid.1),
+                label: format!("{h}x{w}"),
                 downscale: site.downscale,
                 sites: vec![site.index],
             }),
         }
     }
     if groups.is_empty() {
-        return Err(Error::usage(
-            "no attention layer of this model is at this resolution and place",
-            "see what there is with p2p sites",
-        ));
+        return Err(nothing_here(spec, sites));
     }
     groups.sort_by_key(|group| group.downscale);
     Ok(groups)
+}
+
+/// Of the kind, and in a part of the UNet that is looked at.
+fn placed(spec: &MapSpec, site: &Site) -> bool {
+    site.kind == spec.kind && (spec.places.is_empty() || spec.places.contains(&site.place))
+}
+
+/// The places hold no such layer, or none at this resolution.
+fn nothing_here(spec: &MapSpec, sites: &[Site]) -> Error {
+    let place = |place: &Place| match place {
+        Place::Down => "down",
+        Place::Mid => "mid",
+        Place::Up => "up",
+    };
+    let places = match spec.places.as_slice() {
+        [] => "this model".to_owned(),
+        places => Vec::from_iter(places.iter().map(place)).join(" and "),
+    };
+    let kind = name(spec.kind);
+    let found = sites.iter().filter(|site| placed(spec, site));
+    let mut scales: Vec<usize> = found.map(|site| site.downscale).collect();
+    scales.sort_unstable();
+    scales.dedup();
+    match scales.is_empty() {
+        true => Error::usage(
+            format!("{places} has no {kind}-attention"),
+            "see what there is with p2p sites",
+        ),
+        false => Error::usage(
+            format!("{places} has no {kind}-attention at this resolution"),
+            format!(
+                "add --res all, or --res {}; p2p sites lists what there is",
+                Vec::from_iter(scales.iter().map(usize::to_string)).join(" or --res ")
+            ),
+        ),
+    }
 }
 
 fn layer(spec: &MapSpec, index: usize, sites: &[Site]) -> Result<Group> {
@@ -246,126 +240,34 @@ fn check(spec: &MapSpec, site: &Site) -> Result<()> {
     Ok(())
 }
 
-fn frames(spec: &MapSpec, prepared: &Prepared) -> Result<Vec<Frame>> {
-    let clock = &prepared.controller.clock;
-    match spec.steps {
-        Steps::Each => Ok((0..clock.calls)
-            .map(|call| Frame {
-                label: format!("step {}", call + 1),
-                calls: call..call + 1,
-            })
-            .collect()),
-        Steps::In(window) => {
-            let calls = window.calls(clock, Acts::SelfAttn).ok_or_else(|| {
-                Error::usage(
-                    format!("no step of {} lies in the window {window}", clock.calls),
-                    "widen it, or use all",
-                )
-            })?;
-            let (first, last) = (*calls.start(), *calls.end());
-            Ok(vec![Frame {
-                label: format!("steps {} to {}", first + 1, last + 1),
-                calls: first..last + 1,
-            }])
+fn frames(spec: &MapSpec, clock: &Clock) -> Result<Vec<Frame>> {
+    let step = |call: usize| Frame {
+        label: format!("step {}", call + 1),
+        calls: call..call + 1,
+    };
+    Ok(match &spec.steps {
+        Steps::Each => (0..clock.calls).map(step).collect(),
+        Steps::At(fractions) => {
+            let call = |f: &f64| ((f * clock.calls as f64) as usize).min(clock.calls - 1);
+            let mut calls: Vec<usize> = fractions.iter().map(call).collect();
+            calls.sort_unstable();
+            calls.dedup();
+            calls.into_iter().map(step).collect()
         }
-    }
+        Steps::In(window) => vec![within(window, clock)?],
+    })
 }
 
-type Words = (Vec<Vec<Word>>, Vec<Option<Word>>);
-
-/// Per row: what is shown, and what is located.
-fn words(spec: &MapSpec, prepared: &Prepared) -> Result<Words> {
-    let edits = prepared.edits.len();
-    let shown = |row: &usize| match spec.rows {
-        Rows::Source => *row == 0,
-        Rows::Edited => (1..=edits).contains(row),
-        Rows::Both => *row <= edits,
-    };
-    let prompts: Vec<&Tokens> = prepared.row_prompts().into_iter().map(|r| r.0).collect();
-    let rows = 0..prompts.len();
-    let looked: Vec<&Tokens> = rows.clone().filter(shown).map(|r| prompts[r]).collect();
-    if looked.is_empty() {
-        return Err(Error::usage(
-            "there is no edited row to show",
-            "draw an edit, or show the source",
-        ));
-    }
-    let rules = prepared.controller.rules();
-    for word in spec.words.iter().chain(&spec.locate) {
-        if looked.iter().all(|p| rules.find(p, word).is_empty()) {
-            return Err(unknown_word(word, &looked, "prompt"));
-        }
-    }
-    let words = |row: usize| match shown(&row) {
-        false => vec![],
-        true if spec.words.is_empty() => units(prompts[row], spec.special),
-        true => named(prompts[row], &spec.words, rules),
-    };
-    let located = |row: usize| {
-        let wanted = spec.locate.as_slice();
-        named(prompts[row], wanted, rules)
-            .pop()
-            .filter(|_| shown(&row))
-    };
-    Ok((
-        rows.clone().map(words).collect(),
-        rows.map(located).collect(),
-    ))
-}
-
-fn named(prompt: &Tokens, words: &[String], rules: Rules) -> Vec<Word> {
-    let mut named: Vec<Word> = vec![];
-    for word in words {
-        let tokens = rules.find(prompt, word);
-        // "cat" and "Cat" are one word.
-        if !tokens.is_empty() && named.iter().all(|known| known.tokens != tokens) {
-            named.push(Word {
-                index: tokens[0],
-                text: word.clone(),
-                tokens,
-                special: false,
-            });
-        }
-    }
-    named
-}
-
-/// Tokens one by one, but those of one word together: "lasag" and "ne", not "burger" and ",".
-fn units(prompt: &Tokens, special: bool) -> Vec<Word> {
-    let letters = |c: Option<char>| c.is_some_and(char::is_alphanumeric);
-    let mut units: Vec<Word> = vec![];
-    let mut end = 0;
-    for (i, span) in prompt.spans.iter().enumerate() {
-        let text = &prompt.text[span.clone()];
-        // One sign, such as an emoji, can be several tokens, each standing at all of it.
-        let same = span.start < end;
-        let touches = span.start == end && letters(text.chars().next());
-        let goes_on =
-            |last: &&mut Word| same || (touches && letters(last.text.chars().next_back()));
-        match units.last_mut().filter(goes_on) {
-            Some(word) => {
-                word.text.push_str(if same { "" } else { text });
-                word.tokens.push(i + 1);
-            }
-            None => units.push(Word {
-                index: i + 1,
-                text: text.to_owned(),
-                tokens: vec![i + 1],
-                special: false,
-            }),
-        }
-        end = span.end;
-    }
-    if special {
-        let first_pad = (prompt.len < prompt.ids.len()).then_some(prompt.len);
-        let around = [Some(0), Some(prompt.eos()), first_pad];
-        units.extend(around.into_iter().flatten().map(|token| Word {
-            index: token,
-            text: prompt.label(token),
-            tokens: vec![token],
-            special: true,
-        }));
-        units.sort_by_key(|word| word.index);
-    }
-    units
+fn within(window: &Window, clock: &Clock) -> Result<Frame> {
+    let calls = window.calls(clock, Acts::SelfAttn).ok_or_else(|| {
+        Error::usage(
+            format!("no step of {} lies in the window {window}", clock.calls),
+            "widen it, or use all",
+        )
+    })?;
+    let (first, last) = (*calls.start(), *calls.end());
+    Ok(Frame {
+        label: format!("steps {} to {}", first + 1, last + 1),
+        calls: first..last + 1,
+    })
 }

@@ -1,99 +1,44 @@
 //! Heatmaps as files: a picture a word, the grid of all, an index, the numbers.
-//! Owns the names and what the index says; how anything is coloured is `draw`'s.
+//! Owns the names and how the index is filled; how anything is coloured is `draw`'s.
 
-use std::collections::BTreeMap;
+use std::borrow::Cow;
+use std::collections::{BTreeMap, HashSet};
 
 use image::RgbImage;
 use safetensors::tensor::{Dtype, TensorView};
-use serde::Serialize;
 
-use super::draw::{Scale, Style};
-use super::maps::located;
+use super::draw::{Scale, Style, ringed};
+use super::index::{Entry, Index, Located, Raw};
+use super::locate::{bounds, mask, part_at, peak, strongest};
+use super::maps::{heats, located, recorded};
 use super::{Heat, Look, MapSpec, Resolution, ScaleBy, Selection};
 use crate::attention::Kind;
-use crate::edit::{Grid, Region};
 use crate::error::{Error, Result};
-use crate::job::{Outcome, Prepared};
+use crate::job::{Outcome, Picture, Prepared};
 use crate::prompt::Tokens;
 use crate::report::output::OutputFolder;
 use crate::report::slug::slug;
 use crate::report::xmp::ai_mark;
-use crate::sample::{Columns, Recorder, Shown};
+use crate::sample::{Columns, Recorded, Recorder, Shown};
 
 /// The folder of all of it.
 pub const FOLDER: &str = "attn";
 
+/// All maps at one look.
+pub const GRID: &str = "attn/grid.png";
+const INDEX: &str = "attn/index.json";
+const RAW: &str = "attn/maps.safetensors";
+
 /// What is drawn, and from what.
 pub struct Maps<'a> {
-    pub spec: &'a MapSpec,
-    pub look: &'a Look,
-    pub selection: &'a Selection,
-    pub prepared: &'a Prepared,
-    pub outcome: &'a Outcome,
-    pub heats: &'a [Heat],
-}
-
-#[derive(Debug, Serialize)]
-struct Index {
-    schema: &'static str,
-    kind: &'static str,
-    /// `daam` where all layers are merged as it does.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    like: Option<&'static str>,
-    /// Whether an edited row's maps are those it was made to use, or its `own`.
-    edited_as: &'static str,
-    /// `shared` or `token`.
-    scale: &'static str,
-    prompts: BTreeMap<String, String>,
-    maps: Vec<Entry>,
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    located: Vec<Located>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    raw: Option<Raw>,
-}
-
-/// What the numbers' tensors mean, each named by row and resolution or layer: `source/16x16`.
-#[derive(Debug, Serialize)]
-struct Raw {
-    file: String,
-    shape: [&'static str; 5],
-    /// Per row, the tokens along the third axis; in self-attention it is the pixels looked at.
-    tokens: BTreeMap<String, Vec<usize>>,
-}
-
-#[derive(Debug, Serialize)]
-struct Entry {
-    file: String,
-    overlay: String,
-    row: String,
-    word: String,
-    /// Tokens whose attention is summed.
-    tokens: Vec<usize>,
-    /// Where these stand in the prompt: from and to before, in characters.
-    places: Vec<[usize; 2]>,
-    layers: Vec<usize>,
-    steps: String,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    head: Option<usize>,
-    /// `[height, width]`
-    grid: [usize; 2],
-    /// What the darkest and the brightest colour stand for.
-    range: [f32; 2],
-    mean: f32,
-    /// Where it is largest: the cell's middle, in pixels of the picture.
-    peak: [u32; 2],
-}
-
-#[derive(Debug, Serialize)]
-struct Located {
-    file: String,
-    row: String,
-    word: String,
-    threshold: f32,
-    /// Share of the picture.
-    share: f32,
-    /// Left, top, right, bottom in pixels, the last two beyond it; absent where it is nowhere.
-    r#box: Option<[u32; 4]>,
+    pub(super) spec: &'a MapSpec,
+    pub(super) look: &'a Look,
+    pub(super) selection: &'a Selection,
+    pub(super) prepared: &'a Prepared,
+    pub(super) outcome: &'a Outcome,
+    recorded: Cow<'a, [Recorded]>,
+    pub(super) heats: Vec<Heat>,
+    pub(super) shared: Scale,
 }
 
 /// `source`, `edited-1`.
@@ -104,23 +49,53 @@ pub(super) fn row_name(row: usize) -> String {
     }
 }
 
-impl Maps<'_> {
+impl<'a> Maps<'a> {
+    pub fn new(
+        (spec, look): (&'a MapSpec, &'a Look),
+        selection: &'a Selection,
+        prepared: &'a Prepared,
+        outcome: &'a Outcome,
+        recorder: &'a Recorder,
+    ) -> Result<Self> {
+        let recorded = recorded(spec, recorder, prepared.latent_size)?;
+        let heats = heats(spec, selection, &recorded)?;
+        // Begin, end and pads draw most of all attention: words are measured against words.
+        let words = heats.iter().filter(|heat| !heat.special);
+        let shared = Scale::of(words.map(|heat| &heat.grid));
+        Ok(Self {
+            spec,
+            look,
+            selection,
+            prepared,
+            outcome,
+            recorded,
+            heats,
+            shared,
+        })
+    }
+
     /// Writes everything below `attn/`; the grid comes back, for a terminal.
-    pub fn write(&self, output: &mut OutputFolder, recorder: &Recorder) -> Result<RgbImage> {
+    pub fn write(&self, output: &mut OutputFolder) -> Result<RgbImage> {
         let mut index = self.index();
-        for heat in self.heats {
-            index.maps.push(self.write_heat(output, heat)?);
+        let mut names = Names::default();
+        for heat in &self.heats {
+            let name = names.unused(self.name(heat));
+            index.maps.push(self.write_heat(output, heat, &name)?);
         }
-        if let Some(word) = &self.spec.locate {
-            index.located = self.write_located(output, recorder, word)?;
+        for heat in located(self.selection, &self.recorded)? {
+            let (row, word) = (row_name(heat.row), plain(&heat.label));
+            let name = names.unused(format!("{FOLDER}/{row}/located-{word}"));
+            index
+                .located
+                .push(self.write_located(output, &heat, &name)?);
         }
         let grid = self.figure().draw();
-        output.write_png(&format!("{FOLDER}/grid.png"), &grid, &[ai_mark()])?;
+        output.write_png(GRID, &grid, &[ai_mark()])?;
         if self.look.raw {
-            output.write_bytes(&format!("{FOLDER}/maps.safetensors"), &self.raw(recorder)?)?;
+            output.write_bytes(RAW, &self.raw()?)?;
         }
         let json = serde_json::to_string_pretty(&index).expect("plain data with string keys");
-        output.write_text(&format!("{FOLDER}/index.json"), &(json + "\n"))?;
+        output.write_text(INDEX, &(json + "\n"))?;
         Ok(grid)
     }
 
@@ -132,15 +107,9 @@ impl Maps<'_> {
             Columns::These(tokens) => Some((row_name(row), tokens.clone())),
             _ => None,
         };
-        let raw = Raw {
-            file: format!("{FOLDER}/maps.safetensors"),
-            shape: [
-                "steps",
-                if merged { "layers" } else { "heads" },
-                "tokens",
-                "h",
-                "w",
-            ],
+        let raw = || Raw {
+            file: RAW.to_owned(),
+            shape: ["steps", "heads", "tokens", "h", "w"],
             tokens: self.rows().filter_map(tokens).collect(),
         };
         Index {
@@ -158,10 +127,14 @@ impl Maps<'_> {
                 ScaleBy::Shared => "shared",
                 ScaleBy::Token => "token",
             },
+            values: match merged {
+                true => "sum over steps, mean over layers and heads",
+                false => "mean over steps, layers and heads, where they are not apart",
+            },
             prompts: self.rows().map(prompt).collect(),
             maps: vec![],
             located: vec![],
-            raw: self.look.raw.then_some(raw),
+            raw: self.look.raw.then(raw),
         }
     }
 
@@ -171,17 +144,13 @@ impl Maps<'_> {
         (0..columns.len()).filter(|row| columns[*row] != Columns::Nothing)
     }
 
-    pub(super) fn rows_apart(&self) -> bool {
-        self.rows().count() > 1
-    }
-
     pub(super) fn groups_apart(&self) -> bool {
-        let first = self.heats.first().map(|heat| heat.group);
-        self.heats.iter().any(|heat| Some(heat.group) != first)
+        self.selection.groups.len() > 1
     }
 
-    pub(super) fn picture(&self, heat: &Heat) -> &RgbImage {
-        let picture = self.outcome.picture(heat.row);
+    pub(super) fn picture(&self, row: usize) -> &Picture {
+        let mut pictures = self.outcome.pictures.iter();
+        let picture = pictures.find(|picture| picture.row == row);
         picture.expect("a selection shows rows that are drawn")
     }
 
@@ -193,25 +162,34 @@ impl Maps<'_> {
         }
     }
 
-    /// Begin and end draw most of all attention: words are measured against words.
     pub(super) fn scale(&self, heat: &Heat) -> Scale {
-        if self.look.scale == ScaleBy::Token {
-            return Scale::within(&heat.grid);
+        match self.look.scale {
+            ScaleBy::Token => Scale::within(&heat.grid),
+            ScaleBy::Shared if self.is_beyond(heat) => Scale::of([&heat.grid]),
+            ScaleBy::Shared => self.shared,
         }
-        let text = |heat: &&Heat| !heat.special;
-        let words = self.heats.iter().filter(text).map(|heat| &heat.grid);
-        Scale::of(words)
     }
 
-    fn write_heat(&self, output: &mut OutputFolder, heat: &Heat) -> Result<Entry> {
+    /// Begin, end or pads that the shared scale of the words has no colours for.
+    pub(super) fn is_beyond(&self, heat: &Heat) -> bool {
+        let shared = self.look.scale == ScaleBy::Shared;
+        shared && heat.special && Scale::of([&heat.grid]).high > self.shared.high
+    }
+
+    fn write_heat(&self, output: &mut OutputFolder, heat: &Heat, name: &str) -> Result<Entry> {
         let (style, scale) = (self.style(), self.scale(heat));
-        let name = self.name(heat);
         let (file, overlay) = (format!("{name}.png"), format!("{name}-overlay.png"));
-        output.write_png(&file, &style.heatmap(&heat.grid, scale), &[])?;
+        let picture = &self.picture(heat.row).image;
+        let marked = |picture| match heat.from {
+            Some(at) => ringed(picture, at),
+            None => picture,
+        };
+        output.write_png(&file, &marked(style.heatmap(&heat.grid, scale)), &[])?;
         // It shows the picture; the heatmap alone does not.
-        let shown = style.overlay(self.picture(heat), &heat.grid, scale);
-        output.write_png(&overlay, &shown, &[ai_mark()])?;
+        let shown = style.overlay(picture, &heat.grid, scale);
+        output.write_png(&overlay, &marked(shown), &[ai_mark()])?;
         let values = &heat.grid.values;
+        let (w, h) = (style.size.0 as f32, style.size.1 as f32);
         Ok(Entry {
             file,
             overlay,
@@ -222,6 +200,8 @@ impl Maps<'_> {
             layers: heat.layers.clone(),
             steps: self.selection.frames[heat.frame].label.clone(),
             head: heat.head,
+            singular_value: heat.singular_value,
+            from: heat.from.map(|(x, y)| [(x * w) as u32, (y * h) as u32]),
             grid: [heat.grid.size.0, heat.grid.size.1],
             range: [scale.low, scale.high],
             mean: values.iter().sum::<f32>() / values.len() as f32,
@@ -236,65 +216,48 @@ impl Maps<'_> {
             path.push(self.selection.groups[heat.group].label.replace(' ', "-"));
         }
         if self.selection.frames.len() > 1 {
-            path.push(format!("step-{:03}", heat.frame + 1));
+            let call = self.selection.frames[heat.frame].calls.start;
+            path.push(format!("step-{:03}", call + 1));
         }
         if let Some(head) = heat.head {
             path.push(format!("head-{head}"));
         }
-        path.push(format!("{:02}-{}", heat.index, plain(&heat.label)));
+        path.push(match self.spec.kind {
+            Kind::Cross => format!("{:02}-{}", heat.index, plain(&heat.label)),
+            // Its number is in the label.
+            Kind::SelfAttn => plain(&heat.label),
+        });
         path.join("/")
     }
 
-    fn write_located(
-        &self,
-        output: &mut OutputFolder,
-        recorder: &Recorder,
-        word: &str,
-    ) -> Result<Vec<Located>> {
-        let latents = self.prepared.latent_size;
-        let heats = located(self.spec, self.selection, recorder, latents)?;
-        let (w, h) = self.style().size;
-        let write = |heat: &Heat| {
-            let file = format!(
-                "{FOLDER}/{}/located-{}.png",
-                row_name(heat.row),
-                plain(word)
-            );
-            let mask = self.mask(heat)?.nearest((h as usize, w as usize));
-            let bytes = mask.values.iter().map(|v| (v * 255.0) as u8).collect();
-            let picture = image::GrayImage::from_raw(w, h, bytes).expect("a value per pixel");
-            output.write_png(&file, &picture, &[])?;
-            Ok(Located {
-                file,
-                row: row_name(heat.row),
-                word: word.to_owned(),
-                threshold: self.look.threshold,
-                share: mask.values.iter().sum::<f32>() / mask.values.len() as f32,
-                r#box: bounds(&mask),
-            })
-        };
-        heats.iter().map(write).collect()
-    }
-
-    /// The mask that local blend would make of it.
-    fn mask(&self, heat: &Heat) -> Result<Grid> {
-        let mut region = Region {
-            words: [vec![], heat.tokens.clone()],
-            ..Region::default()
-        };
-        region.thresholds.words = self.look.threshold;
-        let rules = self.prepared.controller.rules();
-        region.mask(self.prepared.latent_size, rules, |_, _| {
-            Ok(Some(heat.grid.clone()))
+    fn write_located(&self, output: &mut OutputFolder, heat: &Heat, name: &str) -> Result<Located> {
+        let (file, (w, h)) = (format!("{name}.png"), self.style().size);
+        let (threshold, rules) = (self.look.threshold, self.prepared.controller.rules());
+        let mask = mask(heat, threshold, rules, self.prepared.latent_size)?;
+        let mask = mask.nearest((h as usize, w as usize));
+        let bytes = mask.values.iter().map(|v| (v * 255.0) as u8).collect();
+        let picture = image::GrayImage::from_raw(w, h, bytes).expect("a value per pixel");
+        output.write_png(&file, &picture, &[])?;
+        let peak = strongest(&heat.grid, (w, h));
+        Ok(Located {
+            file,
+            row: row_name(heat.row),
+            word: heat.label.clone(),
+            tokens: heat.tokens.clone(),
+            places: places(self.prepared.row_prompts()[heat.row].0, &heat.tokens),
+            threshold,
+            share: mask.values.iter().sum::<f32>() / mask.values.len() as f32,
+            peak,
+            r#box: bounds(&part_at(&mask, peak)),
+            mask_box: bounds(&mask),
         })
     }
 
-    /// Per row and resolution a tensor `[steps, heads, tokens, h, w]`, named `source/16x16`; where layers
-    /// are merged they stand in the heads' place, each of them a mean over its heads.
-    fn raw(&self, recorder: &Recorder) -> Result<Vec<u8>> {
+    /// Per row and resolution a tensor `[steps, heads, tokens, h, w]`, named `source/16x16`.
+    fn raw(&self) -> Result<Vec<u8>> {
         let mut data: BTreeMap<String, (Vec<usize>, Vec<u8>)> = BTreeMap::new();
         let frames = self.selection.frames.len();
-        let mut sums: Vec<_> = recorder.recorded().iter().collect();
+        let mut sums: Vec<_> = self.recorded.iter().collect();
         sums.sort_by_key(|r| (r.row, r.group, r.frame, r.head));
         for recorded in sums {
             let label = self.selection.groups[recorded.group]
@@ -338,40 +301,23 @@ fn places(prompt: &Tokens, tokens: &[usize]) -> Vec<[usize; 2]> {
     spans.collect()
 }
 
+/// Names that are taken: words of signs alone, and long phrases, can come out alike.
+#[derive(Default)]
+struct Names(HashSet<String>);
+
+impl Names {
+    fn unused(&mut self, name: String) -> String {
+        let numbered = (2..).map(|n| format!("{name}-{n}"));
+        let mut names = std::iter::once(name.clone()).chain(numbered);
+        let unused = names.find(|name| self.0.insert(name.clone()));
+        unused.expect("there is always another number")
+    }
+}
+
 /// A word as part of a file's name.
 fn plain(word: &str) -> String {
     match word.chars().any(char::is_alphanumeric) {
         true => slug(word, &[]),
         false => "sign".to_owned(),
     }
-}
-
-fn peak(grid: &Grid, (width, height): (u32, u32)) -> [u32; 2] {
-    let (h, w) = grid.size;
-    let largest = |best: usize, i: usize| {
-        if grid.values[i] > grid.values[best] {
-            i
-        } else {
-            best
-        }
-    };
-    let at = (0..grid.values.len()).fold(0, largest);
-    let middle = |cell: usize, cells: usize, pixels: u32| {
-        ((2 * cell + 1) * pixels as usize / (2 * cells)) as u32
-    };
-    [middle(at % w, w, width), middle(at / w, h, height)]
-}
-
-fn bounds(mask: &Grid) -> Option<[u32; 4]> {
-    let (_, w) = mask.size;
-    let inside: Vec<(u32, u32)> = (0..mask.values.len())
-        .filter(|&i| mask.values[i] > 0.0)
-        .map(|i| ((i % w) as u32, (i / w) as u32))
-        .collect();
-    Some([
-        inside.iter().map(|p| p.0).min()?,
-        inside.iter().map(|p| p.1).min()?,
-        inside.iter().map(|p| p.0).max()? + 1,
-        inside.iter().map(|p| p.1).max()? + 1,
-    ])
 }

@@ -44,8 +44,13 @@ impl Face {
         (glyphs, x)
     }
 
+    /// Pixels that a line takes.
+    pub fn width(&self, line: &str) -> f32 {
+        self.place(line).1
+    }
+
     fn fits(&self, text: &str, width: f32) -> bool {
-        self.place(text).1 <= width
+        self.width(text) <= width
     }
 
     /// Breaks `text` at spaces, and words that are wider than a line anywhere; at most `max` lines.

@@ -9,8 +9,8 @@ use super::face::Face;
 const MARGIN: u32 = 16;
 const GAP: u32 = 8;
 const TEXT: f32 = 16.0;
-/// Pixels of the column of row headings.
-const HEADINGS: u32 = 128;
+/// Pixels that the column of row headings may take, and lines of one.
+const HEADINGS: (f32, usize) = (128.0, 4);
 const GROUND: Rgb<u8> = Rgb([255, 255, 255]);
 const BAR: (u32, u32) = (256, 12);
 
@@ -25,7 +25,8 @@ pub struct Cell {
 pub struct Row {
     /// To the left; the column of headings takes no room if no row has one.
     pub heading: String,
-    pub cells: Vec<Cell>,
+    /// `None` stays empty.
+    pub cells: Vec<Option<Cell>>,
 }
 
 /// What colours mean: from the left end to the right.
@@ -49,6 +50,9 @@ pub struct Sheet {
     pub cell: (u32, u32),
 }
 
+/// Lines that a caption may take.
+const CAPTION: usize = 2;
+
 /// Where things stand.
 struct Layout {
     left: u32,
@@ -62,7 +66,7 @@ impl Sheet {
     pub fn draw(&self) -> RgbImage {
         let (bold, plain) = (Face::bold(TEXT), Face::regular(TEXT));
         let line = plain.line_height() as u32;
-        let layout = self.layout(&bold, line);
+        let layout = self.layout(&bold, &plain, line);
         let mut sheet = RgbImage::from_pixel(layout.size.0, layout.size.1, GROUND);
         let middle = layout.size.0 as f32 / 2.0;
         for (i, text) in layout.title.iter().enumerate() {
@@ -81,24 +85,22 @@ impl Sheet {
         }
         for (i, row) in self.rows.iter().enumerate() {
             let top = layout.top + i as u32 * layout.step.1;
-            let half = self.cell.1.saturating_sub(line) / 2;
-            let lines = bold.wrap(&row.heading, HEADINGS as f32, 4);
+            let lines = bold.wrap(&row.heading, HEADINGS.0, HEADINGS.1);
+            let half = self.cell.1.saturating_sub(lines.len() as u32 * line) / 2;
+            let middle = (MARGIN + layout.left - 2 * GAP) as f32 / 2.0;
             for (j, text) in lines.iter().enumerate() {
                 let y = top + half + j as u32 * line;
-                bold.draw(&mut sheet, text, (MARGIN + HEADINGS / 2) as f32, y as f32);
+                bold.draw(&mut sheet, text, middle, y as f32);
             }
-            for (column, cell) in row.cells.iter().enumerate() {
+            let cells = row.cells.iter().enumerate();
+            for (column, cell) in cells.filter_map(|(i, cell)| Some((i, cell.as_ref()?))) {
                 let left = layout.left + column as u32 * layout.step.0;
                 let picture = fit(&cell.picture, self.cell);
                 imageops::replace(&mut sheet, &picture, left.into(), top.into());
-                let caption = plain.wrap(&cell.caption, self.cell.0 as f32, 1);
-                if let Some(text) = caption.first() {
-                    plain.draw(
-                        &mut sheet,
-                        text,
-                        centre(column),
-                        (top + self.cell.1 + 2) as f32,
-                    );
+                let caption = plain.wrap(&cell.caption, self.cell.0 as f32, CAPTION);
+                for (j, text) in caption.iter().enumerate() {
+                    let y = top + self.cell.1 + 2 + j as u32 * line;
+                    plain.draw(&mut sheet, text, centre(column), y as f32);
                 }
             }
         }
@@ -106,24 +108,28 @@ impl Sheet {
         sheet
     }
 
-    fn layout(&self, bold: &Face, line: u32) -> Layout {
+    fn layout(&self, bold: &Face, plain: &Face, line: u32) -> Layout {
         let columns = self
             .rows
             .iter()
             .map(|row| row.cells.len())
             .max()
             .unwrap_or(0) as u32;
-        let captions = self
+        let cells = self.rows.iter().flat_map(|row| row.cells.iter().flatten());
+        let lines = |cell: &Cell| plain.wrap(&cell.caption, self.cell.0 as f32, CAPTION).len();
+        let captions = cells.map(lines).max().unwrap_or(0) as u32;
+        let headings = self
             .rows
             .iter()
-            .flat_map(|row| &row.cells)
-            .any(|c| !c.caption.is_empty());
-        let headings = self.rows.iter().any(|row| !row.heading.is_empty());
-        let left = MARGIN + if headings { HEADINGS + GAP } else { 0 };
-        let step = (
-            self.cell.0 + GAP,
-            self.cell.1 + GAP + if captions { line } else { 0 },
-        );
+            .flat_map(|row| bold.wrap(&row.heading, HEADINGS.0, HEADINGS.1));
+        let headings = headings.map(|text| bold.width(&text)).fold(0.0, f32::max);
+        let room = if headings > 0.0 {
+            headings.ceil() as u32 + 2 * GAP
+        } else {
+            0
+        };
+        let left = MARGIN + room;
+        let step = (self.cell.0 + GAP, self.cell.1 + GAP + captions * line);
         let width = left
             + (columns * step.0).max(if self.bar.is_some() { BAR.0 + 160 } else { 0 })
             + MARGIN;
@@ -160,8 +166,8 @@ impl Sheet {
     }
 }
 
-/// Scaled into the cell, its shape kept.
-fn fit(picture: &RgbImage, (width, height): (u32, u32)) -> RgbImage {
+/// Scaled to a cell's size.
+pub fn fit(picture: &RgbImage, (width, height): (u32, u32)) -> RgbImage {
     if picture.dimensions() == (width, height) {
         return picture.clone();
     }

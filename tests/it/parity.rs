@@ -221,24 +221,25 @@ impl Bench {
     /// What surrounds the trajectory, exactly; then each recorded step from the latents before it.
     fn check_recorded(&self, case: &Value) {
         let name = case["name"].as_str().unwrap();
-        let (golden, job) = (golden(&format!("parity/{name}")), job(case));
+        let (recorded, job) = (golden(&format!("parity/{name}")), job(case));
         let prepared = Prepared::new(&job, &self.folder).unwrap();
         let noise = starting_noise(&job, &prepared).unwrap();
-        near(name, "noise", &noise, &golden["initial_latent"], 1e-6);
-        check_plan(name, &prepared, &golden);
+        near(name, "noise", &noise, &recorded["initial_latent"], 1e-6);
+        check_plan(name, &prepared, &recorded);
         let conditioning = conditioning(&prepared, &self.model).unwrap();
         let both = [conditioning.uncond.as_ref().unwrap(), &conditioning.cond];
         near(
             name,
             "text states",
             &Tensor::cat(&both, 0).unwrap(),
-            &golden["context"],
+            &recorded["context"],
             1e-5,
         );
-        if let Some(steps) = golden.get("step_latents") {
-            let maps = &golden["token_maps_16"];
+        if let Some(steps) = recorded.get("step_latents") {
+            let exact = &golden("parity/token_maps_float64")[name];
+            let maps = [&recorded["token_maps_16"], exact];
             self.check_each_step(name, &prepared, &conditioning, &noise, steps, maps);
-            self.check_decoded(name, &golden["final_latents"], &golden["decoded"]);
+            self.check_decoded(name, &recorded["final_latents"], &recorded["decoded"]);
         }
     }
 
@@ -249,7 +250,7 @@ impl Bench {
         conditioning: &Conditioning,
         noise: &Tensor,
         recorded: &Tensor,
-        maps: &Tensor,
+        [maps, exact]: [&Tensor; 2],
     ) {
         let mut before = vec![
             noise
@@ -286,8 +287,23 @@ impl Bench {
         for recorded in recorder.recorded() {
             let (row, map) = (recorded.row, recorded.mean().unwrap());
             let what = format!("token maps of row {row}");
-            // The first steps' float32 shows here too; on calm attention it is 1e-5, see below.
-            near(name, &what, &map, &maps.get(row).unwrap(), 3e-4);
+            let reference = maps.get(row).unwrap();
+            // Not 1e-4: the recorded maps are themselves float32. Against the same steps in float64
+            // (`tests/reference/token_maps.py`) they are off by 5.1e-5 to 1.1e-4, ours by 4.5e-5 to
+            // 1.1e-4, and the two from each other by 6.9e-5 to 1.2e-4; only refine and blend go above 1e-4,
+            // where the reference itself is 0.9e-4 to 1.1e-4 from float64. So it is the truth that binds.
+            near(name, &what, &map, &reference, 1.5e-4);
+            let [map, reference] = [&map, &reference].map(|m| m.narrow(2, 0, 16).unwrap());
+            let exact = exact.get(row).unwrap();
+            let theirs = relative(&flat(&reference), &flat(&exact));
+            println!("{name}: the reference's own {theirs:.1e}");
+            near(
+                name,
+                &format!("{what}, float64"),
+                &map,
+                &exact,
+                1.5 * theirs,
+            );
         }
     }
 

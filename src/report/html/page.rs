@@ -99,7 +99,7 @@ fn bar() -> Markup {
                 span.unseen { "Find" }
                 input type="search" name="find" placeholder="Words of a prompt, a setting" autocomplete="off";
             }
-            label {
+            label.sort {
                 span.unseen { "Sort" }
                 select name="sort" {
                     @for (key, name) in orders { option value=(key) { (name) } }
@@ -266,9 +266,22 @@ fn settings(number: usize, shown: &Shown, open: bool) -> Markup {
                 dl.settings {
                     @for (name, value) in &card.settings { dt { (name) } dd { (value) } }
                 }
-                pre id=(command) { (card.command) }
+                pre id=(command) { (line(&card.command)) }
             }
             button type="button" data-copies=(command) { "Copy command" }
+        }
+    }
+}
+
+/// A command that breaks between flags, not inside their names.
+fn line(command: &str) -> Markup {
+    let mut parts = command.split(" --");
+    let first = parts.next().unwrap_or_default();
+    html! {
+        (first)
+        @for part in parts {
+            @let (flag, rest) = part.split_at(part.find(' ').unwrap_or(part.len()));
+            " " span { "--" (flag) } (rest)
         }
     }
 }

@@ -15,6 +15,7 @@ fn commands(html: &str) -> Vec<Vec<String>> {
             .split_once('>')
             .unwrap()
             .1;
+        let text = text.replace("<span>", "").replace("</span>", "");
         let text = text
             .replace("&lt;", "<")
             .replace("&gt;", ">")
