@@ -72,7 +72,8 @@ pub enum Command {
 /// Draw a picture of --src and edit it towards --dst, keeping its layout
 ///
 /// Writes source.png, edited-1.png (one per --dst), strip.png and manifest.json into a new folder
-/// and prints their paths (of --heatmaps the grid, the index and the folders). Without --model the embedded model draws: no network, no weights to fetch.
+/// and prints their paths (of --heatmaps the grid, the index and the folders). Without --model the
+/// embedded model draws: no network, no weights to fetch.
 #[derive(Debug, Args)]
 #[command(after_help = EDIT_EXAMPLES)]
 pub struct EditArgs {
@@ -200,7 +201,7 @@ pub struct ReportArgs {
     pub folder: PathBuf,
 
     /// Where to write the page [default: DIR/report.html]
-    #[arg(short, long = "output", value_name = "FILE", value_hint = ValueHint::FilePath)]
+    #[arg(short = 'o', long = "output", value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub file: Option<PathBuf>,
 
     /// Put the pictures into the page instead of linking to them: one file, to be sent

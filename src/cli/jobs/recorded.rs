@@ -101,7 +101,7 @@ impl<'v> Repeat<'v> {
         self.without_control();
         let prompted = ["dst", "then", "weight"];
         let is_edit = |key: &usize| prompted.contains(&&*self.vocabulary.key(*key).name);
-        if self.edits.is_empty() && !self.whole.keys().any(|key| is_edit(key)) {
+        if self.edits.is_empty() && !self.whole.keys().any(is_edit) {
             return self.source();
         }
         let edits = self.edits.into_iter().map(|settings| (None, settings));

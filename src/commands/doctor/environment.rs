@@ -21,7 +21,7 @@ const fn variable(name: &'static str, purpose: &'static str) -> Variable {
     }
 }
 
-pub const VARIABLES: [Variable; 17] = [
+pub const VARIABLES: [Variable; 18] = [
     variable(
         "RAYON_NUM_THREADS",
         "Worker threads, where --threads is not given.",
@@ -29,6 +29,10 @@ pub const VARIABLES: [Variable; 17] = [
     variable(
         "P2P_KERNELS",
         "Lowers the kernels' instruction set, for tests: portable, avx2 or avx512.",
+    ),
+    variable(
+        "P2P_METADATA",
+        "none leaves the pictures' metadata out, as --no-metadata does.",
     ),
     variable("NO_COLOR", "No colours, if set to anything."),
     variable(
