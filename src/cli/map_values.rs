@@ -109,6 +109,8 @@ pub fn steps(text: &str) -> Result<Steps, String> {
         list if list.contains(',') => moments(list).ok_or_else(|| wanted.to_owned()),
         window => match window.parse() {
             Ok(window) => Ok(Steps::In(window)),
+            // A range has a cure of its own.
+            Err(error) if window.contains("..") => Err(error.to_string()),
             Err(error) => Err(format!("{}; {wanted}", Error::parts(&error).0)),
         },
     }

@@ -201,7 +201,7 @@ pub struct ReportArgs {
     pub folder: PathBuf,
 
     /// Where to write the page [default: DIR/report.html]
-    #[arg(short, long = "output", value_name = "FILE", value_hint = ValueHint::FilePath)]
+    #[arg(short = 'o', long = "output", value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub file: Option<PathBuf>,
 
     /// Put the pictures into the page instead of linking to them: one file, to be sent

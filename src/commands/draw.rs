@@ -130,11 +130,7 @@ impl Checked {
 
 pub fn edit(args: &EditArgs, console: &Console) -> Result<()> {
     let job = args.draw.job.job(random_seed())?;
-    let request = Request {
-        report: args.output.report,
-        ..Request::new(&args.draw, job)?
-    };
-    draw(request, &args.output, console)
+    draw(Request::new(&args.draw, job)?, &args.output, console)
 }
 
 pub fn heatmap(args: &HeatmapArgs, console: &Console) -> Result<()> {
@@ -151,12 +147,13 @@ pub fn heatmap(args: &HeatmapArgs, console: &Console) -> Result<()> {
         save_masks: false,
         bare: bare(args.metadata.no_metadata)?,
         save_latents: None,
-        report: args.output.report,
+        report: false,
     };
     draw(request, &args.output, console)
 }
 
-pub fn draw(request: Request, args: &OutputArgs, console: &Console) -> Result<()> {
+pub fn draw(mut request: Request, args: &OutputArgs, console: &Console) -> Result<()> {
+    request.report = args.report;
     let stop = interrupt_flag();
     let folder = ModelFolder::open(&request.model)?;
     if let Some(maps) = request.maps.as_ref().filter(|maps| maps.show) {

@@ -47,7 +47,8 @@ pub fn verify(args: &VerifyArgs, console: &Console) -> Result<()> {
             "schema": "p2p.verify/v1",
             "reproduces": difference.is_none(),
             "largest_difference": difference.largest,
-            "differing_share": difference.share,
+            "differing_bytes": difference.bytes.0,
+            "differing_share": difference.share(),
             "drawn_otherwise": again.story.drawn_otherwise(),
         });
         print(&format!("{verdict:#}\n"))?;
@@ -133,12 +134,11 @@ impl Again {
     }
 
     fn differs(&self, difference: &Difference) -> Error {
-        let [red, green, blue] = difference.largest;
+        let ([red, green, blue], (differing, all)) = (difference.largest, difference.bytes);
         let cause = format!(
             "{} does not reproduce: it is off by at most {red} red, {green} green, {blue} blue of 255, \
-             and {:.2} % of its bytes differ",
+             in {differing} of its {all} bytes",
             self.name,
-            100.0 * difference.share
         );
         let cure = self.story.drawn_otherwise();
         let changed = "its pixels were changed after it was drawn, or another model drew them";

@@ -49,7 +49,8 @@ pub fn command_line(settings: &Value) -> Option<String> {
         .iter()
         .filter(|(key, _)| !shared.contains_key(*key));
     for (key, value) in shared.iter().chain(others) {
-        if !(key == "model" && value == EMBEDDED) {
+        let default = value == "" || (key == "model" && value == EMBEDDED);
+        if !default {
             flag(&mut line, key, value);
         }
     }
@@ -83,7 +84,6 @@ fn flag(line: &mut Vec<String>, key: &str, value: &Value) {
         Value::Bool(on) if ON.contains(&key) => line.extend((!on).then(|| format!("--no-{name}"))),
         Value::Bool(on) => line.extend(on.then(|| format!("--{name}"))),
         Value::Null => {}
-        Value::String(text) if text.is_empty() => {}
         Value::Array(values) if key == "blend_threshold" => {
             let values: Vec<String> = values.iter().map(text).collect();
             line.extend(valued(&name, values.join(",")));

@@ -1,15 +1,14 @@
 //! How far two pictures of one size are apart, byte by byte.
 
 use image::RgbImage;
-use serde::Serialize;
 
 /// Between a picture and its repetition.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Difference {
     /// The largest of each channel, red, green, blue, of 255.
     pub largest: [u8; 3],
-    /// Share of the bytes that are not the same.
-    pub share: f64,
+    /// Bytes that are not the same, of all.
+    pub bytes: (usize, usize),
 }
 
 impl Difference {
@@ -26,8 +25,15 @@ impl Difference {
                 differing += usize::from(far > 0);
             }
         }
-        let share = differing as f64 / a.as_raw().len().max(1) as f64;
-        Some(Self { largest, share })
+        Some(Self {
+            largest,
+            bytes: (differing, a.as_raw().len()),
+        })
+    }
+
+    /// Share of the bytes that are not the same.
+    pub fn share(&self) -> f64 {
+        self.bytes.0 as f64 / self.bytes.1.max(1) as f64
     }
 
     pub fn is_none(&self) -> bool {

@@ -375,7 +375,8 @@ fn differences_are_counted_by_channel() {
     b.put_pixel(1, 1, image::Rgb([1, 4, 90]));
     let difference = Difference::between(&a, &b).unwrap();
     assert_eq!(difference.largest, [0, 3, 0]);
-    assert_eq!(difference.share, 1.0 / (9.0 * 5.0 * 3.0));
+    assert_eq!(difference.bytes, (1, 9 * 5 * 3));
+    assert_eq!(difference.share(), 1.0 / 135.0);
     let grey = image::DynamicImage::ImageLuma8(GrayImage::new(1, 1)).to_rgb8();
     assert_eq!(Difference::between(&a, &grey), None);
 }

@@ -33,7 +33,7 @@ pub fn load(path: &Path) -> Result<String, Unread> {
 }
 
 /// What a message of the TOML parser contains, and what to do about it. The first that fits.
-const CURES: [(&str, &str); 13] = [
+const CURES: [(&str, &str); 14] = [
     (
         "must be quoted",
         "put texts in quotes; numbers have a point, as 0.8, and no unit; switches are true or false",
@@ -63,6 +63,7 @@ const CURES: [(&str, &str); 13] = [
         "unexpected key or value",
         "a line holds one key with its value; a comment begins with #, a decimal point is a point",
     ),
+    ("extra assignment", "put a comma between two keys"),
     ("comma", "put one comma between two values"),
     (
         "carriage return",

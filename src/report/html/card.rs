@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use serde_json::{Value, json};
 
-use super::manifest::{Change, Manifest, Picture, Role};
+use super::manifest::{Change, Edit, Manifest, Picture, Role};
 use super::runs::{Heatmap, Run};
 use super::words::{Piece, changes, pieces};
 use crate::report::command::{command_line, text};
@@ -159,12 +159,26 @@ fn row_maps(run: &Run, row: usize) -> Vec<&Heatmap> {
 fn command(run: &Run, picture: &Picture) -> String {
     let mut settings = picture.settings.clone();
     settings.insert("model".to_owned(), json!(run.manifest.model.id));
+    let chain = picture.edit.map_or(vec![], |edit| run.manifest.chain(edit));
+    let links = settings.get_mut("edit").and_then(Value::as_array_mut);
+    if let Some(links) = links.filter(|links| links.len() == chain.len()) {
+        leave_out_kinds(links, &chain);
+    }
     command_line(&Value::Object(settings)).unwrap_or_else(|| {
         let file = run.folder.join(&picture.file);
         let rerun = ["p2p", "rerun", &file.to_string_lossy()];
         // Names of files hold no NUL, the one thing that can't be quoted.
         shlex::try_join(rerun).unwrap_or_default()
     })
+}
+
+/// Kinds that the prompts choose: without them a chain of several kinds is one line.
+fn leave_out_kinds(links: &mut [Value], chain: &[&Edit]) {
+    for (link, edit) in links.iter_mut().zip(chain) {
+        if let Some(link) = link.as_object_mut().filter(|_| edit.is_auto()) {
+            link.shift_remove("edit");
+        }
+    }
 }
 
 /// Settings for people: those of the edit before those of the picture.

@@ -47,6 +47,13 @@ pub(super) struct Edit {
     pub change: Option<Change>,
 }
 
+impl Edit {
+    /// Whether its kind is the one that the prompts choose.
+    pub fn is_auto(&self) -> bool {
+        !["as asked", "the preset's"].contains(&self.kind_chosen_because.as_str())
+    }
+}
+
 /// A picture of the run, under its name in the run's folder.
 #[derive(Debug, Clone, Deserialize)]
 pub(super) struct Picture {
@@ -113,6 +120,15 @@ impl Manifest {
             0 => &self.source.prompt,
             row => &self.edits[row - 1].prompt,
         }
+    }
+
+    /// The edits from the source to edit `number`, from 1, that one included.
+    pub fn chain(&self, number: usize) -> Vec<&Edit> {
+        let edit = |number: usize| self.edits.get(number - 1);
+        let before = |last: &&Edit| last.of_edit.and_then(edit);
+        let mut chain: Vec<&Edit> = std::iter::successors(edit(number), before).collect();
+        chain.reverse();
+        chain
     }
 
     /// The pictures of a row: of an edit first as it was asked for, then without control.

@@ -85,7 +85,7 @@ fn policy(embed: bool) -> String {
 
 fn bar() -> Markup {
     let orders = [
-        ("place", "In the folder's order"),
+        ("place", "Folder order"),
         ("prompt", "By prompt"),
         ("seed", "By seed"),
         ("inside-most", "Changed most inside"),
@@ -97,7 +97,7 @@ fn bar() -> Markup {
         form.bar #bar hidden {
             label.find {
                 span.unseen { "Find" }
-                input type="search" name="find" placeholder="Words of a prompt, a setting" autocomplete="off";
+                input type="search" name="find" placeholder="Find words" autocomplete="off";
             }
             label.sort {
                 span.unseen { "Sort" }
@@ -273,15 +273,15 @@ fn settings(number: usize, shown: &Shown, open: bool) -> Markup {
     }
 }
 
-/// A command that breaks between flags, not inside their names.
+/// A command that breaks between its words rather than inside a flag's name.
 fn line(command: &str) -> Markup {
-    let mut parts = command.split(" --");
-    let first = parts.next().unwrap_or_default();
+    let words = shlex::split(command).unwrap_or_default();
+    // As the shell had it: what was quoted is quoted again, in the same way.
+    let quoted = words.iter().filter_map(|word| shlex::try_quote(word).ok());
     html! {
-        (first)
-        @for part in parts {
-            @let (flag, rest) = part.split_at(part.find(' ').unwrap_or(part.len()));
-            " " span { "--" (flag) } (rest)
+        @for (i, word) in quoted.enumerate() {
+            @if i > 0 { " " }
+            span { (word) }
         }
     }
 }

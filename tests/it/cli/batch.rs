@@ -216,7 +216,7 @@ dst = "a bear"
         "jobs.toml:7:1",
         "did you mean `steps`?",
         "jobs.toml:8:8",
-        "jobs.toml has 2 errors",
+        "jobs.toml has 3 errors",
     ] {
         assert!(
             stderr(&refused).contains(said),

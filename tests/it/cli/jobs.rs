@@ -77,9 +77,10 @@ impl Expected {
         };
         // Not in the picture of the line, where everything stands.
         let digits_and_blanks = |c: char| c.is_ascii_digit() || c == ' ';
-        let is_picture =
-            |line: &&str| line.trim_start_matches(digits_and_blanks).starts_with('|');
-        let told = error.lines().filter(|line| !is_picture(line) && !line.contains("--> "));
+        let is_picture = |line: &&str| line.trim_start_matches(digits_and_blanks).starts_with('|');
+        let told = error
+            .lines()
+            .filter(|line| !is_picture(line) && !line.contains("--> "));
         let told = told.collect::<Vec<_>>().join("\n");
         there && self.words.iter().all(|word| told.contains(word))
     }
@@ -100,14 +101,21 @@ fn complaint(folder: &Path, file: &str) -> Option<String> {
     if said.contains("panicked") {
         return wrong("a panic".to_owned());
     }
-    if let Some(unmet) = expected.iter().find(|e| !errors.iter().any(|error| e.is_met_by(error))) {
+    if let Some(unmet) = expected
+        .iter()
+        .find(|e| !errors.iter().any(|error| e.is_met_by(error)))
+    {
         return wrong(format!("no error is {unmet:?}"));
     }
     if let Some(bare) = errors.iter().find(|error| !error.contains("help: ")) {
         return wrong(format!("no cure: {bare}"));
     }
     if errors.len() != expected.len() {
-        return wrong(format!("{} errors for {} mistakes", errors.len(), expected.len()));
+        return wrong(format!(
+            "{} errors for {} mistakes",
+            errors.len(),
+            expected.len()
+        ));
     }
     None
 }
@@ -162,10 +170,44 @@ enum Damage {
 
 /// What job files are made of, and what they should not be.
 const PIECES: [&str; 38] = [
-    "[", "]", "[[", "]]", "{", "}", "\"", "'", "\"\"\"", "=", ",", ".", "..", "#", "\n", "\r", "\\", "\\u0000",
-    "-", "1e9", "99999999999999999999", "nan", "true", "[job.grid]\n", "[[job.edit]]\n", "[[job]]\n",
-    "[defaults]\n", "seed = ", "dst = ", "then = ", "weight = ", "name = ", "{seed}", "\u{feff}", "\0",
-    "é", "犬", "default",
+    "[",
+    "]",
+    "[[",
+    "]]",
+    "{",
+    "}",
+    "\"",
+    "'",
+    "\"\"\"",
+    "=",
+    ",",
+    ".",
+    "..",
+    "#",
+    "\n",
+    "\r",
+    "\\",
+    "\\u0000",
+    "-",
+    "1e9",
+    "99999999999999999999",
+    "nan",
+    "true",
+    "[job.grid]\n",
+    "[[job.edit]]\n",
+    "[[job]]\n",
+    "[defaults]\n",
+    "seed = ",
+    "dst = ",
+    "then = ",
+    "weight = ",
+    "name = ",
+    "{seed}",
+    "\u{feff}",
+    "\0",
+    "é",
+    "犬",
+    "default",
 ];
 
 fn damage() -> impl Strategy<Value = Damage> {

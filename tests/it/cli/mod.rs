@@ -4,6 +4,7 @@ mod bad_input;
 mod batch;
 mod heatmap;
 mod interrupt;
+mod jobs;
 mod no_source;
 mod report;
 mod runs;

@@ -1,5 +1,7 @@
 //! `--like daam`: the arithmetic of that tool, for people who compare.
 
+#![allow(clippy::excessive_precision)]
+
 use prompt_to_prompt::attention::Place;
 use prompt_to_prompt::edit::Grid;
 use prompt_to_prompt::heat::daam::bicubic;

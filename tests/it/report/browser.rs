@@ -4,6 +4,7 @@
 use std::path::PathBuf;
 
 use prompt_to_prompt::report::html::write;
+use serde_json::json;
 
 use super::chromium::Browser;
 use super::gallery::{Gallery, Made};
@@ -52,6 +53,15 @@ fn assert_quiet(browser: &mut Browser, gallery: &Gallery) {
     for url in browser.requests() {
         assert!(url.starts_with(&inside), "{url}");
     }
+}
+
+/// `light` or `dark`, as a system would have it.
+fn prefer(browser: &mut Browser, scheme: &str) {
+    let features = json!([{ "name": "prefers-color-scheme", "value": scheme }]);
+    browser.call(
+        "Emulation.setEmulatedMedia",
+        json!({ "features": features }),
+    );
 }
 
 fn report(gallery: &Gallery) -> PathBuf {
@@ -324,7 +334,7 @@ fn the_command_is_copied() {
         },
     );
     browser.open(&report(&gallery), 1200, 900);
-    let permissions = serde_json::json!({ "permissions": ["clipboardReadWrite"] });
+    let permissions = json!({ "permissions": ["clipboardReadWrite"] });
     browser.call("Browser.grantPermissions", permissions);
     browser.click("[data-copies]");
     let copied = browser.text("navigator.clipboard.readText()");
@@ -348,19 +358,13 @@ fn light_and_dark_follow_the_system_and_the_button() {
     gallery.run("a", &Made::default());
     browser.open(&report(&gallery), 400, 800);
     let ground = "getComputedStyle(document.body).backgroundColor";
-    let prefer = |browser: &mut Browser, scheme: &str| {
-        let feature = serde_json::json!([{ "name": "prefers-color-scheme", "value": scheme }]);
-        browser.call(
-            "Emulation.setEmulatedMedia",
-            serde_json::json!({ "features": feature }),
-        );
-    };
     prefer(&mut browser, "light");
     let light = browser.text(ground);
     prefer(&mut browser, "dark");
     let dark = browser.text(ground);
     assert_ne!(light, dark);
-    assert_eq!(browser.text("theme.textContent"), "Light");
+    let label = "new Promise(requestAnimationFrame).then(() => theme.textContent)";
+    assert_eq!(browser.text(label), "Light");
     browser.click("#theme");
     assert_eq!(browser.text(ground), light);
     browser.click("#theme");
@@ -392,19 +396,21 @@ fn five_hundred_cards_scroll_and_load_only_what_is_seen() {
             pictures < 200,
             "{width} px: {pictures} requests before anything is scrolled"
         );
-        let wide = browser.number("document.documentElement.scrollWidth");
-        assert_eq!(wide, f64::from(width), "nothing sticks out");
+        let out = browser
+            .number("document.documentElement.scrollWidth - document.documentElement.clientWidth");
+        assert_eq!(out, 0.0, "{width} px: something sticks out");
     }
-    // From top to end in frames; none of them may take long.
-    let slowest = browser.number(
+    // From top to end: nine frames of ten come soon, on machines too that draw without a graphics card and
+    // share their cores.
+    let frame = browser.number(
         "new Promise(done => {
-            let [last, slowest, y] = [performance.now(), 0, 0];
+            let [last, y, frames] = [performance.now(), 0, []];
             const step = now => {
-                slowest = Math.max(slowest, now - last);
+                frames.push(now - last);
                 last = now;
                 scrollTo(0, y += 400);
                 if (y < document.documentElement.scrollHeight) requestAnimationFrame(step);
-                else done(slowest);
+                else done(frames.sort((a, b) => a - b)[Math.floor(frames.length * 0.9)]);
             };
             requestAnimationFrame(step);
         })",
@@ -420,11 +426,8 @@ fn five_hundred_cards_scroll_and_load_only_what_is_seen() {
             bar.elements.sort.value = 'inside-most'; sort(); document.body.offsetHeight;
             return performance.now() - start; })()",
     );
-    eprintln!(
-        "500 cards: slowest frame {slowest:.0} ms, filter {filtered:.0} ms, sort {sorted:.0} ms"
-    );
-    // Generous, for machines that draw without a graphics card and share their cores.
-    assert!(slowest < 1000.0 && filtered < 1000.0 && sorted < 1000.0);
+    eprintln!("500 cards: frame {frame:.0} ms, filter {filtered:.0} ms, sort {sorted:.0} ms");
+    assert!(frame < 500.0 && filtered < 1000.0 && sorted < 1000.0);
     assert_eq!(browser.text(&format!("{FIRST}.dataset.seed")), "0");
     assert_quiet(&mut browser, &gallery);
 }
@@ -456,4 +459,40 @@ fn embedded_pictures_are_shown_without_a_request() {
         .filter(|url| !url.starts_with("data:"));
     assert_eq!(files.count(), 1, "the page itself");
     assert_eq!(browser.complaints(), Vec::<String>::new());
+}
+
+/// `cargo test screenshots -- --ignored --nocapture` says where they are.
+#[test]
+#[ignore = "for eyes"]
+fn screenshots() {
+    let Some(mut browser) = Browser::start() else {
+        return;
+    };
+    let gallery = Gallery::new();
+    let more = &["baseline-1.png", "mask-1.png"];
+    for seed in 0..12 {
+        let made = Made {
+            seed: seed * 20,
+            side: 128,
+            more: if seed % 3 == 0 { more } else { &[] },
+            ..Made::default()
+        };
+        let name = format!("run-{seed}");
+        gallery.run(&name, &made);
+        if seed % 2 == 0 {
+            gallery.heatmaps(&name, &made);
+        }
+    }
+    let report = report(&gallery);
+    for (width, scheme) in [400, 1200, 2000]
+        .into_iter()
+        .flat_map(|w| [(w, "light"), (w, "dark")])
+    {
+        prefer(&mut browser, scheme);
+        browser.open(&report, width, 1000);
+        let file = format!("report-{width}-{scheme}.png");
+        let file = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(file);
+        browser.screenshot(&file);
+        println!("{}", file.display());
+    }
 }

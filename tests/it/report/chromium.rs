@@ -52,6 +52,10 @@ impl Browser {
                 "--no-sandbox",
                 "--disable-gpu",
                 "--no-first-run",
+                "--disable-background-networking",
+                "--disable-component-update",
+                "--disable-renderer-backgrounding",
+                "--disable-backgrounding-occluded-windows",
             ])
             .arg("--remote-debugging-pipe")
             .arg(format!("--user-data-dir={}", profile.path().display()))
@@ -170,11 +174,13 @@ impl Browser {
             .to_owned()
     }
 
-    /// The place at shares of an element's width and height, which is scrolled to.
+    /// The place at shares of an element's width and height, which is scrolled to. It is painted there
+    /// by then: a pointer meets what was painted, not what the page has since become.
     pub fn place(&mut self, selector: &str, x: f64, y: f64) -> (f64, f64) {
         let place = self.eval(&format!(
-            "(() => {{ const e = document.querySelector({selector:?});
+            "(async () => {{ const e = document.querySelector({selector:?});
                 e.scrollIntoView({{ block: 'center' }});
+                for (let i = 0; i < 2; i++) await new Promise(requestAnimationFrame);
                 const r = e.getBoundingClientRect();
                 return [r.left + {x} * r.width, r.top + {y} * r.height]; }})()"
         ));
@@ -193,6 +199,8 @@ impl Browser {
         for kind in ["mouseMoved", "mousePressed", "mouseReleased"] {
             self.mouse(kind, place);
         }
+        // What a click puts off is done.
+        self.eval("new Promise(done => setTimeout(done))");
     }
 
     /// `touchStart`, `touchMove`, `touchEnd`.

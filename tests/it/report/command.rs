@@ -31,7 +31,7 @@ fn settings_become_flags() {
         command_line(&settings).unwrap(),
         "p2p edit --src 'a red cat' --dst 'a red dog' --weight 'red=2' --weight 'teddy bear=-0.5' \
          --cross-steps 0..0.8 --cross-steps 'dog=0..0.4' --self-steps 0..0.4 --blend cat:dog --blend auto \
-         --blend-keep red --blend-threshold 0.3,0.25 --edit replace --seed 18446744073709551615 \
+         --blend-keep red --blend-threshold '0.3,0.25' --edit replace --seed 18446744073709551615 \
          --steps 30 --guidance 5 --negative-prompt 'rain, snow' --no-metadata --fast"
     );
 }

@@ -132,12 +132,17 @@ proptest! {
             let gallery = Gallery::new();
             gallery.run("a", &Made { src: prompt, dst: prompt, ..Made::default() });
             let html = page(&gallery).html;
-            (html.matches('<').count(), html.matches('>').count(), html.matches('"').count(), html)
+            // A command has a span for each of its words, whose number depends on the prompt.
+            let command = between(&html, "<pre id=\"command-1\">", "</pre>")[0].to_owned();
+            let html = html.replace(&command, "");
+            let words = command.replace("<span>", "").replace("</span>", "");
+            (['<', '>', '"'].map(|sign| html.matches(sign).count()), words, html)
         };
-        let (plain, odd) = (tags("x"), tags(&prompt));
-        prop_assert_eq!((plain.0, plain.1, plain.2), (odd.0, odd.1, odd.2), "{}", prompt);
+        let ((plain, ..), (odd, words, html)) = (tags("x"), tags(&prompt));
+        prop_assert_eq!(plain, odd, "{}", prompt);
+        prop_assert!(!words.contains(['<', '>', '"']), "{}", words);
         let text = |html: &str| between(html, "data-side=\"after\">", "</dd>")[0].to_owned();
-        let unescaped = text(&odd.3)
+        let unescaped = text(&html)
             .replace("&lt;", "<")
             .replace("&gt;", ">")
             .replace("&quot;", "\"")
@@ -239,6 +244,41 @@ fn baseline_and_mask_can_be_shown_where_they_were_drawn() {
         ["a/baseline-1.png", "a/mask-1.png"]
     );
     assert_eq!(html.matches("<fieldset").count(), 1);
+}
+
+/// A chain of a replacement and a refinement, which asked for its kind or didn't.
+#[test]
+fn what_no_line_says_is_rerun_from_its_picture() {
+    let gallery = Gallery::new();
+    let made = Made::default();
+    let mut value = manifest(&made, &["source.png", "edited-1.png", "edited-2.png"]);
+    let mut second = value["edits"][0].clone();
+    (second["of_edit"], second["prompt"]) = (1.into(), "a wet dog".into());
+    value["edits"].as_array_mut().unwrap().push(second);
+    let mut drawn = value["pictures"][1].clone();
+    (drawn["file"], drawn["edit"]) = ("edited-2.png".into(), 2.into());
+    let mut then = drawn["settings"]["edit"][0].clone();
+    then.as_object_mut().unwrap().remove("dst");
+    (then["then"], then["edit"]) = ("a wet dog".into(), "refine".into());
+    drawn["settings"]["edit"].as_array_mut().unwrap().push(then);
+    value["pictures"].as_array_mut().unwrap().push(drawn);
+    gallery.run("it's a", &made);
+    gallery.write("it's a/edited-2.png", picture(16, 1, 1));
+    gallery.write("it's a/manifest.json", value.to_string());
+    let command = |gallery: &Gallery| {
+        let html = page(gallery).html;
+        between(&html, "id=\"command-2\">", "</pre>")[0]
+            .replace("<span>", "")
+            .replace("</span>", "")
+    };
+    let line = "p2p edit --src 'a cat on the beach' --dst 'a dog on the beach' --then 'a wet dog' ";
+    assert!(command(&gallery).starts_with(line), "{}", command(&gallery));
+    value["edits"][1]["kind_chosen_because"] = "as asked".into();
+    gallery.write("it's a/manifest.json", value.to_string());
+    assert_eq!(
+        command(&gallery),
+        "p2p rerun &quot;it's a/edited-2.png&quot;"
+    );
 }
 
 #[test]
