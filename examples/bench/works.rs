@@ -217,7 +217,7 @@ impl Models {
                 Some(prompt_to_prompt::model::Work::count(
                     &unet,
                     &vae,
-                    &text,
+                    (&text, None),
                     TOKENS,
                     (side, side),
                 ))
@@ -263,11 +263,15 @@ fn step(unet: &UNet, rows: usize, edited: bool, mut recorder: Option<Recorder>) 
     let (side, width) = (unet.config().sample_size, unet.config().cross_attention_dim);
     let cond = rows.div_ceil(2);
     let text = |seed| numbers(&[cond, TOKENS, width], seed);
-    let uncond = if rows > 1 { Some(text(2)?) } else { None };
+    let uncond = if rows > 1 {
+        Some(text(2)?.into())
+    } else {
+        None
+    };
     let denoiser = Prompted::new(
         unet,
         &Conditioning {
-            cond: text(1)?,
+            cond: text(1)?.into(),
             uncond,
         },
     )?;

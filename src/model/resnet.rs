@@ -58,10 +58,10 @@ impl Resnet {
         })
     }
 
-    /// `x` `[rows, h, w, input]`; `time` `[1, 1, time]` after its SiLU, the same for all rows.
+    /// `x` `[rows, h, w, input]`; `time` after its SiLU, `[1, 1, time]` of all rows or `[rows, 1, time]`.
     pub fn forward(&self, x: &Tensor, time: Option<&Tensor>) -> Result<Tensor> {
         let time = match (&self.time, time) {
-            (Some(project), Some(time)) => Some(project.forward(time)?.flatten_all()?), // [output]
+            (Some(project), Some(time)) => Some(project.forward(time)?), // [1 or rows, 1, output]
             _ => None,
         };
         let how = Conv {
