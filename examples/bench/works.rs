@@ -109,19 +109,16 @@ impl Work {
 /// What is timed.
 pub type Run<'a> = Box<dyn FnMut() -> Result<()> + Send + 'a>;
 
-/// The models, loaded when a work first asks for them.
+/// The models, loaded when a work first asks for them: of Stable Diffusion 1.5 each part by itself, so
+/// that the peak of memory is that of the work.
 pub struct Models {
     keep: Keep,
     /// A folder of Stable Diffusion 1.5's shape in place of random weights.
     sd15_folder: Option<String>,
     storybook: Option<(ModelFolder, Model)>,
-    sd15: Option<Parts>,
-}
-
-struct Parts {
-    unet: UNet,
-    vae: Vae,
-    text: TextEncoder,
+    unet: Option<UNet>,
+    vae: Option<Vae>,
+    text: Option<TextEncoder>,
 }
 
 impl Models {
@@ -130,7 +127,9 @@ impl Models {
             keep,
             sd15_folder,
             storybook: None,
-            sd15: None,
+            unet: None,
+            vae: None,
+            text: None,
         }
     }
 
@@ -143,36 +142,46 @@ impl Models {
         Ok(self.storybook.as_ref().expect("set above"))
     }
 
-    fn sd15(&mut self) -> Result<&Parts> {
-        if self.sd15.is_none() {
-            let (unet, vae, text) = sd15_configs()?;
-            self.sd15 = Some(match &self.sd15_folder {
-                Some(folder) => {
-                    let model = ModelFolder::open(folder)?.load_as(self.keep)?;
-                    Parts {
-                        unet: model.unet,
-                        vae: model.vae,
-                        text: model.text_encoder,
-                    }
-                }
-                None => {
-                    let random = Weights::random().kept(self.keep);
-                    Parts {
-                        unet: UNet::load(&unet, &random)?,
-                        vae: Vae::load(&vae, &random)?,
-                        text: TextEncoder::load(&text, &random)?,
-                    }
-                }
-            });
-        }
-        Ok(self.sd15.as_ref().expect("set above"))
+    /// Of Stable Diffusion 1.5's shape.
+    fn weights(&self, file: &str) -> Result<Weights> {
+        let weights = match &self.sd15_folder {
+            Some(folder) => Weights::open(&Files::Folder(folder.into()), file)?,
+            None => Weights::random(),
+        };
+        Ok(weights.kept(self.keep))
     }
 
     fn unet(&mut self, size: Size) -> Result<&UNet> {
-        Ok(match size {
-            Size::Storybook => &self.storybook()?.1.unet,
-            Size::Sd15 => &self.sd15()?.unet,
-        })
+        if size == Size::Storybook {
+            return Ok(&self.storybook()?.1.unet);
+        }
+        if self.unet.is_none() {
+            let weights = self.weights("unet/diffusion_pytorch_model.safetensors")?;
+            self.unet = Some(UNet::load(&sd15_configs()?.0, &weights)?);
+        }
+        Ok(self.unet.as_ref().expect("set above"))
+    }
+
+    fn vae(&mut self, size: Size) -> Result<&Vae> {
+        if size == Size::Storybook {
+            return Ok(&self.storybook()?.1.vae);
+        }
+        if self.vae.is_none() {
+            let weights = self.weights("vae/diffusion_pytorch_model.safetensors")?;
+            self.vae = Some(Vae::load(&sd15_configs()?.1, &weights)?);
+        }
+        Ok(self.vae.as_ref().expect("set above"))
+    }
+
+    fn text(&mut self, size: Size) -> Result<&TextEncoder> {
+        if size == Size::Storybook {
+            return Ok(&self.storybook()?.1.text_encoders.first);
+        }
+        if self.text.is_none() {
+            let weights = self.weights("text_encoder/model.safetensors")?;
+            self.text = Some(TextEncoder::load(&sd15_configs()?.2, &weights)?);
+        }
+        Ok(self.text.as_ref().expect("set above"))
     }
 
     pub fn prepare(&mut self, work: &Work) -> Result<Run<'_>> {
@@ -182,10 +191,9 @@ impl Models {
                 let unet = self.unet(size)?;
                 step(unet, rows, false, Some(recorder(unet, rows)))?
             }
-            Work::Vae(Size::Storybook) => decode(&self.storybook()?.1.vae, 16)?,
-            Work::Vae(Size::Sd15) => decode(&self.sd15()?.vae, 64)?,
-            Work::Text(Size::Storybook) => encode(&self.storybook()?.1.text_encoder),
-            Work::Text(Size::Sd15) => encode(&self.sd15()?.text),
+            Work::Vae(Size::Storybook) => decode(self.vae(Size::Storybook)?, 16)?,
+            Work::Vae(Size::Sd15) => decode(self.vae(Size::Sd15)?, 64)?,
+            Work::Text(size) => encode(self.text(size)?),
             Work::Attention(n, t, heads, d, edited) => attention(n, t, heads, d, edited)?,
             Work::Linear(m, k, n) => {
                 let layer = ConvWeight::from_linear(&numbers(&[n, k], 8)?, None)?;

@@ -17,7 +17,7 @@ pub struct Tap {
 
 /// Looks at, mixes or rewrites attention. All methods have defaults; the empty impl is the fast path.
 pub trait AttentionHook: Send {
-    /// What to do at this site. Asked once per site and forward pass, before any projection.
+    /// What to do at this site. Asked before any projection; twice in a forward pass gets one answer.
     fn plan(&self, _site: &Site) -> SitePlan<'_> {
         SitePlan::Plain
     }

@@ -173,10 +173,11 @@ pub fn draw(mut request: Request, args: &OutputArgs, console: &Console) -> Resul
         tell(console, maps, selection, prepared, &sites);
     }
     let start = Instant::now();
-    let model = folder.load_as(Keep {
+    let keep = Keep {
         large_tiles: job.fast,
         late: args.low_memory,
-    })?;
+    };
+    let model = folder.parts(keep, true)?;
     let load_s = start.elapsed().as_secs_f64();
     let mut recorder = checked.recorder();
     let mut outcome = {
@@ -185,7 +186,7 @@ pub fn draw(mut request: Request, args: &OutputArgs, console: &Console) -> Resul
         run(
             job,
             prepared,
-            &model,
+            &*model,
             &mut Vec::from_iter(watchers),
             &mut |_| {
                 progress.step();

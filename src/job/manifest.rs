@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Change, EditSpec, Job, Prepared, PreparedEdit, Role, Settings};
 use crate::edit::{Rules, Window};
-use crate::model::{Model, SchedulerConfig};
+use crate::model::{Parts, SchedulerConfig};
 use crate::prompt::Tokens;
 
 /// `manifest.json`, and what `--json` prints.
@@ -171,18 +171,19 @@ impl Manifest {
     pub(super) fn new(
         job: &Job,
         prepared: &Prepared,
-        model: &Model,
+        model: &dyn Parts,
         scheduler: &'static str,
         changes: Vec<Option<Change>>,
         timings: Timings,
     ) -> Self {
+        let [weights, configs] = model.hashes();
         Self {
             schema: "p2p.edit/v1",
             version: env!("CARGO_PKG_VERSION"),
             model: ModelId {
-                id: model.id.clone(),
-                weights_sha256: model.weights_sha256.clone(),
-                configs_sha256: model.configs_sha256.clone(),
+                id: model.id().to_owned(),
+                weights_sha256: weights.to_owned(),
+                configs_sha256: configs.to_owned(),
             },
             source: prompt(&prepared.source),
             edits: prepared
@@ -198,7 +199,7 @@ impl Manifest {
             steps: prepared.steps,
             guidance: prepared.guidance,
             scheduler,
-            noise_schedule: model.scheduler.clone(),
+            noise_schedule: model.scheduler().clone(),
             width: prepared.width,
             height: prepared.height,
             self_res: prepared.controller.self_res,

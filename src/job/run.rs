@@ -11,7 +11,7 @@ use super::together::{Joined, Member, join};
 use super::{Change, Job, Manifest, PictureEntry, Prepared, PreparedEdit, Role, Settings, Timings};
 use crate::edit::{Grid, Rules};
 use crate::error::Result;
-use crate::model::{Model, PromptStates};
+use crate::model::{Parts, PromptStates};
 use crate::prompt::Tokens;
 use crate::report::picture::{Rounding, to_rgb};
 use crate::sample::noise::TorchRng;
@@ -63,7 +63,7 @@ fn picture(pictures: &[Picture], row: usize) -> Option<&RgbImage> {
 pub fn run(
     job: &Job,
     prepared: &Prepared,
-    model: &Model,
+    model: &dyn Parts,
     watchers: &mut [&mut dyn Watcher],
     after_step: &mut (dyn FnMut(usize) -> Result<()> + Send),
 ) -> Result<Outcome> {
@@ -83,7 +83,7 @@ pub fn run(
 /// Without a member.
 pub fn run_together(
     mut members: Vec<Member>,
-    model: &Model,
+    model: &dyn Parts,
     after_step: &mut (dyn FnMut(usize) -> Result<()> + Send),
 ) -> Result<Vec<Outcome>> {
     let Joined {
@@ -93,12 +93,14 @@ pub fn run_together(
     } = join(&members);
     let (job, prepared) = (members[0].job, members[0].prepared);
     let mut clock = Clock::start();
-    let prompted = Prompted::new(&model.unet, &text_states(&prompts, prepared, model)?)?;
+    let states = text_states(&prompts, prepared, model)?;
+    let unet = model.unet()?;
+    let prompted = Prompted::new(&unet, &states)?;
     let text_s = clock.lap();
     let (noise, rng) = draw_noise(job, prepared)?;
     let mut scheduler = prepared
         .scheduler
-        .build(&model.scheduler, prepared.steps, rng)?;
+        .build(model.scheduler(), prepared.steps, rng)?;
     let sampler = Sampler::new(&prompted, &mut *scheduler, prepared.guidance, &noise)?;
     let watching = members.iter_mut().zip(&rows);
     let mut watching: Vec<RowsOf> = watching
@@ -112,6 +114,8 @@ pub fn run_together(
         after_step(step)
     })?;
     let denoise_s = clock.lap();
+    drop(prompted);
+    drop(unet);
     let first = usize::from(!controller.keep_source);
     let images = images(job.rules, model, &finished.latents, first)?;
     let timings = Timings {
@@ -201,7 +205,7 @@ fn draw_noise(job: &Job, prepared: &Prepared) -> Result<(Tensor, TorchRng)> {
 }
 
 /// Text states of every row.
-pub fn conditioning(prepared: &Prepared, model: &Model) -> Result<Conditioning> {
+pub fn conditioning(prepared: &Prepared, model: &dyn Parts) -> Result<Conditioning> {
     text_states(&prepared.row_prompts(), prepared, model)
 }
 
@@ -210,9 +214,9 @@ pub fn conditioning(prepared: &Prepared, model: &Model) -> Result<Conditioning> 
 fn text_states(
     prompts: &[(&Tokens, &Tokens)],
     prepared: &Prepared,
-    model: &Model,
+    model: &dyn Parts,
 ) -> Result<Conditioning> {
-    let size = (prepared.height, prepared.width);
+    let (encoders, size) = (model.text_encoders()?, (prepared.height, prepared.width));
     let mut known: HashMap<(Vec<u32>, bool), PromptStates> = HashMap::new();
     let mut encode = |tokens: &Tokens, negative: bool| -> Result<PromptStates> {
         let key = (tokens.ids.clone(), negative);
@@ -220,8 +224,8 @@ fn text_states(
             return Ok(states.clone());
         }
         let states = match negative {
-            true => model.read_negative(tokens, size)?,
-            false => model.read_prompt(tokens, size)?,
+            true => encoders.read_negative(tokens, size)?,
+            false => encoders.read(tokens, size)?,
         };
         known.insert(key, states.clone());
         Ok(states)
@@ -245,7 +249,7 @@ fn text_states(
 /// Pictures of the rows from `first` on.
 fn images(
     rules: Rules,
-    model: &Model,
+    model: &dyn Parts,
     latents: &Tensor,
     first: usize,
 ) -> Result<Vec<Option<RgbImage>>> {
@@ -253,10 +257,11 @@ fn images(
         Rules::Ours => Rounding::Nearest,
         Rules::Reference => Rounding::Truncate,
     };
+    let vae = model.vae()?;
     let image = |row| match row < first {
         true => Ok(None),
         false => {
-            let decoded = model.vae.decode(&latents.narrow(0, row, 1)?)?;
+            let decoded = vae.decode(&latents.narrow(0, row, 1)?)?;
             to_rgb(&decoded.get(0)?, rounding).map(Some)
         }
     };

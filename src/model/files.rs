@@ -82,6 +82,19 @@ impl Files {
         }
     }
 
+    /// Bytes of a file.
+    pub fn size(&self, path: &str) -> Result<u64> {
+        Ok(match self.source(path)? {
+            Source::Bytes(bytes) => bytes.len() as u64,
+            Source::File(file) => {
+                let metadata = file.metadata();
+                metadata
+                    .map_err(|e| self.unreadable(path, &e.to_string()))?
+                    .len()
+            }
+        })
+    }
+
     fn unreadable(&self, path: &str, why: &str) -> Error {
         Error::model(
             format!("cannot read {}: {why}", self.name(path)),

@@ -8,7 +8,7 @@ use super::embedded::{self, STORYBOOK};
 use super::files::Files;
 use super::recommended::Recommended;
 use super::scheduler_config::SchedulerConfig;
-use super::states::{Added, SecondEncoder};
+use super::states::{Added, SecondEncoder, TextEncoders};
 use super::text::{TextConfig, TextEncoder};
 use super::tokenizer::Tokenizer;
 use super::unet::UNet;
@@ -48,9 +48,7 @@ pub struct Model {
     pub id: String,
     pub unet: UNet,
     pub vae: Vae,
-    pub text_encoder: TextEncoder,
-    /// Of Stable Diffusion XL.
-    pub second: Option<SecondEncoder>,
+    pub text_encoders: TextEncoders,
     pub scheduler: SchedulerConfig,
     /// Over the weight files of UNet, VAE and text encoders, in this order.
     pub weights_sha256: String,
@@ -158,36 +156,53 @@ impl ModelFolder {
 
     /// Reads the weights; the VAE has the larger tiles in any case.
     pub fn load_as(&self, keep: Keep) -> Result<Model> {
-        let paths = self.weight_files()?;
-        let open =
-            |i: usize| -> Result<Weights> { Ok(Weights::open(&self.files, &paths[i])?.kept(keep)) };
         // Reading, packing and hashing share the threads.
-        let (unet, (rest, hash)) = rayon::join(
-            || UNet::load(&self.unet, &open(0)?),
+        let (unet, (rest, hashes)) = rayon::join(
+            || self.load_unet(keep),
             || {
                 rayon::join(
-                    || -> Result<_> {
-                        let vae = Vae::load(&self.vae, &open(1)?)?;
-                        let text = TextEncoder::load(&self.text, &open(2)?)?;
-                        let second = self.second.as_ref();
-                        let second = second.map(|second| second.load(&open(3)?)).transpose()?;
-                        Ok((vae, text, second))
-                    },
-                    || sha256(&self.files, &paths),
+                    || -> Result<_> { Ok((self.load_vae(keep)?, self.load_text_encoders(keep)?)) },
+                    || self.hashes(),
                 )
             },
         );
-        let (vae, text_encoder, second) = rest?;
+        let (unet, (vae, text_encoders)) = (unet?, rest?);
+        let (weights_sha256, configs_sha256) = hashes?;
         Ok(Model {
             id: self.id.clone(),
-            unet: unet?,
+            unet,
             vae,
-            text_encoder,
-            second,
+            text_encoders,
             scheduler: self.scheduler.clone(),
-            weights_sha256: hash?,
-            configs_sha256: self.configs_sha256()?,
+            weights_sha256,
+            configs_sha256,
         })
+    }
+
+    pub(super) fn load_unet(&self, keep: Keep) -> Result<UNet> {
+        UNet::load(&self.unet, &self.weights(&self.weight_files()?[0], keep)?)
+    }
+
+    pub(super) fn load_vae(&self, keep: Keep) -> Result<Vae> {
+        Vae::load(&self.vae, &self.weights(&self.weight_files()?[1], keep)?)
+    }
+
+    pub(super) fn load_text_encoders(&self, keep: Keep) -> Result<TextEncoders> {
+        let paths = self.weight_files()?;
+        let second = self.second.as_ref();
+        let second = second.map(|second| second.load(&self.weights(&paths[3], keep)?));
+        Ok(TextEncoders {
+            first: TextEncoder::load(&self.text, &self.weights(&paths[2], keep)?)?,
+            second: second.transpose()?,
+        })
+    }
+
+    pub(super) fn unet_bytes(&self) -> Result<u64> {
+        self.files.size(&self.weight_files()?[0])
+    }
+
+    fn weights(&self, path: &str, keep: Keep) -> Result<Weights> {
+        Ok(Weights::open(&self.files, path)?.kept(keep))
     }
 
     /// What determines the pictures it draws, without loading it: the hashes that its

@@ -3,7 +3,7 @@
 
 use candle_core::Tensor;
 
-use super::layers::{Conv3x3, GroupNorm, Linear};
+use super::layers::{Conv3x3, GroupNorm, Linear, in_turn};
 use super::weights::Weights;
 use crate::error::Result;
 use crate::kernels::Conv;
@@ -64,8 +64,18 @@ impl Resnet {
             (Some(project), Some(time)) => Some(project.forward(time)?), // [1 or rows, 1, output]
             _ => None,
         };
+        in_turn(x, |x, rows| match &time {
+            Some(time) if time.dim(0)? > 1 => {
+                self.convolve(x, Some(&time.narrow(0, rows.start, rows.len())?))
+            }
+            time => self.convolve(x, time.as_ref()),
+        })
+    }
+
+    /// `shift` `[1 or rows, 1, output]`
+    fn convolve(&self, x: &Tensor, shift: Option<&Tensor>) -> Result<Tensor> {
         let how = Conv {
-            shift: time.as_ref(),
+            shift,
             ..Conv::default()
         };
         let h = self.conv1.forward_with(&self.norm1.forward_silu(x)?, how)?;

@@ -4,7 +4,6 @@
 
 use candle_core::{DType, Device, Tensor};
 
-use super::Model;
 use super::text::TextEncoder;
 use crate::error::Result;
 use crate::prompt::Tokens;
@@ -67,6 +66,13 @@ impl PromptStates {
     }
 }
 
+/// A model's text encoders.
+#[derive(Debug, Clone)]
+pub struct TextEncoders {
+    pub first: TextEncoder,
+    pub second: Option<SecondEncoder>,
+}
+
 /// The second text encoder of Stable Diffusion XL.
 #[derive(Debug, Clone)]
 pub struct SecondEncoder {
@@ -77,15 +83,15 @@ pub struct SecondEncoder {
     pub zeros_for_empty: bool,
 }
 
-impl Model {
+impl TextEncoders {
     /// For a picture of `(height, width)` pixels.
-    pub fn read_prompt(&self, tokens: &Tokens, size: (usize, usize)) -> Result<PromptStates> {
+    pub fn read(&self, tokens: &Tokens, size: (usize, usize)) -> Result<PromptStates> {
         let Some(second) = &self.second else {
-            return Ok(self.text_encoder.encode(&tokens.ids)?.into());
+            return Ok(self.first.encode(&tokens.ids)?.into());
         };
         let mut ids = tokens.ids.clone();
         ids[tokens.len..].fill(second.pad);
-        let first = self.text_encoder.penultimate(&tokens.ids)?;
+        let first = self.first.penultimate(&tokens.ids)?;
         let (states, pooled) = second.encoder.penultimate_and_pooled(&ids)?;
         Ok(PromptStates {
             context: Tensor::cat(&[first, states], 2)?,
@@ -97,10 +103,10 @@ impl Model {
     pub fn read_negative(&self, tokens: &Tokens, size: (usize, usize)) -> Result<PromptStates> {
         let second = self.second.as_ref().filter(|s| s.zeros_for_empty);
         let Some(second) = second.filter(|_| tokens.text.trim().is_empty()) else {
-            return self.read_prompt(tokens, size);
+            return self.read(tokens, size);
         };
         let zeros = |shape: &[usize]| Tensor::zeros(shape, DType::F32, &Device::Cpu);
-        let channels = self.text_encoder.channels() + second.encoder.channels();
+        let channels = self.first.channels() + second.encoder.channels();
         let pooled = zeros(&[1, second.encoder.pooled_channels()])?;
         Ok(PromptStates {
             context: zeros(&[1, tokens.ids.len(), channels])?,

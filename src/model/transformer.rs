@@ -6,7 +6,7 @@ use std::ops::Range;
 
 use candle_core::Tensor;
 
-use super::layers::{GegluLinear, GroupNorm, LayerNorm, Linear};
+use super::layers::{GegluLinear, GroupNorm, LayerNorm, Linear, in_turn};
 use super::weights::Weights;
 use crate::attention::{AttentionHook, NoHook, Site, hooked, untouched};
 use crate::error::Result;
@@ -211,9 +211,25 @@ impl Block {
         grid: (usize, usize),
         hook: &mut dyn AttentionHook,
     ) -> Result<Tensor> {
-        let (here, h) = (&self.to_itself, self.norm1.forward(&x)?);
+        let site = Site {
+            grid,
+            ..self.to_itself.site
+        };
+        match untouched(&site, hook) {
+            true => in_turn(&x, |x, _| self.look_at_itself_under(x, grid, &mut NoHook)),
+            false => self.look_at_itself_under(&x, grid, hook),
+        }
+    }
+
+    fn look_at_itself_under(
+        &self,
+        x: &Tensor,
+        grid: (usize, usize),
+        hook: &mut dyn AttentionHook,
+    ) -> Result<Tensor> {
+        let (here, h) = (&self.to_itself, self.norm1.forward(x)?);
         let values = here.to_v.forward(&h)?;
-        here.forward(&x, grid, &values, hook, |rows| {
+        here.forward(x, grid, &values, hook, |rows| {
             let h = select(&h, rows)?;
             Ok((here.to_q.forward(&h)?, here.to_k.forward(&h)?))
         })
@@ -238,8 +254,10 @@ impl Block {
                 select(&seen.keys, rows)?,
             ))
         })?;
-        let h = self.ff_in.forward(&self.norm3.forward(&x)?)?;
-        self.ff_out.forward_onto(&h, &x)
+        in_turn(&x, |x, _| {
+            let h = self.ff_in.forward(&self.norm3.forward(x)?)?;
+            self.ff_out.forward_onto(&h, x)
+        })
     }
 }
 

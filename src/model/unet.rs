@@ -187,7 +187,7 @@ impl UNet {
         let added = added.ok_or_else(|| {
             Error::model(
                 "this UNet wants a summary of the prompt",
-                "read prompts with Model::read_prompt",
+                "read prompts with TextEncoders::read",
             )
         })?;
         let sizes = added

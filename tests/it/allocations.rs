@@ -1,4 +1,5 @@
-//! An allocator that remembers its largest request, for the law that no map is ever built.
+//! An allocator that remembers its largest request, for the law that no map is ever built, and how much
+//! stood in memory at most.
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
@@ -8,10 +9,19 @@ struct Watching;
 thread_local! {
     /// Largest request of this thread since the last reset: other tests run beside this one.
     static LARGEST: Cell<usize> = const { Cell::new(0) };
+    /// Bytes that this thread holds, less those it held at the last reset, and their peak since.
+    static HELD: Cell<isize> = const { Cell::new(0) };
+    static PEAK: Cell<isize> = const { Cell::new(0) };
 }
 
 fn remember(size: usize) {
-    LARGEST.with(|largest| largest.set(largest.get().max(size)));
+    LARGEST.set(LARGEST.get().max(size));
+    hold(size as isize);
+}
+
+fn hold(size: isize) {
+    HELD.set(HELD.get() + size);
+    PEAK.set(PEAK.get().max(HELD.get()));
 }
 
 // SAFETY: every call is passed on to the system's allocator as it came.
@@ -28,10 +38,12 @@ unsafe impl GlobalAlloc for Watching {
 
     unsafe fn realloc(&self, pointer: *mut u8, layout: Layout, size: usize) -> *mut u8 {
         remember(size);
+        hold(-(layout.size() as isize));
         unsafe { System.realloc(pointer, layout, size) }
     }
 
     unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
+        hold(-(layout.size() as isize));
         unsafe { System.dealloc(pointer, layout) }
     }
 }
@@ -41,13 +53,27 @@ static ALLOCATOR: Watching = Watching;
 
 /// Bytes of the largest request while `work` runs, all of it on one thread.
 pub fn largest_during(work: impl FnOnce() + Send) -> usize {
-    let pool = rayon::ThreadPoolBuilder::new()
-        .num_threads(1)
-        .build()
-        .unwrap();
-    pool.install(|| {
+    on_one_thread(|| {
         LARGEST.set(0);
         work();
         LARGEST.get()
     })
+}
+
+/// Bytes at most that stand in memory beyond those before `work`, all of it on one thread.
+pub fn peak_during(work: impl FnOnce() + Send) -> usize {
+    on_one_thread(|| {
+        HELD.set(0);
+        PEAK.set(0);
+        work();
+        PEAK.get() as usize
+    })
+}
+
+fn on_one_thread<R: Send>(work: impl FnOnce() -> R + Send) -> R {
+    let pool = rayon::ThreadPoolBuilder::new()
+        .num_threads(1)
+        .build()
+        .unwrap();
+    pool.install(work)
 }

@@ -125,7 +125,7 @@ fn parts_equal_diffusers(name: &'static str) {
     let tokens = [SRC, ""].map(|prompt| folder.tokenizer.encode(prompt).unwrap());
     let states = tokens
         .each_ref()
-        .map(|t| model.read_prompt(t, SIZE).unwrap());
+        .map(|t| model.text_encoders.read(t, SIZE).unwrap());
     let states = prompt_to_prompt::model::PromptStates::cat(&states).unwrap();
     let wanted = ids(&golden["ids"]);
     for (tokens, wanted) in tokens.iter().zip(&wanted) {
@@ -144,7 +144,7 @@ fn parts_equal_diffusers(name: &'static str) {
         let pads = ids(&golden["ids_2"])[0][tokens[0].len..].to_vec();
         assert!(
             pads.iter()
-                .all(|id| *id == model.second.as_ref().unwrap().pad)
+                .all(|id| *id == model.text_encoders.second.as_ref().unwrap().pad)
         );
     }
     let text = model.unet.read(states).unwrap();
@@ -193,7 +193,8 @@ fn pipelines_equal_diffusers(name: &'static str) {
     let golden = Family::new(name).golden();
     for (i, case) in Family::new(name).cases().into_iter().enumerate() {
         let config = "scheduler/scheduler_config.json";
-        let folder = Family::new(name).with(config, &case.config).open().unwrap();
+        let family = Family::new(name).with(config, &case.config);
+        let folder = family.open().unwrap();
         let model = folder.load().unwrap();
         let job = Job {
             src: case.prompt,
@@ -347,12 +348,13 @@ impl AttentionHook for Met {
 
 #[test]
 fn sites_of_sdxl_are_those_that_a_hook_meets() {
-    let folder = Family::new("sdxl").open().unwrap();
+    let family = Family::new("sdxl");
+    let folder = family.open().unwrap();
     let model = folder.load().unwrap();
     let tokens = folder.tokenizer.encode(SRC).unwrap();
     let text = model
         .unet
-        .read(model.read_prompt(&tokens, SIZE).unwrap())
+        .read(model.text_encoders.read(&tokens, SIZE).unwrap())
         .unwrap();
     let latents = Tensor::zeros((1, 4, 9, 13), DType::F32, &Device::Cpu).unwrap();
     let mut met = Met::default();
@@ -367,19 +369,18 @@ fn sites_of_sdxl_are_those_that_a_hook_meets() {
 /// A UNet that sees the prompt in its time embedding shares nothing between the halves.
 #[test]
 fn guided_halves_of_sdxl_are_each_alone() {
-    let folder = Family::new("sdxl").open().unwrap();
+    let family = Family::new("sdxl");
+    let folder = family.open().unwrap();
     let model = folder.load().unwrap();
     let read = |prompt| {
         let tokens = folder.tokenizer.encode(prompt).unwrap();
         model
             .unet
-            .read(model.read_prompt(&tokens, SIZE).unwrap())
+            .read(model.text_encoders.read(&tokens, SIZE).unwrap())
             .unwrap()
     };
     let (uncond, cond) = (read("a red house"), read(SRC));
-    let latents = &Family::new("sdxl").golden()["unet.latents"]
-        .narrow(0, 0, 1)
-        .unwrap();
+    let latents = &family.golden()["unet.latents"].narrow(0, 0, 1).unwrap();
     let alone = |text| flat(&model.unet.forward(latents, 500, text, &mut NoHook).unwrap());
     let both = model
         .unet
@@ -397,13 +398,11 @@ fn guided_halves_of_sdxl_are_each_alone() {
 fn an_empty_negative_prompt_is_what_the_index_says() {
     let drawn = |zeros: bool, negative: &str| {
         let index = serde_json::json!({ "force_zeros_for_empty_prompt": zeros });
-        let folder = Family::new("sdxl")
-            .with("model_index.json", &index)
-            .open()
-            .unwrap();
+        let family = Family::new("sdxl").with("model_index.json", &index);
+        let folder = family.open().unwrap();
         let model = folder.load().unwrap();
         let tokens = folder.tokenizer.encode(negative).unwrap();
-        let read = model.read_negative(&tokens, SIZE).unwrap();
+        let read = model.text_encoders.read_negative(&tokens, SIZE).unwrap();
         let added = read.added.unwrap();
         let job = Job {
             negative_prompt: negative.to_owned(),

@@ -30,6 +30,8 @@ mod kernels;
 mod laws;
 /// A file imports only from floors below it, and opens with what it owns.
 mod layers;
+/// What is kept smaller or worked on in turn.
+mod lean;
 /// The method written out with full maps: the executable specification.
 mod literal;
 /// Memory, cores, and where models are kept.

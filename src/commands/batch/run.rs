@@ -10,7 +10,7 @@ use prompt_to_prompt::error::{Error, Result};
 use prompt_to_prompt::job::{Member, Outcome, run_together};
 use prompt_to_prompt::kernels::Keep;
 use prompt_to_prompt::machine::Memory;
-use prompt_to_prompt::model::Model;
+use prompt_to_prompt::model::Parts;
 use prompt_to_prompt::report::console::Console;
 use prompt_to_prompt::report::html;
 use prompt_to_prompt::report::output::OutputFolder;
@@ -47,7 +47,7 @@ struct Count {
 }
 
 /// A model in memory, and how it was packed.
-type Loaded = Option<(usize, Keep, Model)>;
+type Loaded = Option<(usize, Keep, Box<dyn Parts>)>;
 
 impl Run<'_> {
     pub fn go(&self) -> Result<()> {
@@ -229,7 +229,7 @@ impl Run<'_> {
         &self,
         tasks: &[&Task],
         label: &str,
-        model: &Model,
+        model: &dyn Parts,
         stop: &Arc<AtomicBool>,
     ) -> Result<(Vec<Outcome>, Vec<Option<Recorder>>)> {
         let mut recorders: Vec<Option<Recorder>> =
@@ -264,7 +264,7 @@ impl Run<'_> {
     }
 
     /// The task's model, loaded unless it is already; one at a time is in memory.
-    fn model<'m>(&self, task: &Task, loaded: &'m mut Loaded) -> Result<&'m Model> {
+    fn model<'m>(&self, task: &Task, loaded: &'m mut Loaded) -> Result<&'m dyn Parts> {
         let keep = Keep {
             large_tiles: task.checked.request.job.fast,
             late: self.args.low_memory,
@@ -274,10 +274,10 @@ impl Run<'_> {
             .is_some_and(|(model, kept, _)| (*model, *kept) == (task.model, keep));
         if !there {
             *loaded = None;
-            let model = self.tasks.models[task.model].folder().load_as(keep)?;
+            let model = self.tasks.models[task.model].folder().parts(keep, false)?;
             *loaded = Some((task.model, keep, model));
         }
-        Ok(&loaded.as_ref().expect("loaded above").2)
+        Ok(&*loaded.as_ref().expect("loaded above").2)
     }
 
     fn sum_up(&self, count: &Count, all: usize, ended: Result<()>) -> Result<()> {

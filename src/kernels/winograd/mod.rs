@@ -20,6 +20,8 @@ use super::scratch::{Shared, with_scratch};
 const INPUTS: usize = 1 << 19;
 /// Panels of a task's sums at a time.
 const PANELS: usize = 4;
+/// Floats of kernels that are transformed at a time where they are not kept.
+const LATE: usize = 1 << 23;
 
 /// The kernels of a convolution of stride 1.
 #[derive(Debug, Clone)]
@@ -75,36 +77,96 @@ impl Winograd {
         residual: Option<&[f32]>,
     ) -> Vec<f32> {
         let (h, w) = picture.out();
-        let made;
-        let points = match &self.kernels {
-            Kernels::Transformed(points) => points,
-            Kernels::Late(direct) => {
-                made = Points::new(direct, self.outputs);
-                &made
-            }
-        };
-        let n = points.c_out;
+        let n = self.c_out();
         let mut out = vec![0f32; picture.rows * h * w * n];
-        let grid = Grid {
-            picture,
-            h,
-            w,
-            outputs: self.outputs,
-            across: w.div_ceil(self.outputs),
+        let to = Shared::new(&mut out);
+        let work = |points: &Points| {
+            Work {
+                points,
+                n,
+                grid: Grid {
+                    picture,
+                    h,
+                    w,
+                    outputs: self.outputs,
+                    across: w.div_ceil(self.outputs),
+                },
+                x,
+                bias,
+                residual,
+                out: to,
+            }
+            .run();
         };
-        let work = Work {
-            points,
-            grid,
-            x,
-            bias,
-            residual,
-            out: Shared::new(&mut out),
-        };
-        let tiles = picture.rows * h.div_ceil(self.outputs) * grid.across;
+        match &self.kernels {
+            Kernels::Transformed(points) => work(points),
+            Kernels::Late(direct) => {
+                let (all, side) = (n / LANES, self.outputs + 2);
+                let each = LATE / (side * side * picture.c * LANES);
+                let each = (each / PANELS * PANELS).max(PANELS);
+                for first in (0..all).step_by(each) {
+                    let some = first..(first + each).min(all);
+                    work(&Points::of_panels(direct, self.outputs, some));
+                }
+            }
+        }
+        out
+    }
+
+    fn c_out(&self) -> usize {
+        match &self.kernels {
+            Kernels::Late(direct) => direct.n,
+            Kernels::Transformed(points) => points.c_out,
+        }
+    }
+}
+
+/// Tiles over the output, row by row.
+#[derive(Clone, Copy)]
+struct Grid<'a> {
+    picture: &'a Picture,
+    h: usize,
+    w: usize,
+    outputs: usize,
+    across: usize,
+}
+
+impl Grid<'_> {
+    fn tiles(&self) -> usize {
+        self.picture.rows * self.h.div_ceil(self.outputs) * self.across
+    }
+
+    /// Row of the batch, and the upper left output pixel.
+    fn place(&self, tile: usize) -> (usize, usize, usize) {
+        let per_row = self.h.div_ceil(self.outputs) * self.across;
+        let (row, rest) = (tile / per_row, tile % per_row);
+        (
+            row,
+            rest / self.across * self.outputs,
+            rest % self.across * self.outputs,
+        )
+    }
+}
+
+struct Work<'a> {
+    points: &'a Points,
+    /// Columns of the layer.
+    n: usize,
+    grid: Grid<'a>,
+    x: &'a [f32],
+    bias: Option<Bias<'a>>,
+    residual: Option<&'a [f32]>,
+    out: Shared,
+}
+
+impl Work<'_> {
+    /// All tiles, and the columns that the points are of.
+    fn run(&self) {
+        let (points, tiles) = (self.points, self.grid.tiles());
         // As many tiles as fit, in an even number of equal tasks; where that leaves threads without
         // one, the columns are split too. Bits don't depend on it.
         let threads = rayon::current_num_threads();
-        let fit = (INPUTS / (points.count * picture.c))
+        let fit = (INPUTS / (points.count * points.c_in))
             .next_multiple_of(14)
             .max(28);
         let down = tiles
@@ -121,48 +183,13 @@ impl Winograd {
             let first = task / split * each;
             let panels = points.c_out / LANES;
             let range = |part: usize| panels * part / split;
-            work.tiles(
+            self.tiles(
                 first..(first + each).min(tiles),
                 range(task % split)..range(task % split + 1),
             );
         });
-        out
     }
-}
 
-/// Tiles over the output, row by row.
-#[derive(Clone, Copy)]
-struct Grid<'a> {
-    picture: &'a Picture,
-    h: usize,
-    w: usize,
-    outputs: usize,
-    across: usize,
-}
-
-impl Grid<'_> {
-    /// Row of the batch, and the upper left output pixel.
-    fn place(&self, tile: usize) -> (usize, usize, usize) {
-        let per_row = self.h.div_ceil(self.outputs) * self.across;
-        let (row, rest) = (tile / per_row, tile % per_row);
-        (
-            row,
-            rest / self.across * self.outputs,
-            rest % self.across * self.outputs,
-        )
-    }
-}
-
-struct Work<'a> {
-    points: &'a Points,
-    grid: Grid<'a>,
-    x: &'a [f32],
-    bias: Option<Bias<'a>>,
-    residual: Option<&'a [f32]>,
-    out: Shared,
-}
-
-impl Work<'_> {
     /// Some tiles and panels.
     fn tiles(&self, tiles: std::ops::Range<usize>, panels: std::ops::Range<usize>) {
         let (points, c) = (self.points, self.grid.picture.c);
@@ -236,13 +263,14 @@ impl Work<'_> {
     ) {
         let Grid { h, w, outputs, .. } = self.grid;
         let (row, y, x) = self.grid.place(tile);
-        let (n, width) = (self.points.c_out, panels * LANES);
+        let (n, width) = (self.n, panels * LANES);
         let side = outputs + 2;
         assert!(sums.len() >= (side * side - 1) * apart + width);
         assert!(scratch.len() >= outputs * outputs * width);
         // SAFETY: checked just above.
         unsafe { transform_output(outputs, sums.as_ptr(), apart, width, scratch.as_mut_ptr()) };
-        let columns = panel * LANES..panel * LANES + width;
+        let first = (self.points.first + panel) * LANES;
+        let columns = first..first + width;
         for (i, pixel) in scratch
             .chunks_exact(width)
             .take(outputs * outputs)

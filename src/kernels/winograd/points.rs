@@ -1,5 +1,7 @@
 //! Kernels at the points of a tile.
 
+use std::ops::Range;
+
 use rayon::prelude::*;
 
 use crate::kernels::form::wide;
@@ -8,7 +10,7 @@ use crate::kernels::micro::Panels;
 use crate::kernels::packed::Packed;
 use crate::kernels::scratch::Shared;
 
-/// A matrix `[c_in, c_out]` per point, in panels of sixteen columns.
+/// A matrix `[c_in, c_out]` per point, in panels of sixteen columns; all of a layer's columns or some.
 #[derive(Debug, Clone)]
 pub struct Points {
     /// `[points, c_out / 16, c_in, 16]`
@@ -16,25 +18,36 @@ pub struct Points {
     pub count: usize,
     pub c_in: usize,
     pub c_out: usize,
+    /// Its first column's panel in the layer.
+    pub first: usize,
 }
 
 impl Points {
     pub fn new(direct: &Packed, outputs: usize) -> Self {
+        Self::of_panels(direct, outputs, 0..direct.n / LANES)
+    }
+
+    pub fn of_panels(direct: &Packed, outputs: usize, panels: Range<usize>) -> Self {
         let g = transform(outputs);
-        let (c_in, c_out, count) = (direct.k / 9, direct.n, g.len() * g.len());
+        let (c_in, c_out, count) = (direct.k / 9, panels.len() * LANES, g.len() * g.len());
         let mut all = vec![0f32; count * c_in * c_out];
         let to = Shared::new(&mut all);
         let (plane, panel) = (c_in * c_out, c_in * LANES);
         (0..c_out / LANES).into_par_iter().for_each(|j| {
             // SAFETY: each task has its own panel at each point.
             let places = (0..count).map(|p| unsafe { to.slice(p * plane + j * panel, panel) });
-            transform_panel(direct.panel(j), &g, &mut places.collect::<Vec<_>>());
+            transform_panel(
+                direct.panel(panels.start + j),
+                &g,
+                &mut places.collect::<Vec<_>>(),
+            );
         });
         Self {
             all,
             count,
             c_in,
             c_out,
+            first: panels.start,
         }
     }
 
