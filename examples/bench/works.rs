@@ -175,7 +175,7 @@ impl Models {
 
     fn text(&mut self, size: Size) -> Result<&TextEncoder> {
         if size == Size::Storybook {
-            return Ok(&self.storybook()?.1.text_encoder);
+            return Ok(&self.storybook()?.1.text_encoders.first);
         }
         if self.text.is_none() {
             let weights = self.weights("text_encoder/model.safetensors")?;
@@ -225,7 +225,7 @@ impl Models {
                 Some(prompt_to_prompt::model::Work::count(
                     &unet,
                     &vae,
-                    &text,
+                    (&text, None),
                     TOKENS,
                     (side, side),
                 ))
@@ -271,11 +271,15 @@ fn step(unet: &UNet, rows: usize, edited: bool, mut recorder: Option<Recorder>) 
     let (side, width) = (unet.config().sample_size, unet.config().cross_attention_dim);
     let cond = rows.div_ceil(2);
     let text = |seed| numbers(&[cond, TOKENS, width], seed);
-    let uncond = if rows > 1 { Some(text(2)?) } else { None };
+    let uncond = if rows > 1 {
+        Some(text(2)?.into())
+    } else {
+        None
+    };
     let denoiser = Prompted::new(
         unet,
         &Conditioning {
-            cond: text(1)?,
+            cond: text(1)?.into(),
             uncond,
         },
     )?;

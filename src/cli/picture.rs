@@ -13,11 +13,12 @@ pub struct PictureArgs {
     #[arg(help_heading = "Picture", short, long, value_name = "N", allow_hyphen_values = true, value_parser = seed)]
     pub seed: Option<u64>,
 
-    /// Denoising steps, 1 to 1000 [default: the model's, else 50]
+    /// Denoising steps, 1 to 1000 [default: the model's, else 4 where it was distilled to few steps, else 50]
     #[arg(help_heading = "Picture", long, value_name = "N", allow_hyphen_values = true, value_parser = whole::<1, 1000>)]
     pub steps: Option<usize>,
 
-    /// Classifier-free guidance scale [default: the model's, else 7.5]
+    /// Classifier-free guidance scale; 1 and 0 are none [default: the model's, else 1 where it was distilled
+    /// to few steps, else 7.5]
     #[arg(help_heading = "Picture", long, value_name = "SCALE", allow_hyphen_values = true, value_parser = guidance)]
     #[arg(aliases = ["cfg-scale", "guidance-scale"])]
     pub guidance: Option<f64>,
@@ -42,9 +43,10 @@ pub struct PictureArgs {
     )]
     pub negative_prompt: String,
 
-    /// The solver, under one of these names or diffusers'
-    #[arg(help_heading = "Picture", long, value_name = "NAME", default_value_t, value_parser = SchedulerParser)]
-    pub scheduler: SchedulerName,
+    /// The solver, under one of these names or diffusers' [default: ddim; of a model distilled to few
+    /// steps its own]
+    #[arg(help_heading = "Picture", long, value_name = "NAME", value_parser = SchedulerParser)]
+    pub scheduler: Option<SchedulerName>,
 
     /// Faster on large pictures, a few times less exact: as far from the plain way of computing as 1e-5
     #[arg(help_heading = "Picture", long)]

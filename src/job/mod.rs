@@ -46,7 +46,7 @@ pub struct Job {
     /// Pixels.
     pub width: Option<usize>,
     pub height: Option<usize>,
-    pub scheduler: SchedulerName,
+    pub scheduler: Option<SchedulerName>,
     /// The finest downscale at which self-attention is injected.
     pub self_res: Option<usize>,
     pub rules: Rules,
@@ -73,7 +73,7 @@ impl Job {
             guidance: None,
             width: None,
             height: None,
-            scheduler: SchedulerName::default(),
+            scheduler: None,
             self_res: None,
             rules: Rules::Ours,
             control: true,

@@ -3,7 +3,7 @@
 
 use super::preset::PresetSettings;
 use super::words::{self, Prompts};
-use super::{EditSpec, Job, mask, rows};
+use super::{EditSpec, Job, SchedulerName, mask, rows};
 use crate::edit::align::{align, changed_tokens, equalizer};
 use crate::edit::blend::Thresholds;
 use crate::edit::{Alignment, Clock, CrossWindows, EditKind, Region, Rules, Window};
@@ -34,6 +34,7 @@ pub struct Prepared {
     /// As asked for.
     pub steps: usize,
     pub guidance: f64,
+    pub scheduler: SchedulerName,
     /// Pixels.
     pub width: usize,
     pub height: usize,
@@ -93,11 +94,18 @@ impl Prepared {
         for prompt in prompts.edits.iter().chain([&prompts.source]) {
             words::check_vocabulary(prompt, model, &mut warnings);
         }
+        let (steps, scheduler) = solver(job, model)?;
+        let clock = Clock {
+            rules: job.rules,
+            steps,
+            calls: scheduler.calls(steps),
+        };
         let setting = Setting {
             job,
             model,
             prompts: &prompts,
             latent_size,
+            calls: clock.calls,
         };
         let mut edits = vec![];
         for (i, spec) in job.edits.iter().enumerate() {
@@ -106,12 +114,6 @@ impl Prepared {
         if job.rules == Rules::Reference {
             words::first_equalizer_for_all(&mut edits);
         }
-        let steps = steps(job, model)?;
-        let clock = Clock {
-            rules: job.rules,
-            steps,
-            calls: job.scheduler.calls(steps),
-        };
         check_self_res(job, model, &mut warnings);
         let controller = rows::controller(job, &edits, clock, model, latent_size);
         Ok(Self {
@@ -120,6 +122,7 @@ impl Prepared {
             source: prompts.source,
             edits,
             steps,
+            scheduler,
             guidance: job
                 .guidance
                 .or(model.recommended.guidance)
@@ -129,6 +132,12 @@ impl Prepared {
             latent_size,
             warnings,
         })
+    }
+
+    /// Whether there is classifier-free guidance, and so an unconditional half: at 1 it cancels, and 0
+    /// is how diffusers' users say that they want none.
+    pub fn guided(&self) -> bool {
+        ![0.0, 1.0].contains(&self.guidance)
     }
 
     /// Prompt and negative prompt of all rows in order: source, edits, baselines.
@@ -195,6 +204,8 @@ struct Setting<'a> {
     model: &'a ModelFolder,
     prompts: &'a Prompts,
     latent_size: (usize, usize),
+    /// Denoiser calls.
+    calls: usize,
 }
 
 impl Setting<'_> {
@@ -242,7 +253,7 @@ impl Setting<'_> {
                 .unwrap_or(Window::until(recommended.self_steps.unwrap_or(SELF_STEPS))),
             latents: spec.inject_latents,
             strength: spec.strength.unwrap_or(1.0),
-            blend: region.blends.then_some(blend_from(spec)),
+            blend: region.blends.then_some(self.blend_from(spec)),
             region: region.region,
             mask_sha256: None,
             tokens: tokens.clone(),
@@ -266,6 +277,12 @@ impl Setting<'_> {
         }
     }
 
+    /// A single step is its first and its last: the blend acts after it.
+    fn blend_from(&self, spec: &EditSpec) -> f64 {
+        let default = if self.calls == 1 { 0.0 } else { BLEND_FROM };
+        spec.blend.from.unwrap_or(default)
+    }
+
     fn add_mask(
         &self,
         spec: &EditSpec,
@@ -282,7 +299,7 @@ impl Setting<'_> {
                 thresholds: edit.region.thresholds,
                 ..Region::default()
             };
-            edit.blend = Some(blend_from(spec));
+            edit.blend = Some(self.blend_from(spec));
         }
         let mask = mask::load(source, self.latent_size, spec.blend.soft)?;
         mask.warning
@@ -292,10 +309,6 @@ impl Setting<'_> {
         edit.mask_sha256 = Some(mask.sha256);
         Ok(())
     }
-}
-
-fn blend_from(spec: &EditSpec) -> f64 {
-    spec.blend.from.unwrap_or(BLEND_FROM)
 }
 
 fn thresholds(spec: &EditSpec) -> Thresholds {
@@ -332,7 +345,10 @@ fn size(job: &Job, model: &ModelFolder) -> Result<(usize, usize)> {
     ))
 }
 
-fn steps(job: &Job, model: &ModelFolder) -> Result<usize> {
+/// How many steps, and of which solver.
+fn solver(job: &Job, model: &ModelFolder) -> Result<(usize, SchedulerName)> {
+    let own = model.recommended.scheduler.as_deref().map(str::parse);
+    let scheduler = job.scheduler.or(own.transpose()?).unwrap_or_default();
     let steps = job.steps.or(model.recommended.steps).unwrap_or(STEPS);
     let trained = model.scheduler.num_train_timesteps;
     if steps == 0 || steps > trained {
@@ -343,8 +359,8 @@ fn steps(job: &Job, model: &ModelFolder) -> Result<usize> {
     }
     // A solver that cannot take so many says so now, not after the weights are read.
     let rng = TorchRng::new(job.seed);
-    job.scheduler.build(&model.scheduler, steps, rng)?;
-    Ok(steps)
+    scheduler.build(&model.scheduler, steps, rng)?;
+    Ok((steps, scheduler))
 }
 
 fn check_self_res(job: &Job, model: &ModelFolder, warnings: &mut Vec<String>) {

@@ -11,7 +11,7 @@ use super::together::{Joined, Member, join};
 use super::{Change, Job, Manifest, PictureEntry, Prepared, PreparedEdit, Role, Settings, Timings};
 use crate::edit::{Grid, Rules};
 use crate::error::Result;
-use crate::model::Parts;
+use crate::model::{Parts, PromptStates};
 use crate::prompt::Tokens;
 use crate::report::picture::{Rounding, to_rgb};
 use crate::sample::noise::TorchRng;
@@ -93,12 +93,12 @@ pub fn run_together(
     } = join(&members);
     let (job, prepared) = (members[0].job, members[0].prepared);
     let mut clock = Clock::start();
-    let states = text_states(&prompts, prepared.guidance, model)?;
+    let states = text_states(&prompts, prepared, model)?;
     let unet = model.unet()?;
     let prompted = Prompted::new(&unet, &states)?;
     let text_s = clock.lap();
     let (noise, rng) = draw_noise(job, prepared)?;
-    let mut scheduler = job
+    let mut scheduler = prepared
         .scheduler
         .build(model.scheduler(), prepared.steps, rng)?;
     let sampler = Sampler::new(&prompted, &mut *scheduler, prepared.guidance, &noise)?;
@@ -206,39 +206,42 @@ fn draw_noise(job: &Job, prepared: &Prepared) -> Result<(Tensor, TorchRng)> {
 
 /// Text states of every row.
 pub fn conditioning(prepared: &Prepared, model: &dyn Parts) -> Result<Conditioning> {
-    text_states(&prepared.row_prompts(), prepared.guidance, model)
+    text_states(&prepared.row_prompts(), prepared, model)
 }
 
 /// Text states of rows' prompts and negative prompts. Each text is encoded alone, so that its states
 /// don't depend on its neighbours, and once.
 fn text_states(
     prompts: &[(&Tokens, &Tokens)],
-    guidance: f64,
+    prepared: &Prepared,
     model: &dyn Parts,
 ) -> Result<Conditioning> {
-    let encoder = model.text_encoder()?;
-    let mut known: HashMap<Vec<u32>, Tensor> = HashMap::new();
-    let mut encode = |tokens: &Tokens| -> Result<Tensor> {
-        if let Some(states) = known.get(&tokens.ids) {
+    let (encoders, size) = (model.text_encoders()?, (prepared.height, prepared.width));
+    let mut known: HashMap<(Vec<u32>, bool), PromptStates> = HashMap::new();
+    let mut encode = |tokens: &Tokens, negative: bool| -> Result<PromptStates> {
+        let key = (tokens.ids.clone(), negative);
+        if let Some(states) = known.get(&key) {
             return Ok(states.clone());
         }
-        let states = encoder.encode(&tokens.ids)?;
-        known.insert(tokens.ids.clone(), states.clone());
+        let states = match negative {
+            true => encoders.read_negative(tokens, size)?,
+            false => encoders.read(tokens, size)?,
+        };
+        known.insert(key, states.clone());
         Ok(states)
     };
     let (mut cond, mut uncond) = (vec![], vec![]);
     for (prompt, negative) in prompts {
-        cond.push(encode(prompt)?);
-        // At guidance 1 the unconditional half cancels.
-        if guidance != 1.0 {
-            uncond.push(encode(negative)?);
+        cond.push(encode(prompt, false)?);
+        if prepared.guided() {
+            uncond.push(encode(negative, true)?);
         }
     }
     Ok(Conditioning {
-        cond: Tensor::cat(&cond, 0)?,
+        cond: PromptStates::cat(&cond)?,
         uncond: match uncond.is_empty() {
             true => None,
-            false => Some(Tensor::cat(&uncond, 0)?),
+            false => Some(PromptStates::cat(&uncond)?),
         },
     })
 }

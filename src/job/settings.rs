@@ -144,7 +144,7 @@ impl Settings {
             guidance: prepared.guidance,
             width: prepared.width,
             height: prepared.height,
-            scheduler: job.scheduler.name().to_owned(),
+            scheduler: prepared.scheduler.name().to_owned(),
             self_res: match (role, reference) {
                 (Role::Edited, true) => job.self_res,
                 (Role::Edited, false) => Some(prepared.controller.self_res),

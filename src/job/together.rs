@@ -15,8 +15,8 @@ pub struct Member<'a> {
 
 /// Whether two jobs of one model can be rows of one run: all but their edits is the same.
 pub fn may_share((job, prepared): (&Job, &Prepared), (other, theirs): (&Job, &Prepared)) -> bool {
-    let settings = |job: &Job| (job.seed, job.scheduler, job.rules, job.fast);
-    let run = |p: &Prepared| (p.steps, p.width, p.height, p.guidance);
+    let settings = |job: &Job| (job.seed, job.rules, job.fast);
+    let run = |p: &Prepared| (p.steps, p.scheduler, p.width, p.height, p.guidance);
     let controller = |p: &Prepared| {
         let c = &p.controller;
         (c.self_res, c.layout, c.keep_source)

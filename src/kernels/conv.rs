@@ -5,7 +5,7 @@ use std::ops::Range;
 
 use candle_core::{Device, Tensor};
 
-use super::product::{Finish, Left, product};
+use super::product::{Bias, Finish, Left, product};
 use super::view::with_optional;
 use super::weight::{ConvWeight, Held};
 use super::{fast, geglu, plain, require};
@@ -17,7 +17,7 @@ pub struct Conv<'a> {
     pub stride: usize,
     /// Nearest-neighbour upsampling of the input to this size first, as PyTorch rounds it.
     pub upsample: Option<(usize, usize)>,
-    /// Added to the bias, `[c_out]`: a time embedding.
+    /// Added to the bias, `[c_out]` or `[rows, c_out]`: a time embedding.
     pub shift: Option<&'a Tensor>,
     /// Added to the output, of its shape.
     pub residual: Option<&'a Tensor>,
@@ -46,6 +46,7 @@ pub fn linear(x: &Tensor, layer: &ConvWeight, residual: Option<&Tensor>) -> Resu
     let fits = residual.is_none_or(|r| r.elem_count() == m * n);
     require(fits, "the residual is of another size")?;
     let out = with_optional(x, [layer.bias.as_ref(), residual], |x, [bias, residual]| {
+        let bias = bias.map(|values| Bias::new(values, n, m));
         product(m, packed, Finish::Add { bias, residual }, Left::Lines(x))
     })?;
     shaped(out, x, n)
@@ -90,14 +91,13 @@ pub fn conv2d(x: &Tensor, layer: &ConvWeight, how: Conv) -> Result<Tensor> {
     let (rows, (h, w)) = (picture.rows, picture.out());
     let n = layer.c_out;
     let sizes = how.residual.is_none_or(|r| r.dims() == [rows, h, w, n])
-        && how.shift.is_none_or(|s| s.elem_count() == n);
+        && how
+            .shift
+            .is_none_or(|s| [n, rows * n].contains(&s.elem_count()));
     require(sizes, "a residual or a shift of another size")?;
     let out = with_optional(x, others, |x, [shift, residual, bias]| {
-        let bias: Option<Vec<f32>> = match (bias, shift) {
-            (Some(bias), Some(shift)) => Some(bias.iter().zip(shift).map(|(b, s)| b + s).collect()),
-            (one, other) => one.or(other).map(<[f32]>::to_vec),
-        };
-        let bias = bias.as_deref();
+        let bias = shifted(bias, shift);
+        let bias = bias.as_deref().map(|bias| Bias::new(bias, n, h * w));
         match &layer.held {
             Held::Winograd(winograd) => winograd.conv(x, &picture, bias, residual),
             Held::Direct(packed) => {
@@ -109,6 +109,17 @@ pub fn conv2d(x: &Tensor, layer: &ConvWeight, how: Conv) -> Result<Tensor> {
         }
     })?;
     Ok(Tensor::from_vec(out, (rows, h, w, n), &Device::Cpu)?)
+}
+
+/// The bias plus the shift, of each row where they differ.
+fn shifted(bias: Option<&[f32]>, shift: Option<&[f32]>) -> Option<Vec<f32>> {
+    match (bias, shift) {
+        (Some(bias), Some(shift)) => {
+            let pairs = bias.iter().cycle().zip(shift);
+            Some(pairs.map(|(b, s)| b + s).collect())
+        }
+        (one, other) => one.or(other).map(<[f32]>::to_vec),
+    }
 }
 
 /// The pictures that a convolution looks at, and how.

@@ -39,7 +39,7 @@ pub fn conv2d(x: &Tensor, layer: &ConvWeight, how: Conv) -> Result<Tensor> {
     let x = x.permute((0, 3, 1, 2))?.contiguous()?;
     let y = x.conv2d(&weight, k / 2, how.stride, 1, 1)?;
     let y = y.permute((0, 2, 3, 1))?.contiguous()?;
-    let shift = how.shift.map(|s| s.flatten_all()).transpose()?;
+    let shift = how.shift.map(|s| s.reshape(((), 1, 1, n))).transpose()?;
     plus(y, [layer.bias.as_ref(), shift.as_ref(), how.residual])
 }
 

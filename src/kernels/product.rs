@@ -24,14 +24,39 @@ const TASKS: usize = 3;
 /// What happens to the sums.
 #[derive(Clone, Copy)]
 pub enum Finish<'a> {
-    /// Added to a bias `[n]` and a residual of the output's size.
+    /// Added to a bias and a residual of the output's size.
     Add {
-        bias: Option<&'a [f32]>,
+        bias: Option<Bias<'a>>,
         residual: Option<&'a [f32]>,
     },
     /// Panels alternate between hidden and gate (each with its bias): `hidden * gelu(gate)`, half as
     /// many columns.
     Geglu { bias: &'a [f32] },
+}
+
+/// A bias `[n]` of all lines, or `[rows, n]` with one for the lines of each row.
+#[derive(Clone, Copy)]
+pub struct Bias<'a> {
+    values: &'a [f32],
+    n: usize,
+    /// Lines that share one.
+    lines: usize,
+}
+
+impl<'a> Bias<'a> {
+    /// Of `rows` rows of `lines` lines; as many values as there are rows, or one.
+    pub fn new(values: &'a [f32], n: usize, lines: usize) -> Self {
+        Self { values, n, lines }
+    }
+
+    /// Of the columns from `column` on.
+    pub fn at(&self, line: usize, column: usize) -> &'a [f32] {
+        let row = match self.values.len() == self.n {
+            true => 0,
+            false => line / self.lines,
+        };
+        &self.values[row * self.n + column..]
+    }
 }
 
 /// A grid of tasks over lines and panels. Bits don't depend on it, so it may follow the threads.
@@ -151,7 +176,7 @@ pub fn product(m: usize, weight: &Packed, finish: Finish, left: Left) -> Vec<f32
                     let at = (line + i) * width + column;
                     // SAFETY: tasks differ in lines or columns.
                     let to = unsafe { to.slice(at, columns) };
-                    finish.line(to, sums, panel * LANES, at);
+                    finish.line(to, sums, (line + i, panel * LANES), at);
                 }
             });
         });
@@ -159,12 +184,12 @@ pub fn product(m: usize, weight: &Packed, finish: Finish, left: Left) -> Vec<f32
 }
 
 impl Finish<'_> {
-    /// One line of a task: its sums from column `column` on, its output at `at` of all.
-    fn line(&self, to: &mut [f32], sums: &[f32], column: usize, at: usize) {
+    /// Line `line` of a task: its sums from column `column` on, its output at `at` of all.
+    fn line(&self, to: &mut [f32], sums: &[f32], (line, column): (usize, usize), at: usize) {
         match *self {
             Finish::Geglu { bias } => geglu_halves(to, sums, &bias[column..][..sums.len()]),
             Finish::Add { bias, residual } => {
-                let bias = bias.map(|b| &b[column..][..to.len()]);
+                let bias = bias.map(|b| &b.at(line, column)[..to.len()]);
                 let residual = residual.map(|r| &r[at..][..to.len()]);
                 add(to, &sums[..to.len()], bias, residual);
             }

@@ -156,8 +156,7 @@ impl Config {
     }
 }
 
-const OTHER_MODEL: &str =
-    "this kind of model is not supported; use a Stable Diffusion 1.x model in diffusers layout";
+const OTHER_MODEL: &str = "this kind of model is not supported; use a model of Stable Diffusion 1.x, 2.x or XL in diffusers layout";
 
 const REFETCH: &str = "fetch the file again from where the model came from";
 

@@ -6,7 +6,9 @@ use std::path::Path;
 use super::config::Config;
 use super::embedded::{self, STORYBOOK};
 use super::files::Files;
+use super::recommended::Recommended;
 use super::scheduler_config::SchedulerConfig;
+use super::states::{Added, SecondEncoder, TextEncoders};
 use super::text::{TextConfig, TextEncoder};
 use super::tokenizer::Tokenizer;
 use super::unet::UNet;
@@ -14,20 +16,8 @@ use super::unet_config::UNetConfig;
 use super::vae::{Vae, VaeConfig};
 use super::weights::{Weights, sha256};
 use super::work::Work;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::kernels::Keep;
-
-/// What a model's makers recommend, from an optional `p2p.json` beside `model_index.json`.
-#[derive(Debug, Clone, Default, PartialEq)]
-pub struct Recommended {
-    pub steps: Option<usize>,
-    pub guidance: Option<f64>,
-    /// Part of the run, from its beginning.
-    pub cross_steps: Option<f64>,
-    pub self_steps: Option<f64>,
-    /// The words the model was trained on, in lower case; empty where it isn't so small as to list them.
-    pub words: Vec<String>,
-}
 
 /// A model that is opened, not yet loaded: what is needed to check a job against it.
 #[derive(Debug, Clone)]
@@ -40,7 +30,16 @@ pub struct ModelFolder {
     pub vae: VaeConfig,
     pub scheduler: SchedulerConfig,
     text: TextConfig,
+    second: Option<Second>,
     pub(super) files: Files,
+}
+
+/// The second text encoder of Stable Diffusion XL, before it has weights.
+#[derive(Debug, Clone)]
+struct Second {
+    text: TextConfig,
+    pad: u32,
+    zeros_for_empty: bool,
 }
 
 /// A model ready to draw.
@@ -49,9 +48,9 @@ pub struct Model {
     pub id: String,
     pub unet: UNet,
     pub vae: Vae,
-    pub text_encoder: TextEncoder,
+    pub text_encoders: TextEncoders,
     pub scheduler: SchedulerConfig,
-    /// Over the weight files of UNet, VAE and text encoder, in this order.
+    /// Over the weight files of UNet, VAE and text encoders, in this order.
     pub weights_sha256: String,
     /// Over the configs and the tokenizer's files, as far as they are there.
     pub configs_sha256: String,
@@ -69,6 +68,19 @@ const CONFIGS: [&str; 9] = [
     "tokenizer/tokenizer_config.json",
     "tokenizer/special_tokens_map.json",
 ];
+
+/// Those of a model with two text encoders besides; its index says what an empty prompt is.
+const CONFIGS_2: [&str; 7] = [
+    "model_index.json",
+    "text_encoder_2/config.json",
+    "tokenizer_2/tokenizer.json",
+    "tokenizer_2/vocab.json",
+    "tokenizer_2/merges.txt",
+    "tokenizer_2/tokenizer_config.json",
+    "tokenizer_2/special_tokens_map.json",
+];
+
+const TOKENIZERS: [&str; 2] = ["tokenizer", "tokenizer_2"];
 
 impl ModelFolder {
     /// `storybook` for the embedded model, else a folder in diffusers layout. A folder named
@@ -93,17 +105,28 @@ impl ModelFolder {
 
     fn from_files(id: String, files: Files) -> Result<Self> {
         let config = |path: &str| Config::parse(&files.name(path), &files.read(path)?);
-        config("model_index.json")?; // read only to find it torn
+        let index = config("model_index.json")?;
+        index.off(&["requires_aesthetics_score"])?; // a refiner
         let text = TextConfig::parse(&config("text_encoder/config.json")?)?;
-        let unet = UNetConfig::parse(&config("unet/config.json")?)?;
+        let unet_file = config("unet/config.json")?;
+        let unet = UNetConfig::parse(&unet_file)?;
+        let tokenizer = Tokenizer::load(&files, TOKENIZERS[0], text.max_tokens)?;
+        let second = match unet.text_time {
+            Some(_) => Some(Second::open(&files, &index, &tokenizer)?),
+            None => None,
+        };
+        fits(&unet, &unet_file, &text, second.as_ref())?;
+        let scheduler_file = config("scheduler/scheduler_config.json")?;
+        let scheduler = SchedulerConfig::parse(&scheduler_file)?;
         Ok(Self {
             id,
-            tokenizer: Tokenizer::load(&files, text.max_tokens)?,
-            recommended: recommended(&files)?,
+            tokenizer,
+            recommended: Recommended::new(&files, &scheduler_file, &scheduler)?,
             vae: VaeConfig::parse(&config("vae/config.json")?, unet.sample_size)?,
             unet,
-            scheduler: SchedulerConfig::parse(&config("scheduler/scheduler_config.json")?)?,
+            scheduler,
             text,
+            second,
             files,
         })
     }
@@ -116,7 +139,14 @@ impl ModelFolder {
     /// How much the model computes for latents of a size `(height, width)`.
     pub fn work(&self, latent_size: (usize, usize)) -> Work {
         let tokens = self.tokenizer.max_tokens();
-        Work::count(&self.unet, &self.vae, &self.text, tokens, latent_size)
+        let second = self.second.as_ref().map(|second| &second.text);
+        Work::count(
+            &self.unet,
+            &self.vae,
+            (&self.text, second),
+            tokens,
+            latent_size,
+        )
     }
 
     /// Reads the weights, to be as exact as the plain way.
@@ -131,18 +161,18 @@ impl ModelFolder {
             || self.load_unet(keep),
             || {
                 rayon::join(
-                    || -> Result<_> { Ok((self.load_vae(keep)?, self.load_text_encoder(keep)?)) },
+                    || -> Result<_> { Ok((self.load_vae(keep)?, self.load_text_encoders(keep)?)) },
                     || self.hashes(),
                 )
             },
         );
-        let (unet, (vae, text_encoder)) = (unet?, rest?);
+        let (unet, (vae, text_encoders)) = (unet?, rest?);
         let (weights_sha256, configs_sha256) = hashes?;
         Ok(Model {
             id: self.id.clone(),
             unet,
             vae,
-            text_encoder,
+            text_encoders,
             scheduler: self.scheduler.clone(),
             weights_sha256,
             configs_sha256,
@@ -150,23 +180,25 @@ impl ModelFolder {
     }
 
     pub(super) fn load_unet(&self, keep: Keep) -> Result<UNet> {
-        let [unet, ..] = self.weight_files()?;
-        UNet::load(&self.unet, &self.weights(&unet, keep)?)
+        UNet::load(&self.unet, &self.weights(&self.weight_files()?[0], keep)?)
     }
 
     pub(super) fn load_vae(&self, keep: Keep) -> Result<Vae> {
-        let [_, vae, _] = self.weight_files()?;
-        Vae::load(&self.vae, &self.weights(&vae, keep)?)
+        Vae::load(&self.vae, &self.weights(&self.weight_files()?[1], keep)?)
     }
 
-    pub(super) fn load_text_encoder(&self, keep: Keep) -> Result<TextEncoder> {
-        let [.., text] = self.weight_files()?;
-        TextEncoder::load(&self.text, &self.weights(&text, keep)?)
+    pub(super) fn load_text_encoders(&self, keep: Keep) -> Result<TextEncoders> {
+        let paths = self.weight_files()?;
+        let second = self.second.as_ref();
+        let second = second.map(|second| second.load(&self.weights(&paths[3], keep)?));
+        Ok(TextEncoders {
+            first: TextEncoder::load(&self.text, &self.weights(&paths[2], keep)?)?,
+            second: second.transpose()?,
+        })
     }
 
     pub(super) fn unet_bytes(&self) -> Result<u64> {
-        let [unet, ..] = self.weight_files()?;
-        self.files.size(&unet)
+        self.files.size(&self.weight_files()?[0])
     }
 
     fn weights(&self, path: &str, keep: Keep) -> Result<Weights> {
@@ -180,61 +212,91 @@ impl ModelFolder {
         Ok((weights, self.configs_sha256()?))
     }
 
-    /// Of UNet, VAE and text encoder.
-    pub(super) fn weight_files(&self) -> Result<[String; 3]> {
+    /// Of UNet, VAE and text encoders.
+    pub(super) fn weight_files(&self) -> Result<Vec<String>> {
         let part = |folder: &str, stem: &str| {
             let names = ["", ".fp16"].map(|v| format!("{folder}/{stem}{v}.safetensors"));
             self.files.first_of(&names)
         };
-        Ok([
+        let mut paths = vec![
             part("unet", "diffusion_pytorch_model")?,
             part("vae", "diffusion_pytorch_model")?,
             part("text_encoder", "model")?,
-        ])
+        ];
+        if self.second.is_some() {
+            paths.push(part("text_encoder_2", "model")?);
+        }
+        Ok(paths)
     }
 
     fn configs_sha256(&self) -> Result<String> {
         let files = &self.files;
         // Of a tokenizer that comes in both forms only the one that is read counts.
-        let json = files.has("tokenizer/tokenizer.json");
-        let read =
-            |path: &&str| !(json && (path.ends_with("vocab.json") || path.ends_with(".txt")));
-        let configs = CONFIGS.into_iter().filter(|path| files.has(path));
-        let configs: Vec<String> = configs.filter(read).map(str::to_owned).collect();
+        let unread = |path: &str| {
+            let vocabulary = path.ends_with("vocab.json") || path.ends_with(".txt");
+            let (folder, _) = path.split_once('/').unwrap_or_default();
+            vocabulary && files.has(&format!("{folder}/tokenizer.json"))
+        };
+        let second = CONFIGS_2.iter().filter(|_| self.second.is_some());
+        let configs = CONFIGS.iter().chain(second);
+        let read = configs.filter(|path| files.has(path) && !unread(path));
+        let configs: Vec<String> = read.map(|path| (*path).to_owned()).collect();
         sha256(files, &configs)
     }
 }
 
-fn recommended(files: &Files) -> Result<Recommended> {
-    const PATH: &str = "p2p.json";
-    if !files.has(PATH) {
-        return Ok(Recommended::default());
+impl Second {
+    /// `first` is the first tokenizer: a prompt is cut into the same tokens by both.
+    fn open(files: &Files, index: &Config, first: &Tokenizer) -> Result<Self> {
+        let path = "text_encoder_2/config.json";
+        let text = TextConfig::parse(&Config::parse(&files.name(path), &files.read(path)?)?)?;
+        let tokenizer = Tokenizer::load(files, TOKENIZERS[1], text.max_tokens)?;
+        if !tokenizer.cuts_like(first) {
+            return Err(Error::model(
+                format!(
+                    "{} differs from tokenizer/ in more than its pad",
+                    files.name("tokenizer_2/")
+                ),
+                "an edit aligns tokens of both encoders at once; fetch both folders again",
+            ));
+        }
+        Ok(Self {
+            text,
+            pad: tokenizer.pad(),
+            zeros_for_empty: index.bool("force_zeros_for_empty_prompt", true)?,
+        })
     }
-    let config = Config::parse(&files.name(PATH), &files.read(PATH)?)?
-        .or_else("mend the file, or remove it: it only recommends");
-    let recommended = Recommended {
-        steps: config.usize("steps")?,
-        guidance: config.f64("guidance")?,
-        cross_steps: config.f64("cross_steps")?,
-        self_steps: config.f64("self_steps")?,
-        words: match config.value("words") {
-            Some(_) => config.strings("words")?,
-            None => vec![],
-        },
-    };
-    config.finish()?;
-    let fraction = |x: Option<f64>| x.is_none_or(|x| (0.0..=1.0).contains(&x));
-    if !fraction(recommended.cross_steps) || !fraction(recommended.self_steps) {
-        return Err(config.error("cross_steps and self_steps are fractions from 0 to 1"));
+
+    fn load(&self, weights: &Weights) -> Result<SecondEncoder> {
+        Ok(SecondEncoder {
+            encoder: TextEncoder::load_projected(&self.text, weights)?,
+            pad: self.pad,
+            zeros_for_empty: self.zeros_for_empty,
+        })
     }
-    if recommended.steps.is_some_and(|n| !(1..=1000).contains(&n)) {
-        return Err(config.error("steps must be a whole number from 1 to 1000"));
+}
+
+/// That the UNet reads what the text encoders write.
+fn fits(
+    unet: &UNetConfig,
+    file: &Config,
+    text: &TextConfig,
+    second: Option<&Second>,
+) -> Result<()> {
+    let widths = |text: &TextConfig| text.hidden_size;
+    let written = widths(text) + second.map_or(0, |second| widths(&second.text));
+    let read = unet.cross_attention_dim;
+    if read != written {
+        let problem = format!("cross_attention_dim is {read}, the text encoders write {written}");
+        return Err(file.error(&problem));
     }
-    if recommended
-        .guidance
-        .is_some_and(|g| !(0.0..=100.0).contains(&g))
-    {
-        return Err(config.error("guidance must be a number from 0 to 100"));
+    if let (Some(read), Some(second)) = (unet.text_time, second) {
+        let written = second.text.projection + Added::SIZES * read.size_channels;
+        if read.input != written {
+            let key = "projection_class_embeddings_input_dim";
+            let problem = format!("{key} is {}, text and sizes are {written}", read.input);
+            return Err(file.error(&problem));
+        }
     }
-    Ok(recommended)
+    Ok(())
 }

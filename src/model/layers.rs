@@ -1,5 +1,7 @@
 //! The layers that models are built of, each owning its weights in the form its kernel wants.
 
+use std::ops::Range;
+
 use candle_core::Tensor;
 
 use super::weights::Weights;
@@ -10,13 +12,13 @@ use crate::kernels::{self, Conv, ConvWeight};
 const LARGE: usize = 1 << 20;
 
 /// What `f` makes of `x` `[rows, ..]`: of each row by itself where they are large, so that what is needed
-/// on the way stands in memory once, not once a row. Rows never meet in `f`, and the bits are the same.
-pub fn in_turn(x: &Tensor, f: impl Fn(&Tensor) -> Result<Tensor>) -> Result<Tensor> {
+/// on the way stands in memory once, not once a row; `f` is told which rows it has. Rows never meet in `f`, and the bits are the same.
+pub fn in_turn(x: &Tensor, f: impl Fn(&Tensor, Range<usize>) -> Result<Tensor>) -> Result<Tensor> {
     let rows = x.dim(0)?;
     if rows < 2 || x.elem_count() / rows < LARGE {
-        return f(x);
+        return f(x, 0..rows);
     }
-    let done = (0..rows).map(|row| f(&x.narrow(0, row, 1)?));
+    let done = (0..rows).map(|row| f(&x.narrow(0, row, 1)?, row..row + 1));
     Ok(Tensor::cat(&done.collect::<Result<Vec<_>>>()?, 0)?)
 }
 

@@ -1,4 +1,4 @@
-//! Where a run takes a model's parts from, one after another: text encoder, UNet, VAE. A [`Model`] holds
+//! Where a run takes a model's parts from, one after another: text encoders, UNet, VAE. A [`Model`] holds
 //! them all; [`InTurn`] reads each when its turn comes and has it dropped after. Never knows what the
 //! parts are used for.
 
@@ -6,7 +6,7 @@ use std::borrow::Cow;
 
 use super::folder::{Model, ModelFolder};
 use super::scheduler_config::SchedulerConfig;
-use super::text::TextEncoder;
+use super::states::TextEncoders;
 use super::unet::UNet;
 use super::vae::Vae;
 use crate::error::Result;
@@ -21,7 +21,7 @@ pub trait Parts: Sync {
     /// SHA-256 of the weights and of the configs, as [`Model`] has them.
     fn hashes(&self) -> [&str; 2];
 
-    fn text_encoder(&self) -> Result<Cow<'_, TextEncoder>>;
+    fn text_encoders(&self) -> Result<Cow<'_, TextEncoders>>;
 
     fn unet(&self) -> Result<Cow<'_, UNet>>;
 
@@ -41,8 +41,8 @@ impl Parts for Model {
         [&self.weights_sha256, &self.configs_sha256]
     }
 
-    fn text_encoder(&self) -> Result<Cow<'_, TextEncoder>> {
-        Ok(Cow::Borrowed(&self.text_encoder))
+    fn text_encoders(&self) -> Result<Cow<'_, TextEncoders>> {
+        Ok(Cow::Borrowed(&self.text_encoders))
     }
 
     fn unet(&self) -> Result<Cow<'_, UNet>> {
@@ -105,8 +105,8 @@ impl Parts for InTurn {
         [&self.hashes[0], &self.hashes[1]]
     }
 
-    fn text_encoder(&self) -> Result<Cow<'_, TextEncoder>> {
-        self.folder.load_text_encoder(self.keep).map(Cow::Owned)
+    fn text_encoders(&self) -> Result<Cow<'_, TextEncoders>> {
+        self.folder.load_text_encoders(self.keep).map(Cow::Owned)
     }
 
     fn unet(&self) -> Result<Cow<'_, UNet>> {

@@ -58,16 +58,21 @@ impl Resnet {
         })
     }
 
-    /// `x` `[rows, h, w, input]`; `time` `[1, 1, time]` after its SiLU, the same for all rows.
+    /// `x` `[rows, h, w, input]`; `time` after its SiLU, `[1, 1, time]` of all rows or `[rows, 1, time]`.
     pub fn forward(&self, x: &Tensor, time: Option<&Tensor>) -> Result<Tensor> {
         let time = match (&self.time, time) {
-            (Some(project), Some(time)) => Some(project.forward(time)?.flatten_all()?), // [output]
+            (Some(project), Some(time)) => Some(project.forward(time)?), // [1 or rows, 1, output]
             _ => None,
         };
-        in_turn(x, |x| self.convolve(x, time.as_ref()))
+        in_turn(x, |x, rows| match &time {
+            Some(time) if time.dim(0)? > 1 => {
+                self.convolve(x, Some(&time.narrow(0, rows.start, rows.len())?))
+            }
+            time => self.convolve(x, time.as_ref()),
+        })
     }
 
-    /// `shift` `[output]`
+    /// `shift` `[1 or rows, 1, output]`
     fn convolve(&self, x: &Tensor, shift: Option<&Tensor>) -> Result<Tensor> {
         let how = Conv {
             shift,

@@ -45,6 +45,29 @@ pub struct SchedulerConfig {
     pub beta_schedule: BetaSchedule,
     pub steps_offset: usize,
     pub set_alpha_to_one: bool,
+    pub prediction_type: Prediction,
+    pub timestep_spacing: Spacing,
+}
+
+/// What the denoiser was trained to predict.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub enum Prediction {
+    /// The noise.
+    #[serde(rename = "epsilon")]
+    Epsilon,
+    /// v = alpha noise - sigma x_0 (Salimans & Ho, 2022).
+    #[serde(rename = "v_prediction")]
+    Velocity,
+}
+
+/// Which timesteps a run of n steps visits (Lin et al., 2024, table 2).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Spacing {
+    /// Multiples of a stride, from 0.
+    Leading,
+    /// The same from the last, noisiest one.
+    Trailing,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -57,8 +80,6 @@ pub enum BetaSchedule {
 
 impl SchedulerConfig {
     pub fn parse(config: &Config) -> Result<Self> {
-        config.only("prediction_type", "epsilon")?;
-        config.only("timestep_spacing", "leading")?;
         config.off(&[
             "clip_sample",
             "thresholding",
@@ -66,6 +87,12 @@ impl SchedulerConfig {
             "trained_betas",
         ])?;
         let schedule = config.string("beta_schedule")?;
+        let (predicts, spacing) = (
+            config.string("prediction_type")?,
+            config.string("timestep_spacing")?,
+        );
+        let unknown =
+            |key: &str, value: &str| config.error(&format!("{key} {value} is not implemented"));
         config.ignore(OF_SOLVERS);
         let parsed = Self {
             num_train_timesteps: config.usize("num_train_timesteps")?.unwrap_or(1000),
@@ -74,12 +101,20 @@ impl SchedulerConfig {
             beta_schedule: match schedule.as_deref().unwrap_or("scaled_linear") {
                 "scaled_linear" => BetaSchedule::ScaledLinear,
                 "linear" => BetaSchedule::Linear,
-                other => {
-                    return Err(config.error(&format!("beta_schedule {other} is not implemented")));
-                }
+                other => return Err(unknown("beta_schedule", other)),
             },
             steps_offset: config.usize("steps_offset")?.unwrap_or(1),
             set_alpha_to_one: config.bool("set_alpha_to_one", false)?,
+            prediction_type: match predicts.as_deref().unwrap_or("epsilon") {
+                "epsilon" => Prediction::Epsilon,
+                "v_prediction" => Prediction::Velocity,
+                other => return Err(unknown("prediction_type", other)),
+            },
+            timestep_spacing: match spacing.as_deref().unwrap_or("leading") {
+                "leading" => Spacing::Leading,
+                "trailing" => Spacing::Trailing,
+                other => return Err(unknown("timestep_spacing", other)),
+            },
         };
         config.finish()?;
         parsed.check(config)?;

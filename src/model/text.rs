@@ -20,6 +20,10 @@ pub struct TextConfig {
     pub max_tokens: usize,
     pub layer_norm_eps: f64,
     pub activation: Activation,
+    /// Channels of a whole prompt's summary, where a model asks for one.
+    pub projection: usize,
+    /// At which token a prompt is summed up.
+    eos_token_id: usize,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -40,6 +44,8 @@ impl TextConfig {
             layers: size("num_hidden_layers")?,
             heads: size("num_attention_heads")?,
             max_tokens: size("max_position_embeddings")?,
+            projection: config.usize("projection_dim")?.unwrap_or(512),
+            eos_token_id: config.usize("eos_token_id")?.unwrap_or(49407),
             layer_norm_eps: config.f64("layer_norm_eps")?.unwrap_or(1e-5),
             activation: match activation.as_deref().unwrap_or("quick_gelu") {
                 "quick_gelu" => Activation::QuickGelu,
@@ -50,19 +56,9 @@ impl TextConfig {
             },
         };
         config.only("model_type", "clip_text_model")?;
-        // About training, precision, generation, or the projection that Stable Diffusion leaves out.
-        config.ignore(&[
-            "architectures",
-            "attention_dropout",
-            "dropout",
-            "projection_dim",
-        ]);
-        config.ignore(&[
-            "bos_token_id",
-            "eos_token_id",
-            "pad_token_id",
-            "transformers_version",
-        ]);
+        // About training, precision or generation.
+        config.ignore(&["architectures", "attention_dropout", "dropout"]);
+        config.ignore(&["bos_token_id", "pad_token_id", "transformers_version"]);
         config.ignore(&[
             "dtype",
             "torch_dtype",
@@ -85,7 +81,13 @@ pub struct TextEncoder {
     positions: Tensor, // [max_tokens, hidden]
     layers: Vec<Layer>,
     final_norm: LayerNorm,
+    /// To a prompt's summary.
+    projection: Option<Linear>,
+    config: TextConfig,
 }
+
+/// What older configs say for whichever token ends the text.
+const LEGACY_EOS: usize = 2;
 
 impl TextEncoder {
     /// Weight names may or may not begin with `text_model.`: older and newer tools differ.
@@ -104,11 +106,72 @@ impl TextEncoder {
             positions: embeddings.get((config.max_tokens, hidden), "position_embedding.weight")?,
             layers: (0..config.layers).map(layer).collect::<Result<_>>()?,
             final_norm: LayerNorm::load(&w.pp("final_layer_norm"), hidden, eps)?,
+            projection: None,
+            config: config.clone(),
         })
+    }
+
+    /// One that sums prompts up.
+    pub fn load_projected(config: &TextConfig, w: &Weights) -> Result<Self> {
+        let (hidden, pooled) = (config.hidden_size, config.projection);
+        let projection = Linear::load_no_bias(&w.pp("text_projection"), hidden, pooled)?;
+        Ok(Self {
+            projection: Some(projection),
+            ..Self::load(config, w)?
+        })
+    }
+
+    /// Of its states.
+    pub fn channels(&self) -> usize {
+        self.config.hidden_size
+    }
+
+    /// Of a prompt's summary.
+    pub fn pooled_channels(&self) -> usize {
+        self.config.projection
     }
 
     /// The last hidden state after the final norm, `[1, tokens, hidden]`.
     pub fn encode(&self, ids: &[u32]) -> Result<Tensor> {
+        let x = self.through(&self.layers, self.embed(ids)?)?;
+        self.final_norm.forward(&x)
+    }
+
+    /// The hidden state before the last layer, `[1, tokens, hidden]`: no norm follows it.
+    pub fn penultimate(&self, ids: &[u32]) -> Result<Tensor> {
+        let before = self.layers.len().saturating_sub(1);
+        self.through(&self.layers[..before], self.embed(ids)?)
+    }
+
+    /// The same, and the prompt's summary, `[1, pooled]`.
+    pub fn penultimate_and_pooled(&self, ids: &[u32]) -> Result<(Tensor, Tensor)> {
+        let states = self.penultimate(ids)?;
+        let before = self.layers.len().saturating_sub(1);
+        let last = self.through(&self.layers[before..], states.clone())?;
+        let end = self
+            .final_norm
+            .forward(&last.narrow(1, self.end(ids), 1)?)?;
+        let pooled = match &self.projection {
+            Some(projection) => projection.forward(&end)?,
+            None => end,
+        };
+        Ok((states, pooled.squeeze(1)?))
+    }
+
+    /// Where the text ends: the first end token; by older configs the first of the highest id.
+    fn end(&self, ids: &[u32]) -> usize {
+        let wanted = match self.config.eos_token_id {
+            LEGACY_EOS => ids.iter().max().copied().unwrap_or(0),
+            eos => eos as u32,
+        };
+        ids.iter().position(|id| *id == wanted).unwrap_or(0)
+    }
+
+    fn through(&self, layers: &[Layer], x: Tensor) -> Result<Tensor> {
+        layers.iter().try_fold(x, |x, layer| layer.forward(&x))
+    }
+
+    fn embed(&self, ids: &[u32]) -> Result<Tensor> {
         let vocab = self.tokens.dim(0)?;
         if let Some(id) = ids.iter().find(|id| **id as usize >= vocab) {
             return Err(Error::model(
@@ -119,11 +182,7 @@ impl TextEncoder {
         let ids = Tensor::new(ids, self.tokens.device())?;
         let embedded = self.tokens.index_select(&ids, 0)?;
         let positions = self.positions.narrow(0, 0, embedded.dim(0)?)?;
-        let mut x = (embedded + positions)?.unsqueeze(0)?;
-        for layer in &self.layers {
-            x = layer.forward(&x)?;
-        }
-        self.final_norm.forward(&x)
+        Ok((embedded + positions)?.unsqueeze(0)?)
     }
 }
 

@@ -28,30 +28,28 @@ pub struct Tokenizer {
 }
 
 impl Tokenizer {
-    /// `max_tokens`: positions of the text encoder; the tokenizer's own limit may be lower.
-    pub fn load(files: &Files, max_tokens: usize) -> Result<Self> {
-        let mut inner = match files.has("tokenizer/tokenizer.json") {
-            true => from_json(files)?,
-            false => from_vocab(files)?,
+    /// From `folder` among a model's files. `max_tokens`: positions of the text encoder; the tokenizer's
+    /// own limit may be lower.
+    pub fn load(files: &Files, folder: &str, max_tokens: usize) -> Result<Self> {
+        let json = format!("{folder}/tokenizer.json");
+        let mut inner = match files.has(&json) {
+            true => from_json(files, &json)?,
+            false => from_vocab(files, folder)?,
         };
         inner.with_padding(None);
         let unlimited = inner.with_truncation(None).map(|_| ());
-        unlimited.map_err(|e| broken(files, "tokenizer/tokenizer.json", &e.to_string()))?;
-        let special = Special::load(files)?;
+        unlimited.map_err(|e| broken(files, &json, &e.to_string()))?;
+        let special = Special::load(files, folder)?;
         let id = |token: &str| {
-            inner.token_to_id(token).ok_or_else(|| {
-                broken(
-                    files,
-                    "tokenizer/",
-                    &format!("the vocabulary lacks {token}"),
-                )
-            })
+            inner
+                .token_to_id(token)
+                .ok_or_else(|| broken(files, folder, &format!("the vocabulary lacks {token}")))
         };
         let (begin, end, pad) = (id(&special.begin)?, id(&special.end)?, id(&special.pad)?);
         let max_tokens = special.max_tokens.unwrap_or(max_tokens).min(max_tokens);
         if max_tokens < 3 {
             let why = format!("with {max_tokens} tokens there is no room for a prompt");
-            return Err(broken(files, "tokenizer/", &why));
+            return Err(broken(files, folder, &why));
         }
         Ok(Self {
             inner,
@@ -65,6 +63,17 @@ impl Tokenizer {
     /// Tokens of a padded prompt.
     pub fn max_tokens(&self) -> usize {
         self.max_tokens
+    }
+
+    /// What a prompt is filled up with.
+    pub fn pad(&self) -> u32 {
+        self.pad
+    }
+
+    /// Whether both make the same tokens of a prompt, pads aside.
+    pub fn cuts_like(&self, other: &Self) -> bool {
+        let rest = |t: &Self| (t.begin, t.end, t.max_tokens);
+        rest(self) == rest(other) && self.inner.get_vocab(false) == other.inner.get_vocab(false)
     }
 
     /// Errors: a prompt over the limit, with the text that would be cut.
@@ -121,17 +130,16 @@ fn decode(token: &str) -> String {
     decoded.unwrap_or_else(|_| token.to_owned())
 }
 
-fn from_json(files: &Files) -> Result<tokenizers::Tokenizer> {
-    let path = "tokenizer/tokenizer.json";
+fn from_json(files: &Files, path: &str) -> Result<tokenizers::Tokenizer> {
     let bytes = files.read(path)?;
     tokenizers::Tokenizer::from_bytes(bytes).map_err(|e| broken(files, path, &e.to_string()))
 }
 
-fn from_vocab(files: &Files) -> Result<tokenizers::Tokenizer> {
-    let path = "tokenizer/vocab.json";
+fn from_vocab(files: &Files, folder: &str) -> Result<tokenizers::Tokenizer> {
+    let path = &format!("{folder}/vocab.json");
     let vocab: std::collections::HashMap<String, u32> = serde_json::from_slice(&files.read(path)?)
         .map_err(|e| broken(files, path, &e.to_string()))?;
-    let path = "tokenizer/merges.txt";
+    let path = &format!("{folder}/merges.txt");
     let text =
         String::from_utf8(files.read(path)?).map_err(|e| broken(files, path, &e.to_string()))?;
     let lines = text
@@ -192,14 +200,12 @@ struct Special {
 }
 
 impl Special {
-    fn load(files: &Files) -> Result<Self> {
+    fn load(files: &Files, folder: &str) -> Result<Self> {
         let mut configs = vec![];
-        for path in [
-            "tokenizer/special_tokens_map.json",
-            "tokenizer/tokenizer_config.json",
-        ] {
-            if files.has(path) {
-                configs.push(Config::parse(&files.name(path), &files.read(path)?)?);
+        for name in ["special_tokens_map.json", "tokenizer_config.json"] {
+            let path = format!("{folder}/{name}");
+            if files.has(&path) {
+                configs.push(Config::parse(&files.name(&path), &files.read(&path)?)?);
             }
         }
         let token = |key: &str, default: &str| {
@@ -230,6 +236,6 @@ fn token_text(value: &Value) -> Option<String> {
 fn broken(files: &Files, path: &str, why: &str) -> Error {
     Error::model(
         format!("{} is not a usable tokenizer: {why}", files.name(path)),
-        "fetch tokenizer/ again from where the model came from",
+        "fetch it again from where the model came from",
     )
 }

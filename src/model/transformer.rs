@@ -72,7 +72,7 @@ impl Transformer {
                 keys: to_text.to_k.forward(context)?,
                 values: to_text.to_v.forward(context)?,
             };
-            text.0.insert(to_text.site.index, seen);
+            text.seen.insert(to_text.site.index, seen);
         }
         Ok(())
     }
@@ -132,14 +132,21 @@ impl Transformer {
     }
 }
 
-/// What cross-attention sees of the prompts, by the sites' index.
+/// What a UNet has read of the prompts: what cross-attention sees, by the sites' index.
 #[derive(Debug, Clone, Default)]
-pub struct Text(BTreeMap<usize, Seen>);
+pub struct Text {
+    seen: BTreeMap<usize, Seen>,
+    /// What is added to the time embedding, `[rows, 1, time]`, where the model wants it.
+    pub(super) added: Option<Tensor>,
+}
 
 impl Text {
     /// Tokens of a prompt; 0 where the model looks at none.
     pub fn tokens(&self) -> usize {
-        self.0.values().next().map_or(0, |seen| seen.keys.dims()[1])
+        self.seen
+            .values()
+            .next()
+            .map_or(0, |seen| seen.keys.dims()[1])
     }
 
     /// Some of its prompts.
@@ -149,12 +156,19 @@ impl Text {
             let (keys, values) = (narrow(&seen.keys)?, narrow(&seen.values)?);
             Ok((*site, Seen { keys, values }))
         };
-        self.0.iter().map(some).collect::<Result<_>>().map(Self)
+        let added = self.added.as_ref().map(narrow).transpose()?;
+        Ok(Self {
+            seen: self.seen.iter().map(some).collect::<Result<_>>()?,
+            added,
+        })
     }
 
     /// Prompts; 0 where the model looks at none.
     pub fn rows(&self) -> usize {
-        self.0.values().next().map_or(0, |seen| seen.keys.dims()[0])
+        self.seen
+            .values()
+            .next()
+            .map_or(0, |seen| seen.keys.dims()[0])
     }
 }
 
@@ -202,7 +216,7 @@ impl Block {
             ..self.to_itself.site
         };
         match untouched(&site, hook) {
-            true => in_turn(&x, |x| self.look_at_itself_under(x, grid, &mut NoHook)),
+            true => in_turn(&x, |x, _| self.look_at_itself_under(x, grid, &mut NoHook)),
             false => self.look_at_itself_under(&x, grid, hook),
         }
     }
@@ -230,7 +244,7 @@ impl Block {
         hook: &mut dyn AttentionHook,
     ) -> Result<Tensor> {
         let (here, h) = (&self.to_text, self.norm2.forward(&x)?);
-        let Some(seen) = text.0.get(&here.site.index) else {
+        let Some(seen) = text.seen.get(&here.site.index) else {
             let missing = format!("no text was read for site {}", here.site.index);
             return Err(candle_core::Error::Msg(missing).into());
         };
@@ -240,7 +254,7 @@ impl Block {
                 select(&seen.keys, rows)?,
             ))
         })?;
-        in_turn(&x, |x| {
+        in_turn(&x, |x, _| {
             let h = self.ff_in.forward(&self.norm3.forward(x)?)?;
             self.ff_out.forward_onto(&h, x)
         })

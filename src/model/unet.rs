@@ -5,13 +5,14 @@ use candle_core::{Device, Tensor};
 
 use super::layers::{Conv3x3, GroupNorm, Linear};
 use super::resnet::Resnet;
+use super::states::{Added, PromptStates};
 use super::transformer::{Text, Transformer};
-use super::unet_config::UNetConfig;
+use super::unet_config::{TextTime, UNetConfig};
 use super::unet_shape::{PartShape, Sizes, UNetShape};
 use super::weights::Weights;
 use super::work::unet_work;
 use crate::attention::{AttentionHook, NoHook, Site};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::kernels::{concat_channels, silu};
 
 /// One step of the walk.
@@ -49,6 +50,7 @@ pub struct UNet {
     config: UNetConfig,
     time1: Linear,
     time2: Linear,
+    text_time: Option<(TextTime, Linear, Linear)>,
     conv_in: Conv3x3,
     parts: Vec<Part>,
     norm_out: GroupNorm,
@@ -80,11 +82,17 @@ impl UNet {
             parts.push(Part::Take);
             load(shapes, &mut parts)?;
         }
+        let text_time = |of: TextTime| -> Result<_> {
+            let w = w.pp("add_embedding");
+            let first = Linear::load(&w.pp("linear_1"), of.input, time)?;
+            Ok((of, first, Linear::load(&w.pp("linear_2"), time, time)?))
+        };
         let (latent, pixels) = (config.latent_channels, config.pixels(0));
         let (groups, eps) = (config.norm_num_groups, config.norm_eps);
         Ok(Self {
             time1: Linear::load(&w.pp("time_embedding.linear_1"), first, time)?,
             time2: Linear::load(&w.pp("time_embedding.linear_2"), time, time)?,
+            text_time: config.text_time.map(text_time).transpose()?,
             conv_in: Conv3x3::load(&w.pp("conv_in"), latent, first, pixels)?,
             parts,
             norm_out: GroupNorm::load(&w.pp("conv_norm_out"), first, groups, eps)?,
@@ -93,13 +101,17 @@ impl UNet {
         })
     }
 
-    /// What the cross-attention sites see of text states `[rows, tokens, cross_attention_dim]`: their
-    /// keys and values, the same at every step.
-    pub fn read(&self, context: &Tensor) -> Result<Text> {
+    /// What it takes from the prompts: the keys and values that the cross-attention sites see of text
+    /// states `[rows, tokens, cross_attention_dim]`, and what they add to the time. The same at every step.
+    ///
+    /// Errors: a model that adds a summary of the prompt, without one.
+    pub fn read(&self, prompts: impl Into<PromptStates>) -> Result<Text> {
+        let PromptStates { context, added } = prompts.into();
         let mut text = Text::default();
+        text.added = self.add(added.as_ref())?;
         for part in &self.parts {
             if let Part::Transformer(transformer) = part {
-                transformer.read(context, &mut text)?;
+                transformer.read(&context, &mut text)?;
             }
         }
         Ok(text)
@@ -130,7 +142,10 @@ impl UNet {
         hook: &mut dyn AttentionHook,
     ) -> Result<(Tensor, Tensor)> {
         let mut walk = self.begin(latents, timestep)?;
-        walk.until_text(hook)?;
+        // Where the prompt is in the time embedding, every part but the first sees it.
+        if self.text_time.is_none() {
+            walk.until_text(hook)?;
+        }
         let other = walk.clone();
         let plain = || other.finish(uncond, &mut NoHook);
         let hooked = || walk.finish(cond, hook);
@@ -145,9 +160,11 @@ impl UNet {
 
     fn begin(&self, latents: &Tensor, timestep: usize) -> Result<Walk<'_>> {
         let x = latents.permute((0, 2, 3, 1))?.contiguous()?; // [rows, h, w, 4]
+        let embedding = self.time_embedding(timestep, latents.device())?;
         Ok(Walk {
             unet: self,
-            time: self.time_embedding(timestep, latents.device())?,
+            time: silu(&embedding)?,
+            embedding,
             x: self.conv_in.forward(&x)?,
             skips: vec![],
             next: 0,
@@ -155,24 +172,51 @@ impl UNet {
         })
     }
 
-    /// Sinusoids through two layers and the SiLU that every resnet begins with: `[1, 1, time]`.
+    /// Sinusoids through two layers: `[1, 1, time]`.
     fn time_embedding(&self, timestep: usize, device: &Device) -> Result<Tensor> {
-        let c = self.config.block_out_channels[0];
-        let half = c / 2;
+        let sinusoids = self.sinusoids(timestep, self.config.block_out_channels[0]);
+        let x = Tensor::new(sinusoids, device)?.unsqueeze(0)?.unsqueeze(0)?;
+        self.time2.forward(&silu(&self.time1.forward(&x)?)?)
+    }
+
+    /// The prompts' summaries and the picture's size as an embedding of their own, `[rows, 1, time]`.
+    fn add(&self, added: Option<&Added>) -> Result<Option<Tensor>> {
+        let Some((of, first, second)) = &self.text_time else {
+            return Ok(None);
+        };
+        let added = added.ok_or_else(|| {
+            Error::model(
+                "this UNet wants a summary of the prompt",
+                "read prompts with TextEncoders::read",
+            )
+        })?;
+        let sizes = added
+            .sizes
+            .map(|size| self.sinusoids(size, of.size_channels));
+        let sizes = Tensor::new(sizes.concat(), added.pooled.device())?;
+        let rows = added.pooled.dim(0)?;
+        let sizes = sizes
+            .unsqueeze(0)?
+            .broadcast_as((rows, Added::SIZES * of.size_channels))?;
+        let x = Tensor::cat(&[&added.pooled, &sizes.contiguous()?], 1)?.unsqueeze(1)?;
+        Ok(Some(second.forward(&silu(&first.forward(&x)?)?)?))
+    }
+
+    /// A whole number as sines and cosines of `channels` angles.
+    fn sinusoids(&self, number: usize, channels: usize) -> Vec<f32> {
+        let half = channels / 2;
         let spread = half as f32 - self.config.freq_shift as f32;
         let angle = |i: usize| {
             // Rounded to f32 where torch does: at timestep 981 the last bit of the exponent shows.
             let exponent = -(10000f64.ln() as f32) * i as f32 / spread;
-            f64::from(timestep as f32 * f64::from(exponent).exp() as f32)
+            f64::from(number as f32 * f64::from(exponent).exp() as f32)
         };
         let sines = (0..half).map(|i| angle(i).sin() as f32);
         let cosines = (0..half).map(|i| angle(i).cos() as f32);
-        let sinusoids: Vec<f32> = match self.config.flip_sin_to_cos {
+        match self.config.flip_sin_to_cos {
             true => cosines.chain(sines).collect(),
             false => sines.chain(cosines).collect(),
-        };
-        let x = Tensor::from_vec(sinusoids, (1, 1, 2 * half), device)?;
-        silu(&self.time2.forward(&silu(&self.time1.forward(&x)?)?)?)
+        }
     }
 
     /// Every attention site for latents of a size, in order of execution.
@@ -189,6 +233,9 @@ impl UNet {
 #[derive(Clone)]
 struct Walk<'a> {
     unet: &'a UNet,
+    /// Of the timestep alone, `[1, 1, time]`.
+    embedding: Tensor,
+    /// With what the prompts add, and the SiLU that every resnet begins with: `[1 or rows, 1, time]`.
     time: Tensor,
     /// `[rows, h, w, channels]`
     x: Tensor,
@@ -215,6 +262,9 @@ impl Walk<'_> {
 
     fn finish(mut self, text: &Text, hook: &mut dyn AttentionHook) -> Result<Tensor> {
         let unet = self.unet;
+        if let Some(added) = &text.added {
+            self.time = silu(&added.broadcast_add(&self.embedding)?)?;
+        }
         while let Some(part) = unet.parts.get(self.next) {
             self.step(part, text, hook)?;
         }

@@ -24,6 +24,16 @@ pub struct UNetConfig {
     pub use_linear_projection: bool,
     pub flip_sin_to_cos: bool,
     pub freq_shift: f64,
+    pub text_time: Option<TextTime>,
+}
+
+/// What Stable Diffusion XL adds to the time embedding: the prompt as a whole and the picture's size.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TextTime {
+    /// Channels that each of the sizes becomes.
+    pub size_channels: usize,
+    /// Channels of all of it.
+    pub input: usize,
 }
 
 /// Grids of fewer pixels across than this are too coarse to hold a layout.
@@ -67,6 +77,7 @@ impl UNetConfig {
             use_linear_projection: config.bool("use_linear_projection", false)?,
             flip_sin_to_cos: config.bool("flip_sin_to_cos", true)?,
             freq_shift: config.f64("freq_shift")?.unwrap_or(0.0),
+            text_time: text_time(config)?,
             block_out_channels: channels,
         };
         config.finish()?;
@@ -110,6 +121,27 @@ impl UNetConfig {
     }
 }
 
+fn text_time(config: &Config) -> Result<Option<TextTime>> {
+    // Without an embedding the sizes are read by nobody.
+    let [size_channels, input] = [
+        "addition_time_embed_dim",
+        "projection_class_embeddings_input_dim",
+    ];
+    match config.string("addition_embed_type")?.as_deref() {
+        None => {
+            config.ignore(&[size_channels, input]);
+            Ok(None)
+        }
+        Some("text_time") => Ok(Some(TextTime {
+            size_channels: config.needed(size_channels, config.usize(size_channels)?)?,
+            input: config.needed(input, config.usize(input)?)?,
+        })),
+        Some(other) => {
+            Err(config.error(&format!("addition_embed_type {other} is not implemented")))
+        }
+    }
+}
+
 fn attention(config: &Config, types: &[String], with: &str, without: &str) -> Result<Vec<bool>> {
     let one = |kind: &String| match kind.as_str() {
         kind if kind == with => Ok(true),
@@ -142,11 +174,7 @@ fn refuse_other_architectures(config: &Config) -> Result<()> {
         "num_class_embeds",
         "class_embeddings_concat",
     ])?;
-    config.off(&[
-        "addition_embed_type",
-        "encoder_hid_dim",
-        "encoder_hid_dim_type",
-    ])?;
+    config.off(&["encoder_hid_dim", "encoder_hid_dim_type"])?;
     config.off(&[
         "time_cond_proj_dim",
         "time_embedding_act_fn",
@@ -162,9 +190,8 @@ fn refuse_other_architectures(config: &Config) -> Result<()> {
         "reverse_transformer_layers_per_block",
     ])?;
     // Read only beside keys that are off, or about precision and training.
-    config.ignore(&["addition_embed_type_num_heads", "addition_time_embed_dim"]);
     config.ignore(&[
-        "projection_class_embeddings_input_dim",
+        "addition_embed_type_num_heads",
         "upcast_attention",
         "dropout",
     ]);

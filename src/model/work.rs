@@ -41,11 +41,11 @@ pub struct SiteWork {
 }
 
 impl Work {
-    /// `tokens`: of a padded prompt.
+    /// `tokens`: of a padded prompt; of a model with two text encoders both.
     pub fn count(
         unet: &UNetConfig,
         vae: &VaeConfig,
-        text: &TextConfig,
+        (text, second): (&TextConfig, Option<&TextConfig>),
         tokens: usize,
         latent_size: (usize, usize),
     ) -> Self {
@@ -54,7 +54,7 @@ impl Work {
             unet_row,
             sites,
             vae_decode: vae_work(vae, latent_size.0 * latent_size.1),
-            text: text_work(text, tokens),
+            text: text_work(text, tokens) + second.map_or(0.0, |second| text_work(second, tokens)),
         }
     }
 }
@@ -101,12 +101,15 @@ pub(super) fn unet_work(
     )
 }
 
-/// First and last convolution and the time embedding.
+/// First and last convolution and the time embedding, with what a prompt adds to it.
 fn unet_ends(config: &UNetConfig, pixels: usize) -> f64 {
     let (first, time) = (config.block_out_channels[0], config.time_channels());
     2.0 * conv3x3(pixels, config.latent_channels, first)
         + product(1, first, time)
         + product(1, time, time)
+        + config.text_time.map_or(0.0, |of| {
+            product(1, of.input, time) + product(1, time, time)
+        })
 }
 
 /// A part of the UNet, and its attention sites, which the first number includes.

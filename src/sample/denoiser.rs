@@ -7,15 +7,15 @@ use candle_core::Tensor;
 
 use crate::attention::AttentionHook;
 use crate::error::Result;
-use crate::model::{Text, UNet};
+use crate::model::{PromptStates, Text, UNet};
 
 /// The text states of a run.
 #[derive(Debug, Clone)]
 pub struct Conditioning {
-    /// `[rows, tokens, channels]`, a prompt per row.
-    pub cond: Tensor,
-    /// The same shape from the negative prompt; absent where guidance is 1 and it would cancel.
-    pub uncond: Option<Tensor>,
+    /// A prompt per row.
+    pub cond: PromptStates,
+    /// The same of the negative prompts; absent where there is no guidance.
+    pub uncond: Option<PromptStates>,
 }
 
 /// Predicted noise of both halves of classifier-free guidance, `[rows, 4, h, w]` each.
@@ -61,11 +61,11 @@ pub struct Prompted<'a> {
 
 impl<'a> Prompted<'a> {
     pub fn new(unet: &'a UNet, conditioning: &Conditioning) -> Result<Self> {
-        let uncond = conditioning.uncond.as_ref();
+        let uncond = conditioning.uncond.clone();
         Ok(Self {
             unet,
-            rows: conditioning.cond.dim(0)?,
-            cond: unet.read(&conditioning.cond)?,
+            rows: conditioning.cond.rows()?,
+            cond: unet.read(conditioning.cond.clone())?,
             uncond: uncond.map(|uncond| unet.read(uncond)).transpose()?,
         })
     }

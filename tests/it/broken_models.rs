@@ -182,7 +182,7 @@ fn a_config_that_is_not_implemented_is_an_error() {
         (
             "scheduler/scheduler_config.json",
             "\"epsilon\"",
-            "\"v_prediction\"",
+            "\"sample\"",
             "prediction_type",
         ),
         (

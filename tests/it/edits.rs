@@ -262,7 +262,7 @@ fn nothing_is_nothing_under_every_scheduler() {
     ];
     for scheduler in SchedulerName::ALL {
         let job = Job {
-            scheduler,
+            scheduler: Some(scheduler),
             ..lab.job(specs.clone())
         };
         let rows = lab.run(&job);
@@ -316,7 +316,7 @@ fn confined_and_chained_edits_together_equal_each_alone() {
         SchedulerName::EulerA,
     ] {
         let job = |edits| Job {
-            scheduler,
+            scheduler: Some(scheduler),
             ..lab.job(edits)
         };
         let together = lab.run(&job(specs.to_vec()));

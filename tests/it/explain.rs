@@ -172,7 +172,7 @@ fn windows() {
         ..edit("a big red car")
     };
     let job = Job {
-        scheduler: SchedulerName::Pndm,
+        scheduler: Some(SchedulerName::Pndm),
         guidance: Some(1.0),
         ..job("a big red bicycle", vec![spec])
     };

@@ -79,7 +79,7 @@ proptest! {
 
     #[test]
     fn winograd_is_a_convolution(rows in 1usize..3, h in 1usize..30, w in 1usize..30, cin in 1usize..5, cout in 1usize..5,
-        larger: bool, late: bool, up in 0usize..3, seed: u64) {
+        larger: bool, late: bool, each: bool, up in 0usize..3, seed: u64) {
         let (cin, cout) = (16 * cin, 16 * cout);
         let kernel = numbers(&[cout, cin, 3, 3], seed);
         let keep = Keep { large_tiles: larger, late };
@@ -90,7 +90,7 @@ proptest! {
         let size = (h * up + h / 2 + 1, w * up + w / 3 + 1);
         let upsample = (up > 0).then_some(size);
         let (out_h, out_w) = upsample.unwrap_or((h, w));
-        let shift = numbers(&[cout], seed ^ 3);
+        let shift = numbers(&[if each { rows } else { 1 }, 1, cout], seed ^ 3);
         let residual = numbers(&[rows, out_h, out_w, cout], seed ^ 4);
         let how = Conv { stride: 1, upsample, shift: Some(&shift), residual: Some(&residual) };
         let y = conv2d(&x, &layer, how).unwrap();

@@ -50,7 +50,7 @@ impl Lab {
             guidance: Some(5.0),
             width: Some(128),
             height: Some(96),
-            scheduler: SchedulerName::Ddim,
+            scheduler: Some(SchedulerName::Ddim),
             self_res: None,
             rules: Rules::Ours,
             control: true,

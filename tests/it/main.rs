@@ -18,6 +18,8 @@ mod cli;
 mod edits;
 /// What `p2p explain` says.
 mod explain;
+/// Stable Diffusion 2.x, XL and Turbo against diffusers.
+mod families;
 /// The kernels' forms for different instruction sets.
 mod forms;
 /// Which maps are kept, what becomes of them, and whether they point at what they name.

@@ -90,7 +90,7 @@ fn text_and_vae_equal_diffusers(name: &str, prompt: &str, folder: &ModelFolder) 
     for (row, prompt) in [prompt, ""].iter().enumerate() {
         let tokens = folder.tokenizer.encode(prompt).unwrap();
         assert_eq!(tokens.ids, ids[row]);
-        let states = model.text_encoder.encode(&tokens.ids).unwrap();
+        let states = model.text_encoders.first.encode(&tokens.ids).unwrap();
         let expected = golden("text").narrow(0, row, 1).unwrap();
         near(&format!("{name} text"), &states, &expected, 1e-5);
     }
@@ -236,7 +236,8 @@ fn a_row_is_the_same_alone_and_on_any_number_of_threads() {
 /// What a damaged or renamed model computes, for comparison.
 pub fn fingerprint(model: &Model) -> Vec<Tensor> {
     let text = model
-        .text_encoder
+        .text_encoders
+        .first
         .encode(&[49406, 320, 2368, 49407])
         .unwrap();
     let latents = numbers(&[1, 4, 8, 8], 3);

@@ -12,7 +12,7 @@ use prompt_to_prompt::error::Result;
 use prompt_to_prompt::job::{
     BlendSpec, BlendWords, EditSpec, Job, Prepared, SchedulerName, conditioning, starting_noise,
 };
-use prompt_to_prompt::model::{Model, ModelFolder};
+use prompt_to_prompt::model::{Model, ModelFolder, PromptStates};
 use prompt_to_prompt::sample::{
     Conditioning, Ddim, Denoiser, Eps, Prompted, Recorder, Recording, Sampler, Scheduler, lockstep,
 };
@@ -131,7 +131,7 @@ fn job(case: &Value) -> Job {
         guidance: case["guidance"].as_f64(),
         width: None,
         height: None,
-        scheduler: SchedulerName::Ddim,
+        scheduler: Some(SchedulerName::Ddim),
         self_res: None,
         rules: Rules::Reference,
         control: kind != "none",
@@ -227,11 +227,12 @@ impl Bench {
         near(name, "noise", &noise, &recorded["initial_latent"], 1e-6);
         check_plan(name, &prepared, &recorded);
         let conditioning = conditioning(&prepared, &self.model).unwrap();
-        let both = [conditioning.uncond.as_ref().unwrap(), &conditioning.cond];
+        let both = [&conditioning.uncond, &Some(conditioning.cond.clone())];
+        let both = both.map(|half| half.clone().unwrap());
         near(
             name,
             "text states",
-            &Tensor::cat(&both, 0).unwrap(),
+            &PromptStates::cat(&both).unwrap().context,
             &recorded["context"],
             1e-5,
         );

@@ -127,7 +127,7 @@ fn every_scheduler_goes_on_without_it() {
     for scheduler in SchedulerName::ALL {
         println!("{}", scheduler.name());
         let job = Job {
-            scheduler,
+            scheduler: Some(scheduler),
             ..lab.job(vec![until(0.5, edit(SWAP))])
         };
         assert!(source_calls(&lab, &unseen(&job)) < scheduler.calls(STEPS));

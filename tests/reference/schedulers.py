@@ -34,7 +34,8 @@ SCHEDULERS = {
     "euler-a": (diffusers.EulerAncestralDiscreteScheduler, {}),
 }
 COUNTS = [1, 2, 3, 7, 14, 15, 50, 333, 998, 999, 1000]
-VARIANTS = [{}, {"steps_offset": 0, "set_alpha_to_one": True}]
+V = {"prediction_type": "v_prediction"}
+VARIANTS = [{}, {"steps_offset": 0, "set_alpha_to_one": True}, V, V | {"timestep_spacing": "trailing"}]
 MEAN, SPREAD = 0.5, 0.25
 PROMPTS = ["a photo of a cat on a chair", "a photo of a tiger on a chair"]
 STEPS, FEW, GUIDANCE, SEED, SIZE = 8, 3, 7.5, 21, (12, 20)
@@ -75,7 +76,11 @@ def flow(made):
 
     def eps(x, t):
         alpha = alphas[min(int(t), len(alphas) - 1)]
-        return (1 - alpha).sqrt() * (x - alpha.sqrt() * MEAN) / (alpha * SPREAD**2 + 1 - alpha)
+        noise = (1 - alpha).sqrt() * (x - alpha.sqrt() * MEAN) / (alpha * SPREAD**2 + 1 - alpha)
+        if made.config.prediction_type == "epsilon":
+            return noise
+        # v = alpha noise - sigma x_0
+        return (noise - (1 - alpha).sqrt() * x) / alpha.sqrt()
 
     noise, generator = start((2, 2))
     return walk(made, eps, noise, 1, torch.float64, generator)[-1].flatten()

@@ -24,7 +24,7 @@ pub fn tell(run: &Run, groups: &[Group], finished: usize) -> Result<()> {
         let work = run.tasks.models[group.model]
             .folder()
             .work(prepared.latent_size);
-        let halves = if prepared.guidance == 1.0 { 1.0 } else { 2.0 };
+        let halves = if prepared.guided() { 2.0 } else { 1.0 };
         let rows = group.rows as f64;
         let flop = rows
             * (halves * prepared.controller.clock.calls as f64 * work.unet_row + work.vae_decode);

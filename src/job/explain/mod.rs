@@ -132,7 +132,7 @@ impl Explanation {
             width: prepared.width,
             height: prepared.height,
             steps: prepared.steps,
-            scheduler: job.scheduler.name(),
+            scheduler: prepared.scheduler.name(),
             scheduler_calls: prepared.controller.clock.calls,
             guidance: prepared.guidance,
             seed,
@@ -355,7 +355,7 @@ fn levels(work: &Work, prepared: &Prepared) -> Vec<Level> {
 fn estimate(prepared: &Prepared, work: &Work) -> WorkEstimate {
     let controller = &prepared.controller;
     let (rows, calls) = (controller.rows.len(), controller.clock.calls);
-    let unconditional = if prepared.guidance == 1.0 { 0 } else { rows };
+    let unconditional = if prepared.guided() { rows } else { 0 };
     let both = (rows + unconditional) as f64;
     let plain = both * calls as f64 * work.unet_row;
     let halves = both / rows as f64;

@@ -13,7 +13,7 @@ use super::conv::Picture;
 use super::lanes::LANES;
 use super::micro::{Lhs, Sums, accumulate};
 use super::packed::Packed;
-use super::product::add;
+use super::product::{Bias, add};
 use super::scratch::{Shared, with_scratch};
 
 /// Floats of a task's transformed inputs, about. More tiles read the weights less often.
@@ -73,7 +73,7 @@ impl Winograd {
         &self,
         x: &[f32],
         picture: &Picture,
-        bias: Option<&[f32]>,
+        bias: Option<Bias>,
         residual: Option<&[f32]>,
     ) -> Vec<f32> {
         let (h, w) = picture.out();
@@ -154,7 +154,7 @@ struct Work<'a> {
     n: usize,
     grid: Grid<'a>,
     x: &'a [f32],
-    bias: Option<&'a [f32]>,
+    bias: Option<Bias<'a>>,
     residual: Option<&'a [f32]>,
     out: Shared,
 }
@@ -283,7 +283,9 @@ impl Work<'_> {
             let at = ((row * h + y) * w + x) * n + columns.start;
             // SAFETY: tasks differ in pixels or columns.
             let to = unsafe { self.out.slice(at, width) };
-            let bias = self.bias.map(|b| &b[columns.clone()]);
+            let bias = self
+                .bias
+                .map(|b| &b.at(row * h * w, columns.start)[..width]);
             add(to, pixel, bias, self.residual.map(|r| &r[at..at + width]));
         }
     }

@@ -1,7 +1,7 @@
 //! The report: one page with a card for each edit below a folder, made from the manifests alone.
 //! Owns the way from a folder to a page; it must never know how a picture came about.
 //!
-//! [`build`] reads, [`write`] reads and writes; either may be repeated at any time, while runs are being
+//! [`build`] reads, [`write()`] reads and writes; either may be repeated at any time, while runs are being
 //! added too: what is torn or foreign is passed over with a warning.
 
 mod card;

@@ -2,16 +2,17 @@
 
 use candle_core::Tensor;
 
-use super::Scheduler;
 use super::spacing::Walk;
+use super::{Scheduler, noise};
 use crate::error::Result;
-use crate::model::SchedulerConfig;
+use crate::model::{Prediction, SchedulerConfig};
 
-/// DDIM (Song et al., 2021), eta 0, leading spacing: what the reference's notebooks sample with.
+/// DDIM (Song et al., 2021), eta 0: what the reference's notebooks sample with.
 #[derive(Debug, Clone)]
 pub struct Ddim {
     timesteps: Vec<usize>,
     walk: Walk,
+    predicts: Prediction,
 }
 
 impl Ddim {
@@ -21,6 +22,7 @@ impl Ddim {
         Self {
             timesteps: walk.timesteps(),
             walk,
+            predicts: config.prediction_type,
         }
     }
 }
@@ -34,11 +36,12 @@ impl Scheduler for Ddim {
         &self.timesteps
     }
 
-    fn step(&mut self, step: usize, eps: &Tensor, latents: &Tensor) -> Result<Tensor> {
+    fn step(&mut self, step: usize, predicted: &Tensor, latents: &Tensor) -> Result<Tensor> {
         let (alpha, alpha_after) = self.walk.alphas(step);
-        let noise = (eps * (1.0 - alpha).sqrt())?;
-        let predicted = ((latents - noise)? / alpha.sqrt())?; // x_0, eq. 12 of the DDIM paper
+        let eps = noise(self.predicts, alpha, predicted, latents)?;
+        let noise = (&eps * (1.0 - alpha).sqrt())?;
+        let clean = ((latents - noise)? / alpha.sqrt())?; // x_0, eq. 12 of the DDIM paper
         let direction = (eps * (1.0 - alpha_after).sqrt())?;
-        Ok(((predicted * alpha_after.sqrt())? + direction)?)
+        Ok(((clean * alpha_after.sqrt())? + direction)?)
     }
 }

@@ -5,7 +5,7 @@ use candle_core::Tensor;
 use super::spacing::{Level, falling};
 use super::{Scheduler, clean, weighted_sum};
 use crate::error::Result;
-use crate::model::SchedulerConfig;
+use crate::model::{Prediction, SchedulerConfig};
 
 /// DPM-Solver++ (2M) (Lu et al., 2022, algorithm 2): the predicted x_0 and its slope since the step
 /// before. The first step has no slope yet, and the last, down to no noise at all, takes none.
@@ -13,6 +13,7 @@ use crate::model::SchedulerConfig;
 pub struct DpmPp2m {
     timesteps: Vec<usize>,
     sigmas: Vec<f64>,
+    predicts: Prediction,
     /// x_0 as the step before predicted it.
     before: Option<Tensor>,
 }
@@ -26,6 +27,7 @@ impl DpmPp2m {
         Ok(Self {
             timesteps,
             sigmas,
+            predicts: config.prediction_type,
             before: None,
         })
     }
@@ -45,12 +47,12 @@ impl Scheduler for DpmPp2m {
         &self.timesteps
     }
 
-    fn step(&mut self, step: usize, eps: &Tensor, latents: &Tensor) -> Result<Tensor> {
+    fn step(&mut self, step: usize, predicted: &Tensor, latents: &Tensor) -> Result<Tensor> {
         let (from, to) = (
             Level::at(self.sigmas[step]),
             Level::at(self.sigmas[step + 1]),
         );
-        let clean = clean(from, eps, latents)?;
+        let clean = clean(self.predicts, from, predicted, latents)?;
         let h = to.lambda - from.lambda;
         let gain = -to.alpha * (-h).exp_m1();
         let keep = to.sigma / from.sigma;

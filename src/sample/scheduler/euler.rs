@@ -3,10 +3,10 @@
 
 use candle_core::Tensor;
 
-use super::spacing::{leading, sigmas};
+use super::spacing::{sigmas, spaced};
 use super::{Scheduler, weighted_sum};
 use crate::error::Result;
-use crate::model::SchedulerConfig;
+use crate::model::{Prediction, SchedulerConfig, Spacing};
 use crate::sample::noise::TorchRng;
 
 /// Euler (Karras et al., 2022, algorithm 2 without churn).
@@ -14,14 +14,20 @@ use crate::sample::noise::TorchRng;
 pub struct Euler {
     timesteps: Vec<usize>,
     sigmas: Vec<f64>,
+    predicts: Prediction,
+    spacing: Spacing,
 }
 
 impl Euler {
     /// `steps` in 1..=`num_train_timesteps`.
     pub fn new(config: &SchedulerConfig, steps: usize) -> Self {
-        let timesteps = leading(config, steps);
-        let sigmas = sigmas(config, &timesteps);
-        Self { timesteps, sigmas }
+        let timesteps = spaced(config, steps);
+        Self {
+            sigmas: sigmas(config, &timesteps),
+            timesteps,
+            predicts: config.prediction_type,
+            spacing: config.timestep_spacing,
+        }
     }
 
     /// One per timestep, and the end's.
@@ -29,9 +35,19 @@ impl Euler {
         &self.sigmas
     }
 
-    /// From the noise level at `step` to `sigma`.
-    fn walk(&self, step: usize, sigma: f64, eps: &Tensor, latents: &Tensor) -> Result<Tensor> {
-        weighted_sum(&[(1.0, latents), (sigma - self.sigmas[step], eps)])
+    /// From the noise level at `step` to `to`.
+    fn walk(&self, step: usize, to: f64, predicted: &Tensor, latents: &Tensor) -> Result<Tensor> {
+        let sigma = self.sigmas[step];
+        // These latents are 1 / alpha of those that v is defined by.
+        let (kept, gained) = match self.predicts {
+            Prediction::Epsilon => (1.0, to - sigma),
+            Prediction::Velocity => {
+                let alpha = 1.0 / sigma.hypot(1.0);
+                let slope = sigma * alpha * alpha;
+                (1.0 + (to - sigma) * slope, (to - sigma) * alpha)
+            }
+        };
+        weighted_sum(&[(kept, latents), (gained, predicted)])
     }
 }
 
@@ -45,15 +61,19 @@ impl Scheduler for Euler {
     }
 
     fn init_noise_sigma(&self) -> f64 {
-        self.sigmas[0].hypot(1.0)
+        match self.spacing {
+            Spacing::Leading => self.sigmas[0].hypot(1.0),
+            // From the very end of the noise: what is left of x_0 there is left out, as in diffusers.
+            Spacing::Trailing => self.sigmas[0],
+        }
     }
 
     fn scale_input(&self, step: usize, latents: &Tensor) -> Result<Tensor> {
         Ok((latents / self.sigmas[step].hypot(1.0))?)
     }
 
-    fn step(&mut self, step: usize, eps: &Tensor, latents: &Tensor) -> Result<Tensor> {
-        self.walk(step, self.sigmas[step + 1], eps, latents)
+    fn step(&mut self, step: usize, predicted: &Tensor, latents: &Tensor) -> Result<Tensor> {
+        self.walk(step, self.sigmas[step + 1], predicted, latents)
     }
 }
 
@@ -95,10 +115,10 @@ impl Scheduler for EulerA {
         self.euler.scale_input(step, latents)
     }
 
-    fn step(&mut self, step: usize, eps: &Tensor, latents: &Tensor) -> Result<Tensor> {
+    fn step(&mut self, step: usize, predicted: &Tensor, latents: &Tensor) -> Result<Tensor> {
         let (from, to) = (self.euler.sigmas[step], self.euler.sigmas[step + 1]);
         let ratio = to / from;
-        let walked = self.euler.walk(step, to * ratio, eps, latents)?;
+        let walked = self.euler.walk(step, to * ratio, predicted, latents)?;
         // One noise for all rows, or edits would part from their source by chance.
         let (_, c, h, w) = latents.dims4()?;
         let noise = self.rng.randn(c * h * w);

@@ -2,9 +2,10 @@
 //! Owns the trait and the arithmetic that all solvers share. They never know rows, prompts or edits;
 //! randomness, where one needs it, is an argument.
 //!
-//! Each does what diffusers' scheduler of that name does, made by `from_config` of the model's DDIM
-//! config, with that config's spacing, `leading`. (Where a config names no spacing, diffusers gives
-//! `linspace` to all but DDIM and PNDM; ours stay with `leading`.) Scalars are f64 from f32 tables, which
+//! Each does what diffusers' scheduler of that name does, made by `from_config` of the model's config,
+//! with that config's spacing, `leading` or `trailing`. (Where a config names no spacing, diffusers gives
+//! `linspace` to all but DDIM and PNDM; ours stay with `leading`.) A config also says what the denoiser
+//! predicts, the noise or v; solvers turn v into what they go by. Scalars are f64 from f32 tables, which
 //! is at least as exact as diffusers' f32 scalars.
 
 mod ddim;
@@ -23,6 +24,7 @@ pub use unipc::UniPc;
 use candle_core::Tensor;
 
 use crate::error::Result;
+use crate::model::Prediction;
 use spacing::Level;
 
 /// A deterministic or stochastic solver of the denoising process. It serves one run, whose steps are
@@ -44,8 +46,9 @@ pub trait Scheduler: Send {
         Ok(latents.clone())
     }
 
-    /// From the latents at `timesteps()[step]` to the next ones; `eps` is the guided prediction.
-    fn step(&mut self, step: usize, eps: &Tensor, latents: &Tensor) -> Result<Tensor>;
+    /// From the latents at `timesteps()[step]` to the next ones; `predicted` is the guided prediction of
+    /// what the model predicts.
+    fn step(&mut self, step: usize, predicted: &Tensor, latents: &Tensor) -> Result<Tensor>;
 }
 
 /// `sum factor * tensor`, in the order given. Element by element, so rows never meet.
@@ -59,7 +62,30 @@ fn weighted_sum(terms: &[(f64, &Tensor)]) -> Result<Tensor> {
 }
 
 /// x_0 as a prediction at a noise level has it.
-fn clean(level: Level, eps: &Tensor, latents: &Tensor) -> Result<Tensor> {
-    let per_alpha = 1.0 / level.alpha;
-    weighted_sum(&[(per_alpha, latents), (-level.sigma * per_alpha, eps)])
+fn clean(kind: Prediction, level: Level, predicted: &Tensor, latents: &Tensor) -> Result<Tensor> {
+    let of_latents = match kind {
+        Prediction::Epsilon => 1.0 / level.alpha,
+        Prediction::Velocity => level.alpha,
+    };
+    let of_predicted = match kind {
+        Prediction::Epsilon => -level.sigma * of_latents,
+        Prediction::Velocity => -level.sigma,
+    };
+    weighted_sum(&[(of_latents, latents), (of_predicted, predicted)])
+}
+
+/// The noise as a prediction at a noise level, `alpha^2` of which is `alpha_cumprod`, has it.
+fn noise(
+    kind: Prediction,
+    alpha_cumprod: f64,
+    predicted: &Tensor,
+    latents: &Tensor,
+) -> Result<Tensor> {
+    match kind {
+        Prediction::Epsilon => Ok(predicted.clone()),
+        Prediction::Velocity => weighted_sum(&[
+            (alpha_cumprod.sqrt(), predicted),
+            ((1.0 - alpha_cumprod).sqrt(), latents),
+        ]),
+    }
 }

@@ -4,9 +4,9 @@
 use candle_core::Tensor;
 
 use super::spacing::Walk;
-use super::{Scheduler, weighted_sum};
+use super::{Scheduler, noise, weighted_sum};
 use crate::error::Result;
-use crate::model::SchedulerConfig;
+use crate::model::{Prediction, SchedulerConfig};
 
 /// Adams-Bashforth weights of the predictions so far, newest first (Liu et al., 2022, eq. 12).
 const WEIGHTS: [&[f64]; 4] = [
@@ -22,6 +22,7 @@ const WEIGHTS: [&[f64]; 4] = [
 pub struct Pndm {
     timesteps: Vec<usize>,
     walk: Walk,
+    predicts: Prediction,
     /// Newest first.
     predictions: Vec<Tensor>,
     /// The latents before the first stride.
@@ -39,14 +40,15 @@ impl Pndm {
         Self {
             timesteps,
             walk,
+            predicts: config.prediction_type,
             predictions: vec![],
             start: None,
         }
     }
 
-    /// A stride of the walk along `eps` (eq. 9).
-    fn advance(&self, stride: usize, eps: &Tensor, latents: &Tensor) -> Result<Tensor> {
-        let (a, b) = self.walk.alphas(stride);
+    /// From one `alphas_cumprod` to another along what was predicted (eq. 9).
+    fn advance(&self, (a, b): (f64, f64), predicted: &Tensor, latents: &Tensor) -> Result<Tensor> {
+        let eps = &noise(self.predicts, a, predicted, latents)?;
         let scale = a * (1.0 - b).sqrt() + (a * (1.0 - a) * b).sqrt();
         weighted_sum(&[((b / a).sqrt(), latents), ((a - b) / scale, eps)])
     }
@@ -61,19 +63,20 @@ impl Scheduler for Pndm {
         &self.timesteps
     }
 
-    fn step(&mut self, step: usize, eps: &Tensor, latents: &Tensor) -> Result<Tensor> {
+    fn step(&mut self, step: usize, predicted: &Tensor, latents: &Tensor) -> Result<Tensor> {
         if step == 1 {
-            let mean = weighted_sum(&[(0.5, eps), (0.5, &self.predictions[0])])?;
+            let mean = weighted_sum(&[(0.5, predicted), (0.5, &self.predictions[0])])?;
             let start = self.start.take().expect("call 0 came before call 1");
-            return self.advance(0, &mean, &start);
+            return self.advance(self.walk.alphas_up_to(1), &mean, &start);
         }
         if step == 0 {
             self.start = Some(latents.clone());
         }
-        self.predictions.insert(0, eps.clone());
+        self.predictions.insert(0, predicted.clone());
         self.predictions.truncate(WEIGHTS.len());
         let weights = WEIGHTS[self.predictions.len() - 1];
         let terms: Vec<(f64, &Tensor)> = weights.iter().copied().zip(&self.predictions).collect();
-        self.advance(step.saturating_sub(1), &weighted_sum(&terms)?, latents)
+        let alphas = self.walk.alphas(step.saturating_sub(1));
+        self.advance(alphas, &weighted_sum(&terms)?, latents)
     }
 }

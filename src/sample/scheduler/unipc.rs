@@ -6,7 +6,7 @@ use candle_core::Tensor;
 use super::spacing::{Level, falling};
 use super::{Scheduler, clean, weighted_sum};
 use crate::error::Result;
-use crate::model::SchedulerConfig;
+use crate::model::{Prediction, SchedulerConfig};
 
 const ORDER: usize = 2;
 
@@ -16,6 +16,7 @@ pub struct UniPc {
     timesteps: Vec<usize>,
     levels: Vec<Level>,
     sigmas: Vec<f64>,
+    predicts: Prediction,
     /// Predictions of x_0, newest first.
     clean: Vec<Tensor>,
     /// Where the step before began (corrected), and its order.
@@ -61,6 +62,7 @@ impl UniPc {
             timesteps,
             levels: sigmas.iter().copied().map(Level::at).collect(),
             sigmas,
+            predicts: config.prediction_type,
             clean: vec![],
             before: None,
         })
@@ -120,8 +122,8 @@ impl Scheduler for UniPc {
         &self.timesteps
     }
 
-    fn step(&mut self, step: usize, eps: &Tensor, latents: &Tensor) -> Result<Tensor> {
-        let clean = clean(self.levels[step], eps, latents)?;
+    fn step(&mut self, step: usize, predicted: &Tensor, latents: &Tensor) -> Result<Tensor> {
+        let clean = clean(self.predicts, self.levels[step], predicted, latents)?;
         // The prediction was made at the uncorrected latents, and stays: no second denoiser call.
         let latents = match self.before.take() {
             Some((start, order)) => self.correct(step - 1, &start, order, &clean)?,

@@ -371,7 +371,11 @@ fn models_that_are_broken() {
         );
     };
     let cause = ["dual_cross_attention", "not implemented"];
-    broken(other, &cause, "use a Stable Diffusion 1.x model");
+    broken(
+        other,
+        &cause,
+        "use a model of Stable Diffusion 1.x, 2.x or XL",
+    );
 }
 
 #[test]
