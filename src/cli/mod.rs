@@ -7,6 +7,7 @@ mod job;
 mod jobs;
 mod map_values;
 mod maps;
+mod model;
 mod picture;
 mod prompts;
 mod setup;

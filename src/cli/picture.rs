@@ -3,7 +3,9 @@
 use clap::{Args, ValueHint};
 
 use prompt_to_prompt::job::{Job, SchedulerName};
+use prompt_to_prompt::model::ModelSource;
 
+use super::model::ModelArgs;
 use super::values::{SchedulerParser, guidance, pixels, seed, whole};
 
 /// Model, noise, steps and size.
@@ -52,20 +54,28 @@ pub struct PictureArgs {
     #[arg(help_heading = "Picture", long)]
     pub fast: bool,
 
-    /// A diffusers folder (model_index.json, unet/, vae/, text_encoder/, tokenizer/, scheduler/), or
-    /// `storybook`, the embedded model
+    /// A diffusers folder (model_index.json, unet/, vae/, text_encoder/, tokenizer/, scheduler/), a
+    /// single-file checkpoint (.safetensors), or `storybook`, the embedded model
     #[arg(
-        help_heading = "Picture",
+        help_heading = "Model",
         short,
         long,
-        value_name = "DIR",
-        value_hint = ValueHint::DirPath,
+        value_name = "PATH",
+        value_hint = ValueHint::AnyPath,
         default_value = "storybook"
     )]
     pub model: String,
+
+    #[command(flatten)]
+    pub parts: ModelArgs,
 }
 
 impl PictureArgs {
+    /// The model to draw with.
+    pub fn source(&self) -> ModelSource {
+        self.parts.source(&self.model)
+    }
+
     /// A picture of `src` and no edit of it; `seed` is used where no --seed was given.
     pub fn job(&self, src: &str, seed: u64) -> Job {
         Job {

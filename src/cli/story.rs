@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, ValueHint};
 
+use super::model::ModelArgs;
 use super::values::whole;
 use super::{MetadataArgs, OutputArgs};
 
@@ -29,10 +30,13 @@ pub struct RepeatArgs {
     #[arg(value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub file: PathBuf,
 
-    /// The folder of the model that drew it, or another to draw it with
+    /// The folder or file of the model that drew it, or another to draw it with
     /// [default: the embedded model, if that drew it]
-    #[arg(help_heading = "Picture", short, long, value_name = "DIR", value_hint = ValueHint::DirPath)]
+    #[arg(help_heading = "Model", short, long, value_name = "PATH", value_hint = ValueHint::AnyPath)]
     pub model: Option<String>,
+
+    #[command(flatten)]
+    pub parts: ModelArgs,
 }
 
 /// Draw a picture again from its metadata, as it was or with changes

@@ -10,7 +10,7 @@ use prompt_to_prompt::error::{Error, Result};
 use prompt_to_prompt::heat::Selection;
 use prompt_to_prompt::job::{Job, Outcome, Picture, Prepared, run};
 use prompt_to_prompt::kernels::Keep;
-use prompt_to_prompt::model::ModelFolder;
+use prompt_to_prompt::model::{ModelFolder, ModelSource};
 use prompt_to_prompt::report::atomic::AtomicFile;
 use prompt_to_prompt::report::console::Console;
 use prompt_to_prompt::report::html::{self, REPORT};
@@ -21,7 +21,7 @@ use prompt_to_prompt::sample::{Controller, Heads, Recorder, Watcher};
 use prompt_to_prompt::story::Story;
 
 use super::maps::{listed, select, tell, write};
-use super::say::{announce, tell_changes, tell_masks};
+use super::say::{announce, tell_changes, tell_masks, tell_model};
 use super::terminal::{can_show, show};
 use super::{bare, print, random_seed};
 use crate::cli::{DrawArgs, EditArgs, HeatmapArgs, MapArgs, OutputArgs};
@@ -29,8 +29,7 @@ use crate::cli::{DrawArgs, EditArgs, HeatmapArgs, MapArgs, OutputArgs};
 /// What is drawn, and what is kept of it.
 pub struct Request {
     pub job: Job,
-    /// As `--model` has it.
-    pub model: String,
+    pub model: ModelSource,
     maps: Option<MapArgs>,
     save_masks: bool,
     /// No metadata.
@@ -46,7 +45,7 @@ impl Request {
         Ok(Self {
             job,
             bare: bare(args.metadata.no_metadata)?,
-            model: args.job.picture.model.clone(),
+            model: args.job.picture.source(),
             maps: args.heatmaps.then(|| args.maps.0.clone()),
             save_masks: args.save_mask,
             save_latents: args.save_latents.clone(),
@@ -142,7 +141,7 @@ pub fn heatmap(args: &HeatmapArgs, console: &Console) -> Result<()> {
     }
     let request = Request {
         job: args.picture.job(&args.prompt, random_seed()),
-        model: args.picture.model.clone(),
+        model: args.picture.source(),
         maps: Some(args.maps.clone()),
         save_masks: false,
         bare: bare(args.metadata.no_metadata)?,
@@ -155,7 +154,8 @@ pub fn heatmap(args: &HeatmapArgs, console: &Console) -> Result<()> {
 pub fn draw(mut request: Request, args: &OutputArgs, console: &Console) -> Result<()> {
     request.report = args.report;
     let stop = interrupt_flag();
-    let folder = ModelFolder::open(&request.model)?;
+    let folder = ModelFolder::open_source(&request.model)?;
+    tell_model(console, &folder);
     if let Some(maps) = request.maps.as_ref().filter(|maps| maps.show) {
         can_show(args.json).map_err(|error| maps.as_typed(error))?;
     }

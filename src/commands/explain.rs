@@ -6,11 +6,13 @@ use prompt_to_prompt::model::ModelFolder;
 use prompt_to_prompt::report::console::Console;
 
 use super::print;
+use super::say::tell_model;
 use crate::cli::EditArgs;
 
 pub fn explain(args: &EditArgs, console: &Console) -> Result<()> {
     let job = args.draw.job.job(0)?;
-    let folder = ModelFolder::open(&args.draw.job.picture.model)?;
+    let folder = ModelFolder::open_source(&args.draw.job.picture.source())?;
+    tell_model(console, &folder);
     let mut prepared = Prepared::new(&job, &folder)?;
     prepared.controller.keep_source |= args.draw.heatmaps && args.draw.maps.0.spec.shows_source();
     let seed = args.draw.job.picture.seed;

@@ -4,7 +4,7 @@ use image::{ImageFormat, RgbImage};
 use prompt_to_prompt::error::{Error, Result};
 use prompt_to_prompt::job::{Job, Prepared, run};
 use prompt_to_prompt::kernels::Keep;
-use prompt_to_prompt::model::{ModelFolder, STORYBOOK};
+use prompt_to_prompt::model::{ModelFolder, ModelSource, STORYBOOK};
 use prompt_to_prompt::report::console::Console;
 use prompt_to_prompt::story::{Difference, Found, Story};
 use serde_json::json;
@@ -12,16 +12,15 @@ use serde_json::json;
 use super::draw::{Request, draw, go_on, interrupt_flag};
 use super::info::PictureFile;
 use super::print;
+use super::say::tell_model;
 use crate::cli::{Order, Repeat, RepeatArgs, RerunArgs, Settings, VerifyArgs, Vocabulary};
 
 pub fn rerun(args: &RerunArgs, console: &Console) -> Result<()> {
     let again = Again::new(&args.picture, &args.set, args.metadata.no_metadata)?;
     again.folder(console)?;
-    draw(
-        Request::new(&again.order.args, again.order.job)?,
-        &args.output,
-        console,
-    )
+    let mut request = Request::new(&again.order.args, again.order.job)?;
+    request.model = again.model;
+    draw(request, &args.output, console)
 }
 
 pub fn verify(args: &VerifyArgs, console: &Console) -> Result<()> {
@@ -66,6 +65,7 @@ struct Again {
     bytes: Vec<u8>,
     story: Story,
     order: Order,
+    model: ModelSource,
     /// Whether the user names the model.
     model_named: bool,
 }
@@ -85,8 +85,12 @@ impl Again {
         };
         let order = order(args, &story, changes, no_metadata);
         let order = order.map_err(|(cause, cure)| Error::usage(cause, cure))?;
+        // A picture tells no path: what its model was put together from is said again.
+        let drawn = &order.args.job.picture;
+        let model = args.parts.or(&drawn.parts).source(&drawn.model);
         Ok(Self {
-            model_named: args.model.is_some() || order.args.job.picture.model != STORYBOOK,
+            model_named: args.model.is_some() || model.model != STORYBOOK,
+            model,
             bytes: picture.bytes,
             name,
             story,
@@ -101,24 +105,35 @@ impl Again {
         if !self.model_named && id != STORYBOOK {
             return Err(Error::model(
                 format!("{name} was drawn by the model \"{id}\", which is not the embedded one"),
-                "give its folder with --model DIR",
+                "give its folder or file with --model PATH",
             ));
         }
-        let folder = ModelFolder::open(&self.order.args.job.picture.model)?;
+        let folder = ModelFolder::open_source(&self.model)?;
+        tell_model(console, &folder);
         let (weights, configs) = folder.hashes()?;
         let differing = match (
             weights == story.model.weights_sha256,
             configs == story.model.configs_sha256,
+            folder.loras() == story.model.loras,
         ) {
-            (true, true) => None,
-            (false, _) => Some("weights"),
-            (true, false) => Some("configs"),
+            (true, true, true) => None,
+            (false, ..) => Some("weights"),
+            (true, false, _) => Some("configs"),
+            (true, true, false) => Some("LoRAs"),
         };
         match differing {
+            Some("LoRAs") if self.model.loras.is_empty() => {
+                let drawn = story.model.loras.iter();
+                let drawn: Vec<_> = drawn.map(|l| format!("{}={}", l.name, l.scale)).collect();
+                return Err(Error::model(
+                    format!("{name} was drawn with {}", drawn.join(" and ")),
+                    format!("give it with --lora {}", drawn.join(" --lora ")),
+                ));
+            }
             Some(what) if !self.model_named => {
                 return Err(Error::model(
                     format!("{name} was drawn by another \"{id}\": its {what} differ"),
-                    "give the folder of that model with --model DIR, or --model storybook to draw \
+                    "give that model with --model PATH, or --model storybook to draw \
                      it with this one all the same",
                 ));
             }

@@ -34,6 +34,14 @@ fn name(i: usize, edit: &PreparedEdit) -> String {
     }
 }
 
+/// What a model turned out to be, and what is added to it.
+pub fn tell_model(console: &Console, folder: &ModelFolder) {
+    folder.notes.iter().for_each(|note| console.note(note));
+    for lora in folder.loras() {
+        console.note(&format!("with {} at {}", lora.name, lora.scale));
+    }
+}
+
 /// What will be done, before it costs anything.
 pub fn announce(console: &Console, job: &Job, prepared: &Prepared, folder: &ModelFolder) {
     if console.is_verbose() {

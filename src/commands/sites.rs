@@ -9,7 +9,7 @@ use super::print;
 use crate::cli::SitesArgs;
 
 pub fn sites(args: &SitesArgs) -> Result<()> {
-    let folder = ModelFolder::open(&args.picture.model)?;
+    let folder = ModelFolder::open_source(&args.picture.source())?;
     // Only the picture's size matters; preparing any picture checks it.
     let prepared = Prepared::new(&args.picture.job("a picture", 0), &folder)?;
     let mut table = String::from("layer  kind   part  grid     heads  downscale\n");

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Change, EditSpec, Job, Prepared, PreparedEdit, Role, Settings};
 use crate::edit::{Rules, Window};
-use crate::model::{Parts, SchedulerConfig};
+use crate::model::{LoraId, Parts, SchedulerConfig};
 use crate::prompt::Tokens;
 
 /// `manifest.json`, and what `--json` prints.
@@ -57,13 +57,16 @@ pub struct PictureEntry {
     pub settings: Settings,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct ModelId {
     pub id: String,
     /// Over the weight files of UNet, VAE and text encoder, in this order.
     pub weights_sha256: String,
     /// Over its configs and tokenizer.
     pub configs_sha256: String,
+    /// What was added to the weights.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub loras: Vec<LoraId>,
 }
 
 #[derive(Debug, Clone, Serialize)]
@@ -184,6 +187,7 @@ impl Manifest {
                 id: model.id().to_owned(),
                 weights_sha256: weights.to_owned(),
                 configs_sha256: configs.to_owned(),
+                loras: model.loras().to_vec(),
             },
             source: prompt(&prepared.source),
             edits: prepared

@@ -1,8 +1,10 @@
-//! Where a model's files come from: a folder on disk, or bytes compiled into the binary. One way to
-//! read them, so that both kinds go through the same code.
+//! Where a model's files come from: a folder on disk, bytes compiled into the binary, or put together
+//! from several places. One way to read them, so that all kinds go through the same code.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
+use super::checkpoint::{Assembly, Part};
 use crate::error::{Error, Result};
 
 /// Files by their path relative to the model's folder, with forward slashes.
@@ -10,12 +12,17 @@ use crate::error::{Error, Result};
 pub enum Files {
     Folder(PathBuf),
     Embedded(&'static [(&'static str, &'static [u8])]),
+    Assembled(Arc<Assembly>),
 }
 
 /// A file's bytes, or where to map them from.
 pub enum Source {
     File(PathBuf),
     Bytes(&'static [u8]),
+    /// A small file that stands nowhere.
+    Text(Arc<[u8]>),
+    /// Weights under other names.
+    Part(Arc<Part>),
 }
 
 impl Files {
@@ -24,6 +31,7 @@ impl Files {
         match self {
             Files::Folder(root) => root.join(path).is_file(),
             Files::Embedded(all) => all.iter().any(|(name, _)| *name == path),
+            Files::Assembled(assembly) => assembly.has(path),
         }
     }
 
@@ -32,19 +40,19 @@ impl Files {
         match self {
             Files::Folder(root) => root.join(path).display().to_string(),
             Files::Embedded(_) => format!("storybook/{path}"),
+            Files::Assembled(assembly) => assembly.name(path),
         }
     }
 
     /// A small file's content. Errors name it.
     pub fn read(&self, path: &str) -> Result<Vec<u8>> {
-        match self {
-            Files::Folder(root) => {
-                std::fs::read(root.join(path)).map_err(|e| self.unreadable(path, &e.to_string()))
+        match self.source(path)? {
+            Source::Bytes(bytes) => Ok(bytes.to_vec()),
+            Source::Text(text) => Ok(text.to_vec()),
+            Source::File(file) => {
+                std::fs::read(file).map_err(|e| self.unreadable(path, &e.to_string()))
             }
-            Files::Embedded(_) => match self.source(path)? {
-                Source::Bytes(bytes) => Ok(bytes.to_vec()),
-                Source::File(_) => unreachable!("embedded files are bytes"),
-            },
+            Source::Part(_) => Err(self.unreadable(path, "it is no small file")),
         }
     }
 
@@ -79,6 +87,9 @@ impl Files {
                 .find(|(name, _)| *name == path)
                 .map(|(_, bytes)| Source::Bytes(bytes))
                 .ok_or_else(|| self.unreadable(path, "it is not embedded")),
+            Files::Assembled(assembly) => assembly
+                .source(path)?
+                .ok_or_else(|| self.unreadable(path, "it does not exist")),
         }
     }
 
@@ -86,6 +97,8 @@ impl Files {
     pub fn size(&self, path: &str) -> Result<u64> {
         Ok(match self.source(path)? {
             Source::Bytes(bytes) => bytes.len() as u64,
+            Source::Text(text) => text.len() as u64,
+            Source::Part(part) => part.bytes(),
             Source::File(file) => {
                 let metadata = file.metadata();
                 metadata
@@ -113,7 +126,7 @@ impl Files {
             };
             return Err(Error::usage(
                 format!("--model {shown} {what}"),
-                "give a folder in diffusers layout, or leave --model out for the embedded model",
+                "give a folder in diffusers layout or a .safetensors checkpoint, or leave --model out for the embedded model",
             ));
         }
         if !root.join("model_index.json").is_file() {

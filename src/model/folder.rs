@@ -1,13 +1,13 @@
 //! A model as a whole. Opening one reads its configs and tokenizer, which is quick and finds most
 //! mistakes; loading it reads the weights.
 
-use std::path::Path;
-
+use super::checkpoint::{Found, Renames};
 use super::config::Config;
-use super::embedded::{self, STORYBOOK};
 use super::files::Files;
+use super::lora::{LoraId, Loras, Targets};
 use super::recommended::Recommended;
 use super::scheduler_config::SchedulerConfig;
+use super::source::ModelSource;
 use super::states::{Added, SecondEncoder, TextEncoders};
 use super::text::{TextConfig, TextEncoder};
 use super::tokenizer::Tokenizer;
@@ -22,8 +22,10 @@ use crate::kernels::Keep;
 /// A model that is opened, not yet loaded: what is needed to check a job against it.
 #[derive(Debug, Clone)]
 pub struct ModelFolder {
-    /// `storybook`, or the folder's own name.
+    /// `storybook`, or the name of the folder or file.
     pub id: String,
+    /// What a user is to be told of it, a line each.
+    pub notes: Vec<String>,
     pub tokenizer: Tokenizer,
     pub recommended: Recommended,
     pub unet: UNetConfig,
@@ -31,6 +33,7 @@ pub struct ModelFolder {
     pub scheduler: SchedulerConfig,
     text: TextConfig,
     second: Option<Second>,
+    loras: Loras,
     pub(super) files: Files,
 }
 
@@ -54,6 +57,8 @@ pub struct Model {
     pub weights_sha256: String,
     /// Over the configs and the tokenizer's files, as far as they are there.
     pub configs_sha256: String,
+    /// What was added to the weights.
+    pub loras: Vec<LoraId>,
 }
 
 /// The small files that decide what a model computes.
@@ -83,24 +88,44 @@ const CONFIGS_2: [&str; 7] = [
 const TOKENIZERS: [&str; 2] = ["tokenizer", "tokenizer_2"];
 
 impl ModelFolder {
-    /// `storybook` for the embedded model, else a folder in diffusers layout. A folder named
-    /// `storybook` is reached as `./storybook`.
+    /// `storybook` for the embedded model, else a folder in diffusers layout or a single-file checkpoint.
+    /// A folder named `storybook` is reached as `./storybook`.
     ///
-    /// Errors: usage, where `model` is no such folder; model, where its content is broken or of a
+    /// Errors: usage, where `model` is no such thing; model, where its content is broken or of a
     /// kind that is not implemented.
     pub fn open(model: &str) -> Result<Self> {
-        if model == STORYBOOK {
-            return Self::from_files(STORYBOOK.to_owned(), embedded::files());
+        Self::open_source(&ModelSource::named(model))
+    }
+
+    /// The same with parts from elsewhere, and with LoRAs.
+    pub fn open_source(source: &ModelSource) -> Result<Self> {
+        let found = Found::new(source)?;
+        let mut folder = Self::from_files(found.id, found.files)?;
+        folder.notes = found.notes;
+        if !source.loras.is_empty() {
+            folder.loras = Loras::open(&source.loras, &folder.lora_targets()?)?;
         }
-        let path = Path::new(model);
-        let files = Files::folder(path)?;
-        // The name alone: where a folder stands does not determine a picture.
-        let name = path
-            .canonicalize()
-            .ok()
-            .and_then(|p| p.file_name().map(|n| n.to_owned()));
-        let id = name.map_or_else(|| model.to_owned(), |n| n.to_string_lossy().into_owned());
-        Self::from_files(id, files)
+        Ok(folder)
+    }
+
+    /// What is added to its weights.
+    pub fn loras(&self) -> &[LoraId] {
+        &self.loras.ids
+    }
+
+    /// UNet and text encoders, as LoRAs may call their layers.
+    fn lora_targets(&self) -> Result<Vec<Targets>> {
+        let paths = self.weight_files()?;
+        let components = paths.iter().enumerate().filter(|(i, _)| *i != 1); // the VAE
+        let target = |(i, path): (usize, &String)| {
+            let renames = match i {
+                0 => Renames::unet(&self.unet),
+                _ => Renames::default(),
+            };
+            let shapes = Weights::open(&self.files, path)?.shapes();
+            Ok(Targets::new(shapes, &renames))
+        };
+        components.map(target).collect()
     }
 
     fn from_files(id: String, files: Files) -> Result<Self> {
@@ -120,6 +145,8 @@ impl ModelFolder {
         let scheduler = SchedulerConfig::parse(&scheduler_file)?;
         Ok(Self {
             id,
+            notes: vec![],
+            loras: Loras::default(),
             tokenizer,
             recommended: Recommended::new(&files, &scheduler_file, &scheduler)?,
             vae: VaeConfig::parse(&config("vae/config.json")?, unet.sample_size)?,
@@ -176,11 +203,13 @@ impl ModelFolder {
             scheduler: self.scheduler.clone(),
             weights_sha256,
             configs_sha256,
+            loras: self.loras.ids.clone(),
         })
     }
 
     pub(super) fn load_unet(&self, keep: Keep) -> Result<UNet> {
-        UNet::load(&self.unet, &self.weights(&self.weight_files()?[0], keep)?)
+        let weights = self.weights(&self.weight_files()?[0], keep)?;
+        UNet::load(&self.unet, &weights.plus(self.loras.components[0].clone()))
     }
 
     pub(super) fn load_vae(&self, keep: Keep) -> Result<Vae> {
@@ -189,10 +218,14 @@ impl ModelFolder {
 
     pub(super) fn load_text_encoders(&self, keep: Keep) -> Result<TextEncoders> {
         let paths = self.weight_files()?;
+        let weights = |path: usize, component: usize| -> Result<Weights> {
+            let added = self.loras.components[component].clone();
+            Ok(self.weights(&paths[path], keep)?.plus(added))
+        };
         let second = self.second.as_ref();
-        let second = second.map(|second| second.load(&self.weights(&paths[3], keep)?));
+        let second = second.map(|second| second.load(&weights(3, 2)?));
         Ok(TextEncoders {
-            first: TextEncoder::load(&self.text, &self.weights(&paths[2], keep)?)?,
+            first: TextEncoder::load(&self.text, &weights(2, 1)?)?,
             second: second.transpose()?,
         })
     }

@@ -1,9 +1,10 @@
-//! Models: a diffusers folder, or the embedded one, as a UNet with an attention seam, a VAE decoder,
+//! Models: a diffusers folder, a single-file checkpoint, or the embedded one, as a UNet with an attention seam, a VAE decoder,
 //! a CLIP text encoder and a tokenizer. Never knows edits, jobs or what a hook is for.
 //!
 //! Every size comes from the folder's `config.json`s. Activations are tokens-major; a layer owns its
 //! weights in the form its product wants.
 
+mod checkpoint;
 mod config;
 mod embedded;
 mod files;
@@ -11,11 +12,14 @@ mod folder;
 mod footprint;
 mod hub_paths;
 mod layers;
+mod lora;
 mod parts;
 mod recommended;
 mod resnet;
 mod scheduler_config;
+mod source;
 mod states;
+mod tensor_file;
 mod text;
 mod tokenizer;
 mod transformer;
@@ -32,9 +36,11 @@ pub use files::Files;
 pub use folder::{Model, ModelFolder};
 pub use footprint::Footprint;
 pub use hub_paths::HubPaths;
+pub use lora::LoraId;
 pub use parts::{InTurn, Parts};
 pub use recommended::Recommended;
 pub use scheduler_config::{Prediction, SchedulerConfig, Spacing};
+pub use source::{LoraSource, ModelSource};
 pub use states::{Added, PromptStates, SecondEncoder, TextEncoders};
 pub use text::{TextConfig, TextEncoder};
 pub use tokenizer::Tokenizer;

@@ -5,6 +5,7 @@
 use std::borrow::Cow;
 
 use super::folder::{Model, ModelFolder};
+use super::lora::LoraId;
 use super::scheduler_config::SchedulerConfig;
 use super::states::TextEncoders;
 use super::unet::UNet;
@@ -20,6 +21,9 @@ pub trait Parts: Sync {
 
     /// SHA-256 of the weights and of the configs, as [`Model`] has them.
     fn hashes(&self) -> [&str; 2];
+
+    /// What was added to the weights.
+    fn loras(&self) -> &[LoraId];
 
     fn text_encoders(&self) -> Result<Cow<'_, TextEncoders>>;
 
@@ -39,6 +43,10 @@ impl Parts for Model {
 
     fn hashes(&self) -> [&str; 2] {
         [&self.weights_sha256, &self.configs_sha256]
+    }
+
+    fn loras(&self) -> &[LoraId] {
+        &self.loras
     }
 
     fn text_encoders(&self) -> Result<Cow<'_, TextEncoders>> {
@@ -103,6 +111,10 @@ impl Parts for InTurn {
 
     fn hashes(&self) -> [&str; 2] {
         [&self.hashes[0], &self.hashes[1]]
+    }
+
+    fn loras(&self) -> &[LoraId] {
+        self.folder.loras()
     }
 
     fn text_encoders(&self) -> Result<Cow<'_, TextEncoders>> {

@@ -55,6 +55,12 @@ impl TensorFile {
         (to - from) as u64
     }
 
+    /// A tensor's type, such as `f16`; empty where there is none.
+    pub fn dtype(&self, name: &str) -> String {
+        let dtype = self.metadata.info(name).map(|info| info.dtype);
+        dtype.map_or_else(String::new, |dtype| dtype.to_string().to_lowercase())
+    }
+
     /// What the header says beside the tensors.
     pub fn note(&self, key: &str) -> Option<&str> {
         let notes = self.metadata.metadata().as_ref()?;

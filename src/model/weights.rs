@@ -1,24 +1,20 @@
 //! Tensors of one safetensors file by name, as f32. Owns the reading of weight files and the
 //! errors that name a tensor and its file. Nothing but safetensors is ever loaded.
 
-use std::io::{Read, Seek, SeekFrom};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::collections::HashSet;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use candle_core::safetensors::{Load, SliceSafetensors};
 use candle_core::{DType, Device, Shape, Tensor};
-use safetensors::tensor::{Metadata, TensorInfo, TensorView};
 use sha2::{Digest, Sha256};
 
+use super::checkpoint::Part;
 use super::files::{Files, Source};
+use super::lora::Additions;
+use super::tensor_file::{TensorFile, torn};
 use crate::error::{Error, Result};
 use crate::kernels::Keep;
-
-/// Where the tensors of a file are.
-struct Header {
-    metadata: Metadata,
-    /// Bytes before the first tensor.
-    start: u64,
-}
 
 /// A view into a file's tensors, below a prefix, and how layers are to keep them.
 #[derive(Clone)]
@@ -26,6 +22,7 @@ pub struct Weights {
     file: Arc<File>,
     prefix: String,
     keep: Keep,
+    additions: Arc<Additions>,
 }
 
 struct File {
@@ -34,8 +31,7 @@ struct File {
 }
 
 enum Tensors {
-    /// Read tensor by tensor: a mapped file would stand in memory beside what is made of it.
-    File(Mutex<std::fs::File>, Header),
+    Part(Arc<Part>),
     Bytes(SliceSafetensors<'static>),
     /// Every tensor of every shape, for measuring sizes that nobody has weights of.
     Random,
@@ -44,27 +40,22 @@ enum Tensors {
 impl Weights {
     pub fn open(files: &Files, path: &str) -> Result<Self> {
         let name = files.name(path);
-        let torn = |e: &dyn std::fmt::Display| {
-            let first = e.to_string();
-            let first = first.lines().next().unwrap_or_default();
-            Error::model(
-                format!("{name} is not a whole safetensors file: {first}"),
-                "it was cut short or is of another kind; fetch it again",
-            )
-        };
         let tensors = match files.source(path)? {
             Source::File(path) => {
-                let (file, header) = open(&path).map_err(|e| torn(&e))?;
-                Tensors::File(Mutex::new(file), header)
+                Tensors::Part(Part::whole(TensorFile::open(&path, &name)?).into())
             }
+            Source::Part(part) => Tensors::Part(part),
             Source::Bytes(bytes) => {
-                Tensors::Bytes(SliceSafetensors::new(bytes).map_err(|e| torn(&e))?)
+                let slices = SliceSafetensors::new(bytes);
+                Tensors::Bytes(slices.map_err(|e| torn(&name, &e.to_string()))?)
             }
+            Source::Text(_) => return Err(torn(&name, "it is text")),
         };
         Ok(Self {
             file: Arc::new(File { name, tensors }),
             prefix: String::new(),
             keep: Keep::default(),
+            additions: Arc::default(),
         })
     }
 
@@ -79,7 +70,25 @@ impl Weights {
             file: Arc::new(file),
             prefix: String::new(),
             keep: Keep::default(),
+            additions: Arc::default(),
         }
+    }
+
+    /// The same with something added to some tensors.
+    pub fn plus(self, additions: Arc<Additions>) -> Self {
+        Self { additions, ..self }
+    }
+
+    /// Every tensor's name and shape.
+    pub fn shapes(&self) -> Vec<(String, Vec<usize>)> {
+        let names = match &self.file.tensors {
+            Tensors::Part(part) => part.names(),
+            Tensors::Bytes(t) => t.tensors().into_iter().map(|(name, _)| name).collect(),
+            Tensors::Random => vec![],
+        };
+        let shape = |name: String| Some((self.dims(&name)?, name));
+        let shapes = names.into_iter().filter_map(shape);
+        shapes.map(|(dims, name)| (name, dims)).collect()
     }
 
     /// The same, kept in another way.
@@ -101,6 +110,7 @@ impl Weights {
             file: self.file.clone(),
             prefix,
             keep: self.keep,
+            additions: self.additions.clone(),
         }
     }
 
@@ -116,10 +126,7 @@ impl Weights {
     pub fn parameters(&self) -> usize {
         let count = |shape: &[usize]| shape.iter().product::<usize>();
         match &self.file.tensors {
-            Tensors::File(_, header) => {
-                let tensors = header.metadata.tensors();
-                tensors.values().map(|info| count(&info.shape)).sum()
-            }
+            Tensors::Part(part) => part.parameters(),
             Tensors::Bytes(t) => t
                 .tensors()
                 .iter()
@@ -133,7 +140,7 @@ impl Weights {
     pub fn dims(&self, name: &str) -> Option<Vec<usize>> {
         let path = self.path(name);
         match &self.file.tensors {
-            Tensors::File(_, header) => Some(header.metadata.info(&path)?.shape.clone()),
+            Tensors::Part(part) => part.dims(&path),
             Tensors::Bytes(t) => Some(t.get(&path).ok()?.shape().to_vec()),
             Tensors::Random => None,
         }
@@ -163,20 +170,12 @@ impl Weights {
             ));
         }
         let loaded = match &self.file.tensors {
-            Tensors::File(of, header) => {
-                let info = header.metadata.info(&path).expect("it has dimensions");
-                let bytes = read(of, header, info).map_err(|e| {
-                    let what = format!("cannot read {path} of {file}: {e}");
-                    Error::model(what, "check the disk, or fetch the file again")
-                })?;
-                let view = TensorView::new(info.dtype, info.shape.clone(), &bytes);
-                view.map_err(candle_core::Error::wrap)
-                    .and_then(|view| view.load(&Device::Cpu))
-            }
-            Tensors::Bytes(t) => t.get(&path).and_then(|view| view.load(&Device::Cpu)),
+            Tensors::Part(part) => part.read(&path)?,
+            Tensors::Bytes(t) => t.get(&path)?.load(&Device::Cpu)?,
             Tensors::Random => unreachable!("answered above"),
         };
-        Ok(loaded?.to_dtype(DType::F32)?)
+        let tensor = loaded.to_dtype(DType::F32)?;
+        self.additions.added(&path, tensor)
     }
 }
 
@@ -209,70 +208,43 @@ fn random(path: &str, shape: &Shape) -> Result<Tensor> {
     )?)
 }
 
-/// A file's header, checked against its length.
-fn open(path: &std::path::Path) -> std::result::Result<(std::fs::File, Header), String> {
-    let text = |e: std::io::Error| e.to_string();
-    let mut file = std::fs::File::open(path).map_err(text)?;
-    let whole = file.metadata().map_err(text)?.len();
-    let mut length = [0; 8];
-    file.read_exact(&mut length).map_err(text)?;
-    let start = u64::from_le_bytes(length).saturating_add(8);
-    if start > whole {
-        return Err("its header is longer than the file".to_owned());
-    }
-    let mut header = vec![0; start as usize];
-    file.rewind()
-        .and_then(|()| file.read_exact(&mut header))
-        .map_err(text)?;
-    let metadata: Metadata = serde_json::from_slice(&header[8..]).map_err(|e| e.to_string())?;
-    let inside = |info: &&TensorInfo| {
-        let (from, to) = info.data_offsets;
-        from <= to && to as u64 <= whole - start
-    };
-    let all = metadata.tensors();
-    if !all.values().all(inside) || metadata.data_len() as u64 != whole - start {
-        return Err(format!(
-            "{whole} bytes, not the {} that its header says",
-            start + metadata.data_len() as u64
-        ));
-    }
-    Ok((file, Header { metadata, start }))
-}
-
-fn read(
-    file: &Mutex<std::fs::File>,
-    header: &Header,
-    info: &TensorInfo,
-) -> std::io::Result<Vec<u8>> {
-    let (from, to) = info.data_offsets;
-    let mut bytes = vec![0; to - from];
-    let mut file = file.lock().unwrap_or_else(PoisonError::into_inner);
-    file.seek(SeekFrom::Start(header.start + from as u64))?;
-    file.read_exact(&mut bytes)?;
-    Ok(bytes)
-}
-
-/// SHA-256 over whole files, one after another, in hex.
+/// SHA-256 over whole files, one after another, in hex; a file of several components counts once.
 pub fn sha256(files: &Files, paths: &[String]) -> Result<String> {
     let mut hash = Sha256::new();
+    let mut seen: HashSet<PathBuf> = HashSet::new();
     for path in paths {
         match files.source(path)? {
             Source::Bytes(bytes) => hash.update(bytes),
-            Source::File(path) => {
-                let read = std::fs::File::open(&path)
-                    .and_then(|mut file| std::io::copy(&mut file, &mut hash));
-                read.map_err(|e| {
-                    Error::model(
-                        format!("cannot read {}: {e}", path.display()),
-                        "check the disk",
-                    )
-                })?;
+            Source::Text(text) => hash.update(&text),
+            Source::File(path) => update(&mut hash, &path)?,
+            Source::Part(part) if seen.insert(part.file.path.clone()) => {
+                update(&mut hash, &part.file.path)?;
             }
+            Source::Part(_) => {}
         }
     }
-    Ok(hash
-        .finalize()
-        .iter()
-        .map(|byte| format!("{byte:02x}"))
-        .collect())
+    Ok(hex(hash))
+}
+
+/// Of one file.
+pub fn file_sha256(path: &Path) -> Result<String> {
+    let mut hash = Sha256::new();
+    update(&mut hash, path)?;
+    Ok(hex(hash))
+}
+
+fn update(hash: &mut Sha256, path: &Path) -> Result<()> {
+    let read = std::fs::File::open(path).and_then(|mut file| std::io::copy(&mut file, hash));
+    let failed = |e| {
+        Error::model(
+            format!("cannot read {}: {e}", path.display()),
+            "check the disk",
+        )
+    };
+    read.map(|_| ()).map_err(failed)
+}
+
+fn hex(hash: Sha256) -> String {
+    let bytes = hash.finalize();
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }

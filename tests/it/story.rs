@@ -52,6 +52,7 @@ fn story(src: &str, dst: &str, negative: &str, word: &str) -> Story {
         id: "story, book: 2".to_owned(),
         weights_sha256: "0123456789abcdef".to_owned(),
         configs_sha256: "fedcba".to_owned(),
+        loras: vec![],
     };
     let edit = EditSettings {
         dst: Some(dst.to_owned()),

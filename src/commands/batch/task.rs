@@ -8,7 +8,7 @@ use prompt_to_prompt::error::{Error, Result};
 use prompt_to_prompt::job::{MaskSource, Prepared};
 use prompt_to_prompt::kernels::Form;
 use prompt_to_prompt::machine::Memory;
-use prompt_to_prompt::model::{Footprint, ModelFolder};
+use prompt_to_prompt::model::{Footprint, LoraId, ModelFolder, ModelSource};
 use sha2::{Digest, Sha256};
 
 use crate::cli::{Entry, Order, Problem, Settings, Vocabulary, plain};
@@ -43,18 +43,18 @@ pub struct Tasks {
 }
 
 pub struct Opened {
-    path: String,
+    source: ModelSource,
     folder: Result<(ModelFolder, (String, String))>,
 }
 
 impl Opened {
-    fn new(path: &str) -> Self {
-        let folder = ModelFolder::open(path).and_then(|folder| {
+    fn new(source: &ModelSource) -> Self {
+        let folder = ModelFolder::open_source(source).and_then(|folder| {
             let hashes = folder.hashes()?;
             Ok((folder, hashes))
         });
         Self {
-            path: path.to_owned(),
+            source: source.clone(),
             folder,
         }
     }
@@ -114,7 +114,7 @@ impl Tasks {
         fits(&footprint, rows, &checked.prepared).map_err(|error| blamed(&error))?;
         self.tasks.push(Task {
             footprint,
-            fingerprint: fingerprint(&checked, hashes),
+            fingerprint: fingerprint(&checked, hashes, opened.loras()),
             name: name.to_owned(),
             folder,
             checked,
@@ -123,10 +123,10 @@ impl Tasks {
         Ok(())
     }
 
-    fn model(&mut self, path: &str) -> usize {
-        let known = self.models.iter().position(|model| model.path == path);
+    fn model(&mut self, source: &ModelSource) -> usize {
+        let known = self.models.iter().position(|model| model.source == *source);
         known.unwrap_or_else(|| {
-            self.models.push(Opened::new(path));
+            self.models.push(Opened::new(source));
             self.models.len() - 1
         })
     }
@@ -239,7 +239,11 @@ impl Taken {
 }
 
 /// A hash of all that determines a job's files: another of these, another result.
-fn fingerprint(checked: &Checked, (weights, configs): &(String, String)) -> String {
+fn fingerprint(
+    checked: &Checked,
+    (weights, configs): &(String, String),
+    loras: &[LoraId],
+) -> String {
     let mut job = checked.request.job.clone();
     // What a mask shows counts, not where it lies.
     for (edit, prepared) in job.edits.iter_mut().zip(&checked.prepared.edits) {
@@ -247,10 +251,14 @@ fn fingerprint(checked: &Checked, (weights, configs): &(String, String)) -> Stri
         edit.blend.mask = hash.map(|hash| MaskSource::File(hash.into()));
     }
     let all = format!(
-        "{} {} {weights} {configs} {job:?} {}",
+        "{} {} {weights} {configs} {job:?} {}{}",
         env!("CARGO_PKG_VERSION"),
         Form::current().family(),
-        checked.request.kept()
+        checked.request.kept(),
+        loras
+            .iter()
+            .map(|l| format!(" {} {}", l.sha256, l.scale))
+            .collect::<String>()
     );
     let hash = Sha256::digest(all.as_bytes());
     hash.iter().map(|byte| format!("{byte:02x}")).collect()

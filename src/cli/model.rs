@@ -1,0 +1,104 @@
+//! The flags that say what a model is put together from, beside `--model` itself.
+
+use std::path::PathBuf;
+use std::str::FromStr;
+
+use clap::{Args, ValueEnum, ValueHint};
+
+use prompt_to_prompt::model::{LoraSource, ModelSource, Prediction};
+
+/// Parts from elsewhere, and what is added to weights.
+#[derive(Debug, Clone, Default, Args)]
+pub struct ModelArgs {
+    /// Use this VAE: a folder in diffusers layout or a .safetensors file [default: the model's]
+    #[arg(help_heading = "Model", long, value_name = "PATH", value_hint = ValueHint::AnyPath)]
+    pub vae: Option<PathBuf>,
+
+    /// Use this text encoder, of Stable Diffusion XL both: a folder in diffusers layout or a .safetensors
+    /// file [default: the model's]
+    #[arg(help_heading = "Model", long, value_name = "PATH", value_hint = ValueHint::AnyPath)]
+    pub text_encoder: Option<PathBuf>,
+
+    /// Use the tokenizer in this folder [default: the model's; of a single file CLIP's, which is built in]
+    #[arg(help_heading = "Model", long, value_name = "PATH", value_hint = ValueHint::DirPath)]
+    pub tokenizer: Option<PathBuf>,
+
+    /// A diffusers folder whose configs a single file goes by; it needs no weights
+    /// [default: those of the file's family]
+    #[arg(help_heading = "Model", long, value_name = "DIR", value_hint = ValueHint::DirPath)]
+    pub config: Option<PathBuf>,
+
+    /// What the UNet predicts, where the model's files don't say [default: as they say; of a single file
+    /// of Stable Diffusion 2.x v_prediction]
+    #[arg(help_heading = "Model", long, value_enum, value_name = "TYPE")]
+    pub prediction_type: Option<PredictionArg>,
+
+    /// Add a LoRA to the weights, all of it or a share, style.safetensors=0.8; repeatable. Names as diffusers,
+    /// PEFT or kohya's tools write them
+    #[arg(help_heading = "Model", long, value_name = "FILE[=SCALE]", value_hint = ValueHint::FilePath)]
+    pub lora: Vec<LoraArg>,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+#[value(rename_all = "snake_case")]
+pub enum PredictionArg {
+    Epsilon,
+    VPrediction,
+}
+
+#[derive(Debug, Clone)]
+pub struct LoraArg(LoraSource);
+
+impl FromStr for LoraArg {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let scaled = text.rsplit_once('=');
+        let scaled = scaled.and_then(|(path, scale)| Some((path, scale.parse::<f64>().ok()?)));
+        // A file's name may have a sign of equality too.
+        let (path, scale) = scaled.unwrap_or((text, 1.0));
+        if path.is_empty() || path.ends_with('=') || !scale.is_finite() {
+            return Err("write FILE or FILE=SCALE, such as style.safetensors=0.8".to_owned());
+        }
+        Ok(Self(LoraSource {
+            path: path.into(),
+            scale,
+        }))
+    }
+}
+
+impl ModelArgs {
+    /// These, and of the others what is not among them.
+    pub fn or(&self, others: &Self) -> Self {
+        let path = |own: &Option<PathBuf>, other: &Option<PathBuf>| {
+            own.as_ref().or(other.as_ref()).cloned()
+        };
+        Self {
+            vae: path(&self.vae, &others.vae),
+            text_encoder: path(&self.text_encoder, &others.text_encoder),
+            tokenizer: path(&self.tokenizer, &others.tokenizer),
+            config: path(&self.config, &others.config),
+            prediction_type: self.prediction_type.or(others.prediction_type),
+            lora: match self.lora.is_empty() {
+                true => others.lora.clone(),
+                false => self.lora.clone(),
+            },
+        }
+    }
+
+    /// With these, the model that `--model` names.
+    pub fn source(&self, model: &str) -> ModelSource {
+        ModelSource {
+            model: model.to_owned(),
+            config: self.config.clone(),
+            vae: self.vae.clone(),
+            text_encoder: self.text_encoder.clone(),
+            tokenizer: self.tokenizer.clone(),
+            prediction: self.prediction_type.map(|arg| match arg {
+                PredictionArg::Epsilon => Prediction::Epsilon,
+                PredictionArg::VPrediction => Prediction::Velocity,
+            }),
+            loras: self.lora.iter().map(|arg| arg.0.clone()).collect(),
+        }
+    }
+}
