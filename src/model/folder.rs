@@ -41,7 +41,7 @@ pub struct ModelFolder {
 #[derive(Debug, Clone)]
 struct Second {
     text: TextConfig,
-    pad: u32,
+    tokenizer: Tokenizer,
     zeros_for_empty: bool,
 }
 
@@ -295,7 +295,7 @@ impl Second {
         }
         Ok(Self {
             text,
-            pad: tokenizer.pad(),
+            tokenizer,
             zeros_for_empty: index.bool("force_zeros_for_empty_prompt", true)?,
         })
     }
@@ -303,7 +303,7 @@ impl Second {
     fn load(&self, weights: &Weights) -> Result<SecondEncoder> {
         Ok(SecondEncoder {
             encoder: TextEncoder::load_projected(&self.text, weights)?,
-            pad: self.pad,
+            tokenizer: self.tokenizer.clone(),
             zeros_for_empty: self.zeros_for_empty,
         })
     }

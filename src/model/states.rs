@@ -5,6 +5,7 @@
 use candle_core::{DType, Device, Tensor};
 
 use super::text::TextEncoder;
+use super::tokenizer::Tokenizer;
 use crate::error::Result;
 use crate::prompt::Tokens;
 
@@ -77,8 +78,8 @@ pub struct TextEncoders {
 #[derive(Debug, Clone)]
 pub struct SecondEncoder {
     pub encoder: TextEncoder,
-    /// Its tokenizer's: the two differ in nothing else.
-    pub pad: u32,
+    /// Differs from the first in its pad, and in what a prompt's own signs like it become.
+    pub tokenizer: Tokenizer,
     /// Whether an empty negative prompt is zeros rather than the states of no words.
     pub zeros_for_empty: bool,
 }
@@ -89,8 +90,7 @@ impl TextEncoders {
         let Some(second) = &self.second else {
             return Ok(self.first.encode(&tokens.ids)?.into());
         };
-        let mut ids = tokens.ids.clone();
-        ids[tokens.len..].fill(second.pad);
+        let ids = second.tokenizer.encode(&tokens.text)?.ids;
         let first = self.first.penultimate(&tokens.ids)?;
         let (states, pooled) = second.encoder.penultimate_and_pooled(&ids)?;
         Ok(PromptStates {

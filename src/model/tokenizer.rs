@@ -10,6 +10,7 @@ use tokenizers::pre_tokenizers::sequence::Sequence as PreTokenizers;
 use tokenizers::pre_tokenizers::split::{Split, SplitPattern};
 use tokenizers::{AddedToken, Decoder, NormalizerWrapper, SplitDelimiterBehavior};
 
+use super::checkpoint::Assembly;
 use super::config::Config;
 use super::files::Files;
 use crate::error::{Error, Result};
@@ -17,6 +18,9 @@ use crate::prompt::Tokens;
 
 /// How CLIP cuts text before BPE.
 const PIECES: &str = r"'s|'t|'re|'ve|'m|'ll|'d|[\p{L}]+|[\p{N}]|[^\s\p{L}\p{N}]+";
+
+/// Positions of CLIP's text encoders.
+const CLIP_TOKENS: usize = 77;
 
 #[derive(Debug, Clone)]
 pub struct Tokenizer {
@@ -32,14 +36,14 @@ impl Tokenizer {
     /// own limit may be lower.
     pub fn load(files: &Files, folder: &str, max_tokens: usize) -> Result<Self> {
         let json = format!("{folder}/tokenizer.json");
+        let special = Special::load(files, folder)?;
         let mut inner = match files.has(&json) {
             true => from_json(files, &json)?,
-            false => from_vocab(files, folder)?,
+            false => from_vocab(files, folder, &special)?,
         };
         inner.with_padding(None);
         let unlimited = inner.with_truncation(None).map(|_| ());
         unlimited.map_err(|e| broken(files, &json, &e.to_string()))?;
-        let special = Special::load(files, folder)?;
         let id = |token: &str| {
             inner
                 .token_to_id(token)
@@ -58,6 +62,18 @@ impl Tokenizer {
             pad,
             max_tokens,
         })
+    }
+
+    /// CLIP's own, which is compiled in, with a pad.
+    ///
+    /// Errors: model, where the vocabulary has no such pad.
+    pub fn clip(pad: &str) -> Result<Self> {
+        const FOLDER: &str = "tokenizer";
+        let mut files = Assembly::new("CLIP");
+        let config = serde_json::json!({ "pad_token": pad }).to_string();
+        files.text("tokenizer/tokenizer_config.json", config.into_bytes());
+        files.fill_tokenizer(FOLDER);
+        Self::load(&Files::Assembled(files.into()), FOLDER, CLIP_TOKENS)
     }
 
     /// Tokens of a padded prompt.
@@ -135,7 +151,7 @@ fn from_json(files: &Files, path: &str) -> Result<tokenizers::Tokenizer> {
     tokenizers::Tokenizer::from_bytes(bytes).map_err(|e| broken(files, path, &e.to_string()))
 }
 
-fn from_vocab(files: &Files, folder: &str) -> Result<tokenizers::Tokenizer> {
+fn from_vocab(files: &Files, folder: &str, special: &Special) -> Result<tokenizers::Tokenizer> {
     let path = &format!("{folder}/vocab.json");
     let vocab: std::collections::HashMap<String, u32> = serde_json::from_slice(&files.read(path)?)
         .map_err(|e| broken(files, path, &e.to_string()))?;
@@ -168,8 +184,9 @@ fn from_vocab(files: &Files, folder: &str) -> Result<tokenizers::Tokenizer> {
     let ruled = tokenizer.with_normalizer(Some(rules.0)).map(|_| ());
     ruled.map_err(|e| broken(files, path, &e.to_string()))?;
     tokenizer.with_pre_tokenizer(Some(rules.1));
-    // Typed in a prompt, they are the tokens themselves, as in transformers.
-    let special = ["<|startoftext|>", "<|endoftext|>"].map(|t| AddedToken::from(t, true));
+    // Typed in a prompt, they are the tokens themselves, as in transformers: the sign of a pad too.
+    let special = [&special.begin, &special.end, &special.pad];
+    let special = special.map(|token| AddedToken::from(token.as_str(), true));
     let added = tokenizer.add_special_tokens(special).map(|_| ());
     added.map_err(|e| broken(files, path, &e.to_string()))?;
     Ok(tokenizer)

@@ -78,3 +78,14 @@ pub fn json(path: &str) -> serde_json::Value {
     let text = std::fs::read_to_string(fixture(path)).expect("fixture is there");
     serde_json::from_str(&text).expect("fixture is JSON")
 }
+
+/// A packed fixture, a line of JSON each.
+pub fn json_lines(path: &str) -> Vec<serde_json::Value> {
+    use std::io::Read;
+    let file = std::fs::File::open(fixture(path)).expect("fixture is there");
+    let mut text = String::new();
+    let mut packed = flate2::read::GzDecoder::new(file);
+    packed.read_to_string(&mut text).expect("fixture is whole");
+    let line = |line: &str| serde_json::from_str(line).expect("fixture is JSON");
+    text.lines().map(line).collect()
+}

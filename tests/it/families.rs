@@ -144,7 +144,7 @@ fn parts_equal_diffusers(name: &'static str) {
         let pads = ids(&golden["ids_2"])[0][tokens[0].len..].to_vec();
         assert!(
             pads.iter()
-                .all(|id| *id == model.text_encoders.second.as_ref().unwrap().pad)
+                .all(|id| *id == model.text_encoders.second.as_ref().unwrap().tokenizer.pad())
         );
     }
     let text = model.unet.read(states).unwrap();

@@ -14,6 +14,7 @@ mod blend;
 mod broken_models;
 /// The built binary from flags to files, streams and exit codes.
 mod cli;
+mod clip_tokens;
 /// The laws of what acts beside attention: blend, chains, strength, copied latents.
 mod edits;
 /// What `p2p explain` says.

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use serde_json::Value;
 
-use super::Part;
+use super::{Part, clip};
 use crate::error::Result;
 use crate::model::files::{Files, Source};
 
@@ -59,6 +59,17 @@ impl Assembly {
     pub fn part(&mut self, path: &str, part: Part) {
         let piece = Piece::Part(part.into());
         self.pieces.insert(path.to_owned(), piece);
+    }
+
+    /// CLIP's vocabulary into a tokenizer's folder that has none.
+    pub fn fill_tokenizer(&mut self, folder: &str) {
+        let mut there = ["tokenizer.json", "vocab.json"].into_iter();
+        if there.any(|name| self.has(&format!("{folder}/{name}"))) {
+            return;
+        }
+        let merges = clip::merges();
+        self.text(&format!("{folder}/vocab.json"), clip::vocabulary(&merges));
+        self.text(&format!("{folder}/merges.txt"), merges.into_bytes());
     }
 
     /// Takes files away, all whose path begins so: others take their place.

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use super::family::{Encoder, Family};
 use super::single::{Checkpoint, VAE_WEIGHTS, set_prediction, vae};
-use super::{Assembly, Found, Part, check_ending, clip};
+use super::{Assembly, Found, Part, check_ending};
 use crate::error::{Error, Result};
 use crate::model::config::Config;
 use crate::model::files::Files;
@@ -37,20 +37,6 @@ pub fn override_parts(found: &Found, source: &ModelSource) -> Result<Option<Asse
         set_prediction(&mut files, prediction, Family::Sd1)?;
     }
     Ok(Some(files))
-}
-
-/// A tokenizer's files, where there are none: CLIP's.
-pub fn fill_tokenizer(files: &mut Assembly, folder: &str) {
-    let there = ["tokenizer.json", "vocab.json"];
-    if there
-        .iter()
-        .any(|name| files.has(&format!("{folder}/{name}")))
-    {
-        return;
-    }
-    let merges = clip::merges();
-    files.text(&format!("{folder}/vocab.json"), clip::vocabulary(&merges));
-    files.text(&format!("{folder}/merges.txt"), merges.into_bytes());
 }
 
 fn override_vae(files: &mut Assembly, base: &Files, path: &Path) -> Result<()> {

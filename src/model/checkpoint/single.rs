@@ -7,7 +7,6 @@ use std::sync::Arc;
 
 use super::family::{Encoder, Family, UNET, VAE};
 use super::names::{KeyMap, Renames, flatten_attention, key_map};
-use super::parts::fill_tokenizer;
 use super::{Assembly, Found, Part, check_ending, file_name};
 use crate::error::{Error, Result};
 use crate::model::config::Config;
@@ -153,7 +152,7 @@ fn assemble(checkpoint: &Checkpoint, source: &ModelSource) -> Result<Assembly> {
     }
     let tokenizers = family.text_encoders().iter();
     for folder in tokenizers.map(|(folder, _)| folder.replace("text_encoder", "tokenizer")) {
-        fill_tokenizer(&mut files, &folder);
+        files.fill_tokenizer(&folder);
     }
     let files_now = Files::Assembled(files.into());
     let config = |path: &str| Config::parse(&files_now.name(path), &files_now.read(path)?);
