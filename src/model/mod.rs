@@ -30,6 +30,7 @@ mod vae;
 mod weights;
 mod work;
 
+pub use checkpoint::{KeyMap, Renames, Stored, flatten_attention, key_map};
 pub use config::Config;
 pub use embedded::STORYBOOK;
 pub use files::Files;

@@ -50,6 +50,7 @@ mod report;
 /// Every scheduler against diffusers' own.
 mod schedulers;
 /// A source that nobody wants to see.
+mod single_file;
 mod stops;
 /// What a picture tells of itself, and what other tools' pictures tell.
 mod story;

@@ -10,7 +10,7 @@ mod parts;
 mod single;
 
 pub use assembly::Assembly;
-pub use names::Renames;
+pub use names::{KeyMap, Renames, Stored, flatten_attention, key_map};
 pub use part::Part;
 
 use std::path::Path;
