@@ -35,6 +35,7 @@ mod layers;
 mod lean;
 /// The method written out with full maps: the executable specification.
 mod literal;
+mod lora;
 /// Memory, cores, and where models are kept.
 mod machine;
 /// UNet, VAE and text encoder against diffusers; names and types of weights.
