@@ -124,7 +124,7 @@ impl Again {
         match differing {
             Some("LoRAs") if self.model.loras.is_empty() => {
                 let drawn = story.model.loras.iter();
-                let drawn: Vec<_> = drawn.map(|l| format!("{}={}", l.name, l.scale)).collect();
+                let drawn: Vec<String> = drawn.map(ToString::to_string).collect();
                 return Err(Error::model(
                     format!("{name} was drawn with {}", drawn.join(" and ")),
                     format!("give it with --lora {}", drawn.join(" --lora ")),

@@ -7,6 +7,7 @@ use regex::Regex;
 use serde_json::{Map, Value};
 
 use super::{Foreign, Story};
+use crate::model::LoraId;
 
 pub(super) const KEYWORD: &str = "parameters";
 const NEGATIVE: &str = "Negative prompt:";
@@ -28,8 +29,14 @@ pub(super) fn write(story: &Story) -> String {
     let hash = story.model.weights_sha256.get(..10).unwrap_or_default();
     let model = quote(&story.model.id);
     let Story { generator, .. } = story;
+    // A1111 asks for them in the prompt, by the file's name without its ending.
+    let lora = |lora: &LoraId| {
+        let name = lora.name.trim_end_matches(".safetensors");
+        format!(" <lora:{name}:{}>", lora.scale)
+    };
+    let loras: String = story.model.loras.iter().map(lora).collect();
     format!(
-        "{prompt}\n{negative}Steps: {steps}, Sampler: {sampler}, CFG scale: {guidance}, Seed: {seed}, \
+        "{prompt}{loras}\n{negative}Steps: {steps}, Sampler: {sampler}, CFG scale: {guidance}, Seed: {seed}, \
          Size: {width}x{height}, Model hash: {hash}, Model: {model}, RNG: CPU, Version: {name} {version}",
         prompt = settings.prompt(),
         steps = settings.steps,

@@ -106,6 +106,9 @@ fn tell(story: &Story, lines: &mut Lines) {
     let told = ["src", "negative_prompt", "edit", "width", "height"];
     lines.add_all(&settings, &told);
     lines.add("model", &story.model.id);
+    for lora in &story.model.loras {
+        lines.add("lora", &lora.to_string());
+    }
 }
 
 /// Names and values, in two columns.

@@ -14,7 +14,7 @@ use prompt_to_prompt::model::{
 };
 use serde::Deserialize;
 
-use crate::common::{fixture, json_lines};
+use crate::common::json_lines;
 use crate::families::Family;
 use crate::laws::edit;
 use crate::model::copy_of_mini_sd;
@@ -36,7 +36,7 @@ fn rows(name: &str) -> Vec<Row> {
         .collect()
 }
 
-type Tensors = HashMap<String, Tensor>;
+pub type Tensors = HashMap<String, Tensor>;
 
 /// A folder's weights, a part each, as files have them.
 fn weights(folder: &Path, part: &str) -> Tensors {
@@ -53,7 +53,7 @@ fn weights(folder: &Path, part: &str) -> Tensors {
 }
 
 /// A folder's weights as a checkpoint has them, by diffusers' list, without the parts that are left out.
-fn checkpoint(name: &str, folder: &Path, without: &[&str]) -> Tensors {
+pub fn checkpoint(name: &str, folder: &Path, without: &[&str]) -> Tensors {
     let mut parts: HashMap<String, Tensors> = HashMap::new();
     let rows = rows(name).into_iter();
     let kept = rows.filter(|row| !without.contains(&row.part.as_str()));
@@ -73,7 +73,7 @@ fn checkpoint(name: &str, folder: &Path, without: &[&str]) -> Tensors {
     stored.collect()
 }
 
-fn save(tensors: &Tensors, folder: &Path, name: &str) -> PathBuf {
+pub fn save(tensors: &Tensors, folder: &Path, name: &str) -> PathBuf {
     let file = folder.join(name);
     safetensors::save(tensors, &file).unwrap();
     file
@@ -401,5 +401,4 @@ fn a_family_is_told_from_shapes_and_lacks_are_seen_at_once() {
         .unwrap_err()
         .to_string();
     assert!(text.contains("lacks down_blocks.0"), "{text}");
-    assert!(fixture("single/sd1.json.gz").is_file());
 }

@@ -23,7 +23,7 @@ use super::place::{Place, finished};
 use super::task::{Task, Tasks};
 use crate::cli::{RunArgs, Sources};
 use crate::commands::draw::{Latents, go_on, interrupt_flag};
-use crate::commands::say::tell_changes;
+use crate::commands::say::{tell_changes, tell_model};
 
 /// Rows of one run at most, where nobody says: sharing a source among more gains next to nothing, and
 /// a run that is cut off is lost.
@@ -274,7 +274,9 @@ impl Run<'_> {
             .is_some_and(|(model, kept, _)| (*model, *kept) == (task.model, keep));
         if !there {
             *loaded = None;
-            let model = self.tasks.models[task.model].folder().parts(keep, false)?;
+            let folder = self.tasks.models[task.model].folder();
+            tell_model(self.console, folder);
+            let model = folder.parts(keep, false)?;
             *loaded = Some((task.model, keep, model));
         }
         Ok(&*loaded.as_ref().expect("loaded above").2)

@@ -7,6 +7,7 @@ use super::single::{Checkpoint, VAE_WEIGHTS, set_prediction, vae};
 use super::{Assembly, Found, Part, check_ending};
 use crate::error::{Error, Result};
 use crate::model::config::Config;
+use crate::model::embedded::STORYBOOK;
 use crate::model::files::Files;
 use crate::model::source::ModelSource;
 use crate::model::tensor_file::TensorFile;
@@ -17,8 +18,9 @@ const TOKENIZERS: [&str; 2] = ["tokenizer", "tokenizer_2"];
 /// A model with the parts that are given; `None` where none is.
 pub fn override_parts(found: &Found, source: &ModelSource) -> Result<Option<Assembly>> {
     let given = [&source.vae, &source.text_encoder, &source.tokenizer];
-    let is_folder = Path::new(&source.model).is_dir();
-    let predicts = source.prediction.filter(|_| is_folder);
+    // A single file has been told already.
+    let single = source.model != STORYBOOK && Path::new(&source.model).is_file();
+    let predicts = source.prediction.filter(|_| !single);
     if given.iter().all(|path| path.is_none()) && predicts.is_none() {
         return Ok(None);
     }

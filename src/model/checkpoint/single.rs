@@ -22,6 +22,15 @@ pub const VAE_WEIGHTS: &str = "vae/diffusion_pytorch_model.safetensors";
 const SCHEDULER: &str = "scheduler/scheduler_config.json";
 
 pub fn open(path: &Path, source: &ModelSource) -> Result<Found> {
+    check_ending(path)?;
+    let ending = path.extension().unwrap_or_default().to_string_lossy();
+    if !["safetensors", "sft"].contains(&&*ending.to_lowercase()) {
+        return Err(Error::usage(
+            format!("--model {} is not a folder, nor a .safetensors file", path.display()),
+            "give a folder in diffusers layout or a .safetensors checkpoint, or leave --model out for the \
+             embedded model",
+        ));
+    }
     let checkpoint = Checkpoint::open(path, source.config.is_some())?;
     let name = checkpoint.file.name.clone();
     let files = assemble(&checkpoint, source)?;
@@ -49,7 +58,6 @@ pub struct Checkpoint {
 
 impl Checkpoint {
     pub fn open(path: &Path, any_size: bool) -> Result<Self> {
-        check_ending(path)?;
         let file = TensorFile::open(path, &path.display().to_string())?;
         let shapes = file.shapes();
         Ok(Self {

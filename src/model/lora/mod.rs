@@ -29,6 +29,13 @@ pub struct LoraId {
     pub scale: f64,
 }
 
+impl std::fmt::Display for LoraId {
+    /// As `--lora` takes it, but for its folder.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}={}", self.name, self.scale)
+    }
+}
+
 /// What several LoRAs add, component by component: UNet, text encoder, second text encoder.
 #[derive(Debug, Clone, Default)]
 pub struct Loras {

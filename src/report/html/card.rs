@@ -158,7 +158,12 @@ fn row_maps(run: &Run, row: usize) -> Vec<&Heatmap> {
 
 fn command(run: &Run, picture: &Picture) -> String {
     let mut settings = picture.settings.clone();
-    settings.insert("model".to_owned(), json!(run.manifest.model.id));
+    let model = &run.manifest.model;
+    settings.insert("model".to_owned(), json!(model.id));
+    let loras: Vec<String> = model.loras.iter().map(ToString::to_string).collect();
+    if !loras.is_empty() {
+        settings.insert("lora".to_owned(), json!(loras));
+    }
     let chain = picture.edit.map_or(vec![], |edit| run.manifest.chain(edit));
     let links = settings.get_mut("edit").and_then(Value::as_array_mut);
     if let Some(links) = links.filter(|links| links.len() == chain.len()) {
@@ -205,7 +210,15 @@ fn listed(manifest: &Manifest, picture: &Picture) -> Vec<(String, String)> {
         ("drawn by", format!("p2p {version}")),
     ];
     let drawn_by = drawn_by.map(|(name, value)| (name.to_owned(), value));
-    kind.into_iter().chain(set).chain(drawn_by).collect()
+    let loras = model
+        .loras
+        .iter()
+        .map(|l| ("lora".to_owned(), l.to_string()));
+    kind.into_iter()
+        .chain(set)
+        .chain(drawn_by)
+        .chain(loras)
+        .collect()
 }
 
 /// A value for people.

@@ -7,6 +7,7 @@ use std::path::Path;
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
+use crate::model::LoraId;
 use crate::report::output::{MANIFEST, is_inside};
 
 const SCHEMA: &str = "p2p.edit/v1";
@@ -29,6 +30,8 @@ pub(super) struct Manifest {
 pub(super) struct Model {
     pub id: String,
     pub weights_sha256: String,
+    #[serde(default)]
+    pub loras: Vec<LoraId>,
 }
 
 #[derive(Debug, Clone, Deserialize)]

@@ -9,6 +9,7 @@ mod no_source;
 mod report;
 mod runs;
 mod setup;
+mod single_file;
 mod story;
 
 use std::path::{Path, PathBuf};
