@@ -26,7 +26,10 @@ pub fn open(path: &Path, source: &ModelSource) -> Result<Found> {
     let ending = path.extension().unwrap_or_default().to_string_lossy();
     if !["safetensors", "sft"].contains(&&*ending.to_lowercase()) {
         return Err(Error::usage(
-            format!("--model {} is not a folder, nor a .safetensors file", path.display()),
+            format!(
+                "--model {} is not a folder, nor a .safetensors file",
+                path.display()
+            ),
             "give a folder in diffusers layout or a .safetensors checkpoint, or leave --model out for the \
              embedded model",
         ));

@@ -517,7 +517,10 @@ fn the_model_that_drew_it_is_wanted() {
         let said = stderr(&output);
         assert_eq!(output.status.code(), Some(1), "{said}");
         assert!(said.contains("drawn by the model \"mini-sd\""), "{said}");
-        assert!(said.contains("give its folder or file with --model PATH"), "{said}");
+        assert!(
+            said.contains("give its folder or file with --model PATH"),
+            "{said}"
+        );
         let args = [command, "mini/edited-1.png", "--model", model];
         let said = stderr(&place.succeed(&args));
         assert!(!said.contains("is not the model that drew"), "{said}");

@@ -1,0 +1,76 @@
+//! Folders whose parts contradict each other, or that are of no family known here.
+
+use prompt_to_prompt::error::Error;
+
+use super::Family;
+
+fn refused(family: &Family, parts: &[&str]) {
+    let error = match family.open() {
+        Err(error) => error,
+        Ok(_) => panic!("{parts:?}: was opened"),
+    };
+    let said = error.to_string();
+    assert!(matches!(error, Error::Model(_)), "{said}");
+    for part in parts {
+        assert!(said.contains(part), "{part} is not in: {said}");
+    }
+}
+
+#[test]
+fn what_does_not_belong_together_is_refused() {
+    let unet = "unet/config.json";
+    let sd2 = |changes| Family::new("sd2").with(unet, &changes);
+    let sdxl = |file, changes| Family::new("sdxl").with(file, &changes);
+    use serde_json::json;
+    refused(
+        &sd2(json!({ "cross_attention_dim": 32 })),
+        &["cross_attention_dim is 32", "write 24"],
+    );
+    refused(
+        &sd2(json!({ "addition_embed_type": "text" })),
+        &["addition_embed_type text"],
+    );
+    refused(
+        &sd2(json!({ "addition_embed_type": "text_time" })),
+        &["lacks the key addition_time_embed_dim"],
+    );
+    refused(
+        &sd2(json!({ "attention_head_dim": [1, 2, 4] })),
+        &["a list of 4"],
+    );
+    refused(
+        &sdxl(unet, json!({ "addition_time_embed_dim": 16 })),
+        &["projection_class_embeddings_input_dim is 68", "116"],
+    );
+    refused(&sdxl(unet, json!({ "a_new_key": 1 })), &["a_new_key"]);
+    refused(
+        &sdxl(
+            unet,
+            json!({ "reverse_transformer_layers_per_block": [3, 2, 1] }),
+        ),
+        &["reverse_transformer"],
+    );
+    refused(
+        &sdxl(
+            "model_index.json",
+            json!({ "requires_aesthetics_score": true }),
+        ),
+        &["requires_aesthetics_score"],
+    );
+    refused(
+        &sdxl("text_encoder_2/config.json", json!({ "a_new_key": 1 })),
+        &["text_encoder_2", "a_new_key"],
+    );
+    let config = "scheduler/scheduler_config.json";
+    refused(
+        &Family::new("sd2").with(config, &json!({ "prediction_type": "sample" })),
+        &["prediction_type sample"],
+    );
+    refused(
+        &Family::new("sd2").with(config, &json!({ "timestep_spacing": "linspace" })),
+        &["timestep_spacing linspace"],
+    );
+    // Another vocabulary: no token of an alignment would mean the same to both encoders.
+    let other = Family::new("sdxl").with("tokenizer_2/vocab.json", &json!({ "zebra</w>": 605 }));
+    refused(&other, &["tokenizer_2", "more than its pad"]);
+}
