@@ -25,7 +25,7 @@
 //! | 0 | [`error`], [`prompt`], [`machine`] | errors by whose fault; tokens of a prompt and the lookup of words; memory and cores |
 //! | 1 | [`kernels`] | fast CPU operations, each beside its plain candle form |
 //! | 2 | [`attention`] | the seam: `Site`, `Term`, `SitePlan`, `AttentionHook`, `attend` |
-//! | 3 | [`model`] | UNet, VAE, text encoder, tokenizer; diffusers folders; the embedded model |
+//! | 3 | [`model`] | UNet, VAE, text encoder, tokenizer; diffusers folders, single files, LoRAs; the embedded model |
 //! | 4 | [`edit`] | what an edit is: `MapEdit`, alignment, windows, blend. Uses floor 0 only |
 //! | 5 | [`sample`] | noise, schedulers, the controller, recorder and word sums, the lockstep loop |
 //! | 6 | [`job`], [`report`], [`heat`], [`story`], the binary | what a user asks for, and what a run leaves behind |
@@ -51,6 +51,7 @@
 //! | add a flag | `src/cli/job.rs`, then [`job::Job`] and [`job::Prepared`]; of heatmaps `src/cli/maps.rs`, then [`heat::MapSpec`] or [`heat::Look`] |
 //! | read an environment variable | list it in `src/commands/doctor/environment.rs` too |
 //! | support another model config | `src/model/*_config.rs`; unknown keys are errors on purpose |
+//! | read another name in a checkpoint or a LoRA | `src/model/checkpoint/names.rs`, `src/model/lora/names.rs` |
 //! | make something faster | [`kernels`], held to [`kernels::plain`] and timed by `examples/bench` |
 //!
 //! # Where we differ from the reference, on purpose

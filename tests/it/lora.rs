@@ -105,8 +105,11 @@ fn weights_are_those_that_diffusers_merges() {
     }
 }
 
-fn save(folder: &Path, name: &str, tensors: &[(&str, &[usize])]) -> PathBuf {
-    let ones = |(name, dims): &(&str, &[usize])| {
+/// A tensor's name and shape.
+type Named<'a> = (&'a str, &'a [usize]);
+
+fn save(folder: &Path, name: &str, tensors: &[Named]) -> PathBuf {
+    let ones = |(name, dims): &Named| {
         let ones = Tensor::ones(*dims, DType::F32, &Device::Cpu).unwrap();
         ((*name).to_owned(), ones)
     };
@@ -129,7 +132,7 @@ fn what_does_not_fit_is_refused_by_name() {
     );
     let strange = "lora_unet_no_such_layer.lora_down.weight";
     let strange_up = "lora_unet_no_such_layer.lora_up.weight";
-    let cases: [(&[(&str, &[usize])], &str, &str); 9] = [
+    let cases: [(&[Named], &str, &str); 9] = [
         (&[(&dora, &[4])], "a DoRA", "plain LoRA"),
         (&[(&loha, &[4, 4])], "a LoHa", "plain LoRA"),
         (&[(&lokr, &[4, 4])], "a LoKr", "plain LoRA"),

@@ -288,9 +288,12 @@ fn parts_of_a_folder_are_overridden() {
     assert_ne!(v.hashes().unwrap().1, own.hashes().unwrap().1);
 }
 
+/// A tensor's name and shape.
+type Named<'a> = (&'a str, &'a [usize]);
+
 /// A file of zeros with these tensors.
-fn zeros(folder: &Path, name: &str, shapes: &[(&str, &[usize])]) -> PathBuf {
-    let zero = |(name, dims): &(&str, &[usize])| {
+fn zeros(folder: &Path, name: &str, shapes: &[Named]) -> PathBuf {
+    let zero = |(name, dims): &Named| {
         let zero = Tensor::zeros(*dims, DType::F16, &Device::Cpu).unwrap();
         ((*name).to_owned(), zero)
     };
@@ -302,7 +305,7 @@ fn what_is_no_such_checkpoint_is_named() {
     const FIRST: &str = "model.diffusion_model.input_blocks.0.0.weight";
     const READS: &str =
         "model.diffusion_model.input_blocks.4.1.transformer_blocks.0.attn2.to_k.weight";
-    let cases: [(&[(&str, &[usize])], &str, &str); 10] = [
+    let cases: [(&[Named], &str, &str); 10] = [
         (
             &[(FIRST, &[320, 9, 3, 3])],
             "an inpainting model",

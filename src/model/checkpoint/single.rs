@@ -5,6 +5,8 @@ use std::collections::HashMap;
 use std::path::Path;
 use std::sync::Arc;
 
+use candle_core::DType;
+
 use super::family::{Encoder, Family, UNET, VAE};
 use super::names::{KeyMap, Renames, flatten_attention, key_map};
 use super::{Assembly, Found, Part, check_ending, file_name};
@@ -19,6 +21,8 @@ use crate::model::unet_shape::UNetShape;
 
 pub const UNET_WEIGHTS: &str = "unet/diffusion_pytorch_model.safetensors";
 pub const VAE_WEIGHTS: &str = "vae/diffusion_pytorch_model.safetensors";
+/// After which Stable Diffusion 2.0 base was published.
+const BASE_STEPS: f64 = 875_000.0;
 const SCHEDULER: &str = "scheduler/scheduler_config.json";
 
 pub fn open(path: &Path, source: &ModelSource) -> Result<Found> {
@@ -99,9 +103,25 @@ impl Checkpoint {
             Some("epsilon" | "eps") => return Some(Prediction::Epsilon),
             _ => {}
         }
-        self.shapes
-            .contains_key("v_pred")
-            .then_some(Prediction::Velocity)
+        if self.shapes.contains_key("v_pred") {
+            return Some(Prediction::Velocity);
+        }
+        // How diffusers knows the base model of 2.x.
+        let steps = self.number("global_step");
+        steps
+            .filter(|steps| *steps == BASE_STEPS)
+            .map(|_| Prediction::Epsilon)
+    }
+
+    /// A tensor's only number.
+    fn number(&self, name: &str) -> Option<f64> {
+        self.shapes.get(name)?;
+        let tensor = self.file.read(name, None).ok()?;
+        let numbers = tensor
+            .to_dtype(DType::F64)
+            .and_then(|t| t.flatten_all())
+            .ok()?;
+        numbers.to_vec1().ok()?.first().copied()
     }
 
     fn guessed(&self) -> bool {
