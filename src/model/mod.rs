@@ -12,6 +12,7 @@ mod footprint;
 mod hub_paths;
 mod layers;
 mod parts;
+mod pipeline;
 mod recommended;
 mod resnet;
 mod scheduler_config;

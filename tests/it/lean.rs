@@ -58,7 +58,7 @@ fn large_rows_are_worked_on_in_turn() {
     let unet = wide_unet();
     let (latents, context) = (tensor(&[2, 4, 64, 64], 1), tensor(&[2, 7, 16], 2));
     let forward = |from: usize, rows: usize| {
-        let text = unet.read(&context.narrow(0, from, rows).unwrap()).unwrap();
+        let text = unet.read(context.narrow(0, from, rows).unwrap()).unwrap();
         let x = latents.narrow(0, from, rows).unwrap();
         let mut eps = None;
         let peak = peak_during(|| {

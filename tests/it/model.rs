@@ -114,7 +114,7 @@ fn predicted(name: &str, i: usize, model: &Model) -> Tensor {
         model.unet.forward(
             &latents,
             t as usize,
-            &model.unet.read(&golden("text")).unwrap(),
+            &model.unet.read(golden("text")).unwrap(),
             hook,
         )
     };
@@ -355,7 +355,7 @@ fn guided_halves_are_each_alone() {
         let folder = ModelFolder::open(folder).unwrap();
         let (unet, width) = (folder.load().unwrap().unet, folder.unet.cross_attention_dim);
         let latents = numbers(&[2, 4, 15, 16], 1);
-        let text = |seed| unet.read(&numbers(&[2, 77, width], seed)).unwrap();
+        let text = |seed| unet.read(numbers(&[2, 77, width], seed)).unwrap();
         let (uncond, cond) = (text(2), text(3));
         let inject = || Injecting(vec![vec![from_first()], vec![from_first()]]);
         let hooks: [&(dyn Fn() -> Box<dyn AttentionHook> + Sync); 2] =
