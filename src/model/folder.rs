@@ -5,6 +5,7 @@ use super::checkpoint::{Found, Renames};
 use super::config::Config;
 use super::files::Files;
 use super::lora::{LoraId, Loras, Targets};
+use super::pipeline;
 use super::recommended::Recommended;
 use super::scheduler_config::SchedulerConfig;
 use super::source::ModelSource;
@@ -131,7 +132,7 @@ impl ModelFolder {
     fn from_files(id: String, files: Files) -> Result<Self> {
         let config = |path: &str| Config::parse(&files.name(path), &files.read(path)?);
         let index = config("model_index.json")?;
-        index.off(&["requires_aesthetics_score"])?; // a refiner
+        pipeline::check(&index, &files.name("model_index.json"))?;
         let text = TextConfig::parse(&config("text_encoder/config.json")?)?;
         let unet_file = config("unet/config.json")?;
         let unet = UNetConfig::parse(&unet_file)?;
@@ -282,6 +283,12 @@ impl Second {
     /// `first` is the first tokenizer: a prompt is cut into the same tokens by both.
     fn open(files: &Files, index: &Config, first: &Tokenizer) -> Result<Self> {
         let path = "text_encoder_2/config.json";
+        if !files.has(path) {
+            return Err(Error::model(
+                format!("{} does not exist", files.name(path)),
+                "a UNet of Stable Diffusion XL reads two text encoders: add text_encoder_2/ and tokenizer_2/",
+            ));
+        }
         let text = TextConfig::parse(&Config::parse(&files.name(path), &files.read(path)?)?)?;
         let tokenizer = Tokenizer::load(files, TOKENIZERS[1], text.max_tokens)?;
         if !tokenizer.cuts_like(first) {

@@ -14,6 +14,7 @@ mod hub_paths;
 mod layers;
 mod lora;
 mod parts;
+mod pipeline;
 mod recommended;
 mod resnet;
 mod scheduler_config;

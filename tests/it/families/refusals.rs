@@ -74,3 +74,38 @@ fn what_does_not_belong_together_is_refused() {
     let other = Family::new("sdxl").with("tokenizer_2/vocab.json", &json!({ "zebra</w>": 605 }));
     refused(&other, &["tokenizer_2", "more than its pad"]);
 }
+
+/// Each is named, and so is the cure.
+#[test]
+fn other_kinds_of_models_are_named() {
+    use serde_json::json;
+    for class in [
+        "FluxPipeline",
+        "StableDiffusion3Pipeline",
+        "StableCascadeDecoderPipeline",
+    ] {
+        let other = Family::new("sdxl").with("model_index.json", &json!({ "_class_name": class }));
+        refused(
+            &other,
+            &["model_index.json", class, "give a Stable Diffusion"],
+        );
+    }
+    let refiner = json!({
+        "_class_name": "StableDiffusionXLImg2ImgPipeline", "requires_aesthetics_score": true,
+    });
+    let refiner = Family::new("sdxl").with("model_index.json", &refiner);
+    refused(&refiner, &["refiner", "give the base model"]);
+    let sketched = json!({ "_class_name": "StableDiffusionImg2ImgPipeline" });
+    let family = Family::new("sd2").with("model_index.json", &sketched);
+    assert!(family.open().is_ok(), "another use of the same parts");
+    let lacking = Family::new("sdxl");
+    std::fs::remove_dir_all(lacking.folder.path().join("text_encoder_2")).unwrap();
+    refused(
+        &lacking,
+        &[
+            "text_encoder_2",
+            "does not exist",
+            "add text_encoder_2/ and tokenizer_2/",
+        ],
+    );
+}
