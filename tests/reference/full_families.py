@@ -15,12 +15,24 @@ import subprocess
 
 import diffusers
 import torch
+from bench_torch import SD15, VAE
+from families import (
+    DST,
+    SEED,
+    SRC,
+    TRAILING,
+    V,
+    far,
+    pipeline,
+    rounded,
+    save,
+    scheduler,
+    text_encoder,
+    tokenizer,
+    tokenizer_files,
+)
 from safetensors.torch import load_file
 from transformers import CLIPTextModel, CLIPTextModelWithProjection
-
-from bench_torch import SD15, VAE
-from families import DST, SEED, SRC, TRAILING, V, far, pipeline, rounded, save, scheduler, text_encoder, tokenizer, \
-    tokenizer_files
 
 BOUND, STEPS = 1e-4, 2
 CLIP = {"hidden_size": 768, "intermediate_size": 3072, "num_attention_heads": 12, "num_hidden_layers": 12,
