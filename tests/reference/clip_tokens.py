@@ -17,12 +17,7 @@ HERE = pathlib.Path(__file__).parent.parent
 MERGES = HERE.parent / "assets" / "clip" / "merges.txt.gz"
 OUT = HERE / "fixtures" / "clip-tokens.json.gz"
 PADDED = 40
-WORDS = """a an the photo of painting oil watercolor portrait landscape cat dog horse lion bicycle car castle river
-mountain forest beach city street night morning red green blue golden dark bright small big fluffy old young woman man
-king queen robot astronaut riding sitting standing running with without and or under over behind next to in on at
-cinematic lighting 8k uhd masterpiece best quality highly detailed sharp focus bokeh trending artstation greg rutkowski
-antidisestablishmentarianism photorealistic hyperrealism chiaroscuro Kodachrome McDonald's it's we've they'll I'm
-don't can't 1girl 2024 3.14 50mm f/1.8 #1 C++ state-of-the-art ice-cream café naïve façade Zürich""".split()
+WORDS = ["a", "an", "the", "photo", "of", "painting", "oil", "watercolor", "portrait", "landscape", "cat", "dog", "horse", "lion", "bicycle", "car", "castle", "river", "mountain", "forest", "beach", "city", "street", "night", "morning", "red", "green", "blue", "golden", "dark", "bright", "small", "big", "fluffy", "old", "young", "woman", "man", "king", "queen", "robot", "astronaut", "riding", "sitting", "standing", "running", "with", "without", "and", "or", "under", "over", "behind", "next", "to", "in", "on", "at", "cinematic", "lighting", "8k", "uhd", "masterpiece", "best", "quality", "highly", "detailed", "sharp", "focus", "bokeh", "trending", "artstation", "greg", "rutkowski", "antidisestablishmentarianism", "photorealistic", "hyperrealism", "chiaroscuro", "Kodachrome", "McDonald's", "it's", "we've", "they'll", "I'm", "don't", "can't", "1girl", "2024", "3.14", "50mm", "f/1.8", "#1", "C++", "state-of-the-art", "ice-cream", "café", "naïve", "façade", "Zürich"]
 SIGNS = ["", "", "", ",", ".", "!", "?", ";", ":", "...", "!!", "?!", "(", ")", "((", "))", "[", "]", "{", "}", "<", ">",
          "\"", "'", "`", "~", "@", "#", "$", "%", "^", "&", "*", "-", "--", "_", "+", "=", "/", "\\", "|", "<3", ":)",
          "->", "//", "(:1.2)", "'s", "'S", "'ll", "’s", "“", "”", "…", "—", "–", "•", "™", "©", "°", "½", "€"]

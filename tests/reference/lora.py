@@ -110,7 +110,7 @@ def make(name, fixture, file):
 
 def main():
     OUT.mkdir(exist_ok=True)
-    seeded = lambda: torch.Generator().manual_seed(8)  # noqa: E731
+    seeded = lambda: torch.Generator().manual_seed(8)
     make("sd1-peft", "mini-sd", lambda pipe: peft_file(pipe, seeded()))
     make("sd1-kohya", "mini-sd", lambda pipe: kohya_file(pipe, seeded(), SD1, []))
     make("sdxl-kohya", "families/sdxl",

@@ -154,7 +154,7 @@ def modules_of(folder, family):
         projects = part == "text_encoder_2"
         model = (transformers.CLIPTextModelWithProjection if projects else transformers.CLIPTextModel)(config)
         # transformers 5 leaves `text_model.` out of a plain encoder's names; files have it.
-        name = lambda n: n if n.startswith(("text_model.", "text_projection")) else "text_model." + n  # noqa: E731
+        name = lambda n: n if n.startswith(("text_model.", "text_projection")) else "text_model." + n
         state = {name(n): tensor for n, tensor in model.state_dict().items()}
         if kind == CLIP:
             yield part, state, lambda c, prefix=prefix: converter.convert_ldm_clip_checkpoint(c, prefix), \
