@@ -24,7 +24,7 @@ use prompt_to_prompt::report::console::Verbosity;
 pub use batch::{BatchArgs, JobCommand, JobFileArgs, RunArgs};
 pub use job::JobArgs;
 pub use jobs::{
-    Axis, AxisValue, EXAMPLE, Entry, JobFile, Order, Problem, Repeat, Setting, Settings, Sources,
+    Axis, AxisValue, EXAMPLE, Entry, JobFile, Order, Problem, Repeat, Settings, Sources,
     Vocabulary, axis_of, plain, read, schema,
 };
 pub use maps::{MapArgs, Prefixed};

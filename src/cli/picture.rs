@@ -11,7 +11,7 @@ use super::values::{SchedulerParser, guidance, pixels, seed, whole};
 /// Model, noise, steps and size.
 #[derive(Debug, Args)]
 pub struct PictureArgs {
-    /// Seed of the noise, the same picture as in a Python notebook [default: random]
+    /// Seed of the noise, the same picture as in a Python notebook [default: random; 0 in job files and sweeps]
     #[arg(help_heading = "Picture", short, long, value_name = "N", allow_hyphen_values = true, value_parser = seed)]
     pub seed: Option<u64>,
 

@@ -197,7 +197,7 @@ pub fn draw(mut request: Request, args: &OutputArgs, console: &Console) -> Resul
     outcome.manifest.timings.load_s = load_s;
     // The pictures are decoded after the last step; an interrupt meanwhile counts too.
     go_on(&stop)?;
-    tell_changes(console, prepared, &outcome);
+    tell_changes(console, "", prepared, &outcome);
     tell_masks(console, request.save_masks, &outcome);
     let (paths, grid) = checked.write(&mut outcome, recorder.as_ref(), output, latents)?;
     if args.json {

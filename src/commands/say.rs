@@ -11,17 +11,17 @@ pub fn tell_masks(console: &Console, wanted: bool, outcome: &Outcome) {
     }
 }
 
-/// Whether anything happened.
-pub fn tell_changes(console: &Console, prepared: &Prepared, outcome: &Outcome) {
+/// Whether anything happened. `of` comes first in each line: a job's name, where there are many.
+pub fn tell_changes(console: &Console, of: &str, prepared: &Prepared, outcome: &Outcome) {
     let edits = prepared.edits.iter().zip(&outcome.manifest.edits);
     for (i, (edit, done)) in edits.enumerate() {
         let name = name(i, edit);
         let Some(change) = &done.change else {
             continue;
         };
-        console.note(&format!("{name}: {}", change.describe()));
+        console.note(&format!("{of}{name}: {}", change.describe()));
         if let Some(warning) = change.warning(edit) {
-            console.warn(&format!("{name}: {warning}"));
+            console.warn(&format!("{of}{name}: {warning}"));
         }
     }
 }

@@ -14,8 +14,8 @@ use prompt_to_prompt::report::xmp::ai_mark;
 use serde_json::Value;
 
 use super::batch::{Run, Tasks};
-use super::{print, random_seed};
-use crate::cli::{Axis, Entry, Setting, Settings, Sources, SweepArgs, Vocabulary, axis_of};
+use super::print;
+use crate::cli::{Axis, Entry, Settings, Sources, SweepArgs, Vocabulary, axis_of};
 
 /// The paper's figure (section 4): injection from 0 % to 100 % of the run.
 const DEFAULT: &str = "cross-steps=0:1:0.2";
@@ -26,7 +26,7 @@ const MISSING: Rgb<u8> = Rgb([224, 224, 224]);
 pub fn sweep(args: &SweepArgs, console: &Console) -> Result<()> {
     let vocabulary = Vocabulary::new();
     let (columns, rows) = axes(args, &vocabulary)?;
-    let grid = Grid::new(&args.base.0, &vocabulary, &columns, rows.as_ref());
+    let grid = Grid::new(&args.base.0, &columns, rows.as_ref());
     let usage = |cause: String, cure: String| Error::usage(cause, cure);
     // What is wrong with one cell is mostly wrong with all: said once, as for a single edit.
     let first = grid.cells[0].order(&vocabulary, &Settings::new());
@@ -43,7 +43,7 @@ pub fn sweep(args: &SweepArgs, console: &Console) -> Result<()> {
         console,
     }
     .go();
-    if args.run.dry_run || matches!(ended, Err(Error::Interrupted)) {
+    if args.run.dry_run {
         return ended;
     }
     let paths = grid.write(&out, &first.job.src)?;
@@ -97,19 +97,7 @@ struct Drawn {
 }
 
 impl<'a> Grid<'a> {
-    fn new(
-        base: &Settings,
-        vocabulary: &Vocabulary,
-        columns: &'a Axis,
-        rows: Option<&'a Axis>,
-    ) -> Self {
-        let mut base = base.clone();
-        // Cells are compared: they start from the same noise.
-        let seed = vocabulary.find("seed").expect("a key");
-        base.entry(seed).or_insert_with(|| Setting {
-            values: vec![random_seed().to_string()],
-            place: None,
-        });
+    fn new(base: &Settings, columns: &'a Axis, rows: Option<&'a Axis>) -> Self {
         let cell = |at: Vec<(&Axis, usize)>| {
             let (mut settings, mut point) = (base.clone(), vec![]);
             for (axis, i) in at {

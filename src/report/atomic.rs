@@ -3,7 +3,7 @@
 //! Owns temporary names beside a target; it must never know what a run writes or why.
 
 use std::fs::{self, Permissions};
-use std::io;
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use tempfile::NamedTempFile;
@@ -43,12 +43,20 @@ impl AtomicFile {
     pub fn finish(self, bytes: &[u8]) -> Result<()> {
         let written = match self.temporary {
             None => fs::write(&self.target, bytes),
-            Some(file) => fs::write(file.path(), bytes)
+            Some(file) => write_through(file.path(), bytes)
                 .and_then(|()| file.persist(&self.target).map_err(io::Error::from))
                 .map(drop),
         };
         written.map_err(|e| cannot_write(&self.target, &e))
     }
+}
+
+/// Writes a file down to the disk: renamed before its bytes are there, it could be found empty after a
+/// power cut.
+pub(super) fn write_through(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let mut file = fs::File::create(path)?;
+    file.write_all(bytes)?;
+    file.sync_data()
 }
 
 /// Folders made on the way to the target; removed again, where empty, unless kept.

@@ -12,7 +12,7 @@ use std::path::{self, Component, Path, PathBuf};
 use image::{ImageBuffer, Pixel};
 use tempfile::TempDir;
 
-use super::atomic::{CreatedParents, cannot_write, hidden, parent_of};
+use super::atomic::{CreatedParents, cannot_write, hidden, parent_of, write_through};
 use super::png::{self, Text};
 use crate::error::{Error, Result};
 
@@ -116,7 +116,7 @@ impl OutputFolder {
     pub fn write_bytes(&mut self, name: &str, bytes: &[u8]) -> Result<()> {
         let path = self.path(name);
         let folder = path.parent().map_or(Ok(()), fs::create_dir_all);
-        let written = folder.and_then(|()| fs::write(&path, bytes));
+        let written = folder.and_then(|()| write_through(&path, bytes));
         written.map_err(|e| cannot_write(&self.target.join(name), &e))
     }
 

@@ -25,4 +25,4 @@ pub use problem::{Problem, Sources};
 pub use read::{JobFile, read};
 pub use recorded::Repeat;
 pub use schema::schema;
-pub use vocabulary::{Setting, Settings, Vocabulary};
+pub use vocabulary::{Settings, Vocabulary};

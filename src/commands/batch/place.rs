@@ -2,6 +2,7 @@
 //! Results are made in a hidden folder of the output folder, which one run at a time owns.
 
 use std::fs::{self, File, TryLockError};
+use std::io::{Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 
 use prompt_to_prompt::error::{Error, Result};
@@ -63,8 +64,7 @@ impl Drop for Place {
     }
 }
 
-/// Whether a task's files are there, drawn from the same settings. A file that is there is whole: it
-/// came by a rename.
+/// Whether a task's files are there, drawn from the same settings.
 pub fn finished(task: &Task) -> bool {
     let manifest = fs::read(task.folder.join(MANIFEST)).ok();
     let manifest =
@@ -73,8 +73,28 @@ pub fn finished(task: &Task) -> bool {
         return false;
     };
     let files = manifest["files"].as_array();
-    let there =
-        |file: &serde_json::Value| file.as_str().is_some_and(|f| task.folder.join(f).is_file());
+    let there = |file: &serde_json::Value| {
+        file.as_str()
+            .is_some_and(|f| is_whole(&task.folder.join(f)))
+    };
     manifest["fingerprint"] == task.fingerprint.as_str()
         && files.is_some_and(|files| files.iter().all(there))
+}
+
+/// Files come by a rename and are whole then; a disk that ran full while they were copied, or somebody's
+/// hand, can have cut them since.
+fn is_whole(file: &Path) -> bool {
+    /// The chunk that every PNG ends with: no bytes, its name, its checksum.
+    const END: &[u8; 12] = b"\0\0\0\0IEND\xaeB`\x82";
+    let is_png = file.extension().is_some_and(|extension| extension == "png");
+    let tail = || -> std::io::Result<[u8; 12]> {
+        let (mut open, mut tail) = (File::open(file)?, [0; 12]);
+        open.seek(SeekFrom::End(-12))?;
+        open.read_exact(&mut tail)?;
+        Ok(tail)
+    };
+    match is_png {
+        true => tail().is_ok_and(|tail| tail == *END),
+        false => fs::metadata(file).is_ok_and(|of| of.is_file() && of.len() > 0),
+    }
 }

@@ -60,6 +60,7 @@ pub fn tell(run: &Run, groups: &[Group], finished: usize) -> Result<()> {
 
 fn duration(seconds: f64) -> String {
     match seconds {
+        0.0 => "0 s".to_owned(),
         s if s < 90.0 => format!("{:.0} s", s.max(1.0)),
         s if s < 5400.0 => format!("{:.0} min", s / 60.0),
         s => format!("{:.1} h", s / 3600.0),

@@ -1,6 +1,7 @@
 //! Draws one group of jobs after the other. Each is on disk, complete, before the next begins; a job
 //! that fails is said and the rest goes on.
 
+use std::collections::HashSet;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -56,11 +57,13 @@ impl Run<'_> {
         let (skipped, pending): (Vec<usize>, Vec<usize>) =
             all.into_iter().partition(|i| finished(&tasks[*i]));
         let groups = groups(tasks, &pending, |task| self.most_rows(task));
-        if self.args.dry_run {
-            return super::plan::tell(self, &groups, skipped.len());
-        }
         let mut count = Count::default();
+        self.tell_warnings();
         self.tell_failures(&mut count)?;
+        if self.args.dry_run {
+            super::plan::tell(self, &groups, skipped.len())?;
+            return self.failed(&count);
+        }
         let stop = interrupt_flag();
         let place = Place::take(self.out)?;
         let events = self.events();
@@ -112,6 +115,18 @@ impl Run<'_> {
         };
         let fitting = || fits().unwrap_or(ROWS).clamp(2, ROWS);
         self.args.max_rows.unwrap_or_else(fitting)
+    }
+
+    /// What is amiss with jobs that can be drawn; once, where many say the same.
+    fn tell_warnings(&self) {
+        let mut said = HashSet::new();
+        for task in &self.tasks.tasks {
+            for warning in &task.checked.prepared.warnings {
+                if said.insert(warning) {
+                    self.console.warn(&format!("{}: {warning}", task.name));
+                }
+            }
+        }
     }
 
     /// Jobs that are known to be impossible before anything is drawn.
@@ -214,9 +229,8 @@ impl Run<'_> {
             outcome.manifest.fingerprint.clone_from(&task.fingerprint);
             let latents = request.save_latents.as_deref();
             let latents = latents.map(|file| Latents::at(file, &output)).transpose()?;
-            if tasks.len() == 1 {
-                tell_changes(self.console, &task.checked.prepared, outcome);
-            }
+            let of = format!("{}: ", task.name);
+            tell_changes(self.console, &of, &task.checked.prepared, outcome);
             let (files, _) = task
                 .checked
                 .write(outcome, recorder.as_ref(), output, latents)?;
@@ -302,9 +316,15 @@ impl Run<'_> {
             self.console.note("the same command goes on with the rest");
         }
         ended?;
-        match failed {
+        self.failed(count)
+    }
+
+    /// The error that some failed.
+    fn failed(&self, count: &Count) -> Result<()> {
+        let all = self.tasks.tasks.len() + self.tasks.failures.len();
+        match count.failed {
             0 => Ok(()),
-            _ => Err(Error::SomeFailed(prompt_to_prompt::error::Report {
+            failed => Err(Error::SomeFailed(prompt_to_prompt::error::Report {
                 cause: format!("{failed} of {} failed", super::count(all, "job")),
                 cure: "mend them and give the same command: what is done is not done again"
                     .to_owned(),

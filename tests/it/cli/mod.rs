@@ -2,6 +2,7 @@
 
 mod bad_input;
 mod batch;
+mod batch_says;
 mod heatmap;
 mod interrupt;
 mod jobs;

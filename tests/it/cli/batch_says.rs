@@ -1,0 +1,79 @@
+//! What `p2p batch` tells about each job: warnings, scores, what cannot be drawn, what is torn.
+
+use super::{Place, stderr, stdout};
+
+const QUICK: &str = "[defaults]\nsteps = 2\nwidth = 64\nheight = 64\n";
+
+/// The second changes nothing to see, the third asks for a word that the model was never taught.
+const TOGETHER: &str = r#"
+[[job]]
+name = "dog"
+src = "a cat on the beach"
+dst = "a dog on the beach"
+[[job]]
+name = "stuck"
+src = "a cat on the beach"
+dst = "a bear on the beach"
+inject_latents = 1
+[[job]]
+name = "zebra"
+src = "a cat on the beach"
+dst = "a zebra on the beach"
+"#;
+
+fn place(jobs: &str) -> Place {
+    let place = Place::new();
+    std::fs::write(place.path("jobs.toml"), format!("{QUICK}{jobs}")).unwrap();
+    place
+}
+
+#[test]
+fn jobs_of_one_run_are_spoken_of_by_name() {
+    let place = place(TOGETHER);
+    let said = stderr(&place.succeed(&["batch", "jobs.toml", "-o", "out"]));
+    for wanted in [
+        "dog: edit 1: ",
+        "warning: stuck: edit 1: nothing to see has changed",
+        "warning: zebra: ",
+    ] {
+        assert!(said.contains(wanted), "{wanted}: {said}");
+    }
+}
+
+#[test]
+fn a_dry_run_says_what_cannot_be_drawn() {
+    let bad = r#"
+[[job]]
+name = "bad"
+src = "a cat on the beach"
+dst = "a dog on the beach"
+weight = { fluffy = 2 }
+"#;
+    let place = place(&format!("{TOGETHER}{bad}"));
+    let output = place.p2p(&["batch", "jobs.toml", "-o", "out", "--dry-run"]);
+    assert_eq!(output.status.code(), Some(3), "{}", stderr(&output));
+    assert!(stderr(&output).contains("fluffy"), "{}", stderr(&output));
+    assert!(
+        stdout(&output).contains("3 jobs in 1 run"),
+        "{}",
+        stdout(&output)
+    );
+    assert!(!place.path("out").exists());
+}
+
+#[test]
+fn a_picture_that_was_cut_is_drawn_again() {
+    let place = place(TOGETHER);
+    let batch = ["batch", "jobs.toml", "-o", "out"];
+    place.succeed(&batch);
+    let whole = place.bytes("out/dog/edited-1.png");
+    for kept in [0, 100, whole.len() - 1] {
+        std::fs::write(place.path("out/dog/edited-1.png"), &whole[..kept]).unwrap();
+        let said = stderr(&place.succeed(&batch));
+        assert!(
+            said.contains("1 drawn, 2 were there already"),
+            "{kept}: {said}"
+        );
+        assert_eq!(place.bytes("out/dog/edited-1.png"), whole);
+    }
+}
