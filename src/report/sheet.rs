@@ -9,7 +9,7 @@ use super::face::Face;
 const MARGIN: u32 = 16;
 const GAP: u32 = 8;
 const TEXT: f32 = 16.0;
-/// Pixels that the column of row headings may take, and lines of one.
+/// Pixels that the column of row headings may take, and lines of any heading.
 const HEADINGS: (f32, usize) = (128.0, 4);
 const GROUND: Rgb<u8> = Rgb([255, 255, 255]);
 const BAR: (u32, u32) = (256, 12);
@@ -76,12 +76,16 @@ impl Sheet {
             (layout.left + column as u32 * layout.step.0) as f32 + self.cell.0 as f32 / 2.0
         };
         for (column, heading) in self.columns.iter().enumerate() {
-            bold.draw(
-                &mut sheet,
-                heading,
-                centre(column),
-                (layout.top - line - GAP / 2) as f32,
-            );
+            let lines = self.heading(&bold, heading);
+            let top = layout.top - lines.len() as u32 * line - GAP / 2;
+            for (j, text) in lines.iter().enumerate() {
+                bold.draw(
+                    &mut sheet,
+                    text,
+                    centre(column),
+                    (top + j as u32 * line) as f32,
+                );
+            }
         }
         for (i, row) in self.rows.iter().enumerate() {
             let top = layout.top + i as u32 * layout.step.1;
@@ -106,6 +110,11 @@ impl Sheet {
         }
         self.draw_bar(&mut sheet, &plain, layout.size.1 - MARGIN - line);
         sheet
+    }
+
+    /// A column's heading in lines as wide as its pictures.
+    fn heading(&self, bold: &Face, text: &str) -> Vec<String> {
+        bold.wrap(text, self.cell.0 as f32, HEADINGS.1)
     }
 
     fn layout(&self, bold: &Face, plain: &Face, line: u32) -> Layout {
@@ -139,7 +148,11 @@ impl Sheet {
             .iter()
             .flat_map(|title| bold.wrap(title, room, 3));
         let title: Vec<String> = wrapped.collect();
-        let head = title.len() as u32 * line + if self.columns.is_empty() { 0 } else { line };
+        let columns = self
+            .columns
+            .iter()
+            .map(|text| self.heading(bold, text).len());
+        let head = (title.len() + columns.max().unwrap_or(0)) as u32 * line;
         let top = MARGIN + head + GAP;
         let bar = if self.bar.is_some() { line + GAP } else { 0 };
         let height = top + self.rows.len() as u32 * step.1 + bar + MARGIN;

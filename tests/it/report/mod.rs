@@ -9,5 +9,6 @@ mod gallery;
 mod html;
 mod output;
 mod picture;
+mod sheet;
 mod slug;
 mod strip;
