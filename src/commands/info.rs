@@ -4,6 +4,7 @@ use std::path::Path;
 
 use prompt_to_prompt::error::{Error, Result};
 use prompt_to_prompt::report::png::{self, Contents};
+use prompt_to_prompt::report::xmp::source_type;
 use prompt_to_prompt::story::{Found, Info};
 
 use super::print;
@@ -37,12 +38,18 @@ impl PictureFile {
                 "give a PNG picture as the program that drew it has written it",
             )
         })?;
-        let found = Found::in_png(&contents)?.ok_or_else(|| {
-            Error::usage(
-                format!("{name} says nothing of how it was drawn"),
-                "give a picture that was not stripped of its metadata, as --no-metadata does",
-            )
-        })?;
+        let found =
+            Found::in_png(&contents)?.ok_or_else(|| match source_type(&contents.texts) {
+                // Strips and sheets show several pictures, each of which has a story of its own.
+                Some(kind) => Error::usage(
+                    format!("{name} says that it is {kind}, but not how it was drawn"),
+                    "give a single picture, such as edited-1.png beside a strip",
+                ),
+                None => Error::usage(
+                    format!("{name} says nothing of how it was drawn"),
+                    "give a picture that was not stripped of its metadata, as --no-metadata does",
+                ),
+            })?;
         Ok(Self {
             bytes,
             contents,

@@ -11,7 +11,7 @@ use prompt_to_prompt::report::output::MANIFEST;
 use prompt_to_prompt::report::png;
 use prompt_to_prompt::report::sheet::{Cell, Row, Sheet};
 use prompt_to_prompt::report::xmp::ai_mark;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::batch::{Run, Tasks};
 use super::print;
@@ -47,10 +47,11 @@ pub fn sweep(args: &SweepArgs, console: &Console) -> Result<()> {
         return ended;
     }
     let paths = grid.write(&out, &first.job.src)?;
-    if !args.run.jsonl {
-        let lines = paths.iter().map(|path| format!("{}\n", path.display()));
-        print(&lines.collect::<String>())?;
-    }
+    let line = |path: &PathBuf| match args.run.jsonl {
+        true => format!("{}\n", json!({ "event": "sheet", "file": path })),
+        false => format!("{}\n", path.display()),
+    };
+    print(&paths.iter().map(line).collect::<String>())?;
     ended
 }
 

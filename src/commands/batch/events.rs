@@ -65,10 +65,11 @@ impl Events {
         }
     }
 
-    pub fn done(&self, drawn: usize, skipped: usize, failed: usize) -> Result<()> {
-        self.event(
-            json!({ "event": "done", "finished": drawn, "skipped": skipped, "failed": failed }),
-        )
+    /// `whole`: not where the run was interrupted, or ended at the first failure.
+    pub fn done(&self, drawn: usize, skipped: usize, failed: usize, whole: bool) -> Result<()> {
+        self.event(json!({
+            "event": "done", "finished": drawn, "skipped": skipped, "failed": failed, "whole": whole
+        }))
     }
 
     fn of(&self, event: &str, task: &Task, more: Value) -> Result<()> {

@@ -302,7 +302,7 @@ impl Run<'_> {
             skipped,
             failed,
         } = *count;
-        self.events().done(drawn, skipped, failed)?;
+        self.events().done(drawn, skipped, failed, ended.is_ok())?;
         let mut parts = vec![format!("{drawn} drawn")];
         if skipped > 0 {
             parts.push(format!("{skipped} were there already"));

@@ -2,6 +2,7 @@
 //! of their own. What cannot be carried out becomes a failure beside them, and the rest goes on.
 
 use std::collections::{HashMap, HashSet};
+use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 
 use prompt_to_prompt::error::{Error, Result};
@@ -96,11 +97,8 @@ impl Tasks {
         let request = Request::new(&order.args, order.job);
         let mut request = request.map_err(|error| blamed(&error))?;
         if let Some(file) = request.save_latents.take() {
-            // In the job's folder, whatever folders were typed before its name.
-            let file = file.file_name().unwrap_or_default();
-            let checked = Latents::check_name(&file.to_string_lossy());
-            checked.map_err(|error| blamed(&error))?;
-            request.save_latents = Some(folder.join(file));
+            let name = name_of_latents(&file).map_err(|error| blamed(&error))?;
+            request.save_latents = Some(folder.join(name));
         }
         let model = self.model(&request.model);
         let (opened, hashes) = match &self.models[model].folder {
@@ -262,4 +260,20 @@ fn fingerprint(
     );
     let hash = Sha256::digest(all.as_bytes());
     hash.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// A job's latents stand in its own folder: a place apart would be written once by each of many jobs.
+fn name_of_latents(file: &Path) -> Result<&OsStr> {
+    let name = file.file_name().unwrap_or_default();
+    if Path::new(name) != file {
+        return Err(Error::usage(
+            format!(
+                "--save-latents {} leads out of the job's folder",
+                file.display()
+            ),
+            "give a name without folders, such as latents.safetensors",
+        ));
+    }
+    Latents::check_name(&name.to_string_lossy())?;
+    Ok(name)
 }

@@ -77,3 +77,20 @@ fn a_picture_that_was_cut_is_drawn_again() {
         assert_eq!(place.bytes("out/dog/edited-1.png"), whole);
     }
 }
+
+#[test]
+fn a_sweep_under_jsonl_names_its_sheet_and_says_that_it_is_whole() {
+    let place = Place::new();
+    let sweep = "sweep|--src|a cat on the beach|--dst|a dog on the beach|--steps|2|-o|out|--jsonl";
+    let output = place.succeed(&sweep.split('|').collect::<Vec<_>>());
+    let said = stdout(&output);
+    let events: Vec<serde_json::Value> = said
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect();
+    let sheets = events.iter().filter(|e| e["event"] == "sheet");
+    let sheets: Vec<&str> = sheets.map(|e| e["file"].as_str().unwrap()).collect();
+    assert_eq!(sheets, ["out/sweep.png", "out/scores.csv"]);
+    let done = events.iter().find(|e| e["event"] == "done");
+    assert_eq!(done.unwrap()["whole"], true);
+}

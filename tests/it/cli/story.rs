@@ -213,7 +213,10 @@ fn files_that_tell_nothing_are_named_so() {
     for command in ["info", "rerun", "verify"] {
         for (file, cause) in [
             ("out/edited-1.png", "says nothing of how it was drawn"),
-            ("told/strip.png", "says nothing of how it was drawn"),
+            (
+                "told/strip.png",
+                "trainedAlgorithmicMedia, but not how it was drawn",
+            ),
             ("torn.png", "torn.png is torn: it ends too early"),
             ("text.png", "text.png is not a PNG picture"),
             ("nowhere.png", "cannot read nowhere.png"),
