@@ -27,7 +27,7 @@ pub struct BatchArgs {
 /// How jobs are run, wherever they come from.
 #[derive(Debug, Args)]
 pub struct RunArgs {
-    /// Folder to write [default: the file's `output`, else p2p-out/FILE]
+    /// Folder to write [default: the file's `output`, else p2p-out/FILE; of a sweep p2p-out/sweep-PROMPTS-SEED]
     #[arg(id = "output_folder", short, long = "output", value_name = "DIR")]
     pub folder: Option<PathBuf>,
 

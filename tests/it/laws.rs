@@ -98,6 +98,17 @@ pub fn rows(latents: &Tensor) -> Vec<Vec<f32>> {
     (0..latents.dim(0).unwrap()).map(row).collect()
 }
 
+/// An edit that any model draws in a moment.
+pub fn small_job() -> Job {
+    Job {
+        steps: Some(2),
+        seed: 3,
+        width: Some(64),
+        height: Some(64),
+        ..Job::new("a cat on the beach", vec![edit("a dog on the beach")])
+    }
+}
+
 pub fn edit(dst: &str) -> EditSpec {
     EditSpec {
         dst: Some(dst.to_owned()),

@@ -6,12 +6,12 @@ use std::path::{Path, PathBuf};
 
 use candle_core::{DType, Device, Tensor, safetensors};
 use prompt_to_prompt::error::Error;
-use prompt_to_prompt::job::{Job, Prepared, run};
+use prompt_to_prompt::job::{Prepared, run};
 use prompt_to_prompt::model::{LoraSource, ModelFolder, ModelSource};
 
 use crate::common::{fixture, relative};
 use crate::families::Family;
-use crate::laws::edit;
+use crate::laws::small_job;
 use crate::model::copy_of_mini_sd;
 
 const SCALE: f64 = 0.8;
@@ -29,13 +29,7 @@ fn with(folder: &Path, loras: &[LoraSource]) -> Result<ModelFolder, Error> {
 
 /// Final latents of an edit.
 fn drawn(folder: &ModelFolder) -> Vec<f32> {
-    let job = Job {
-        steps: Some(2),
-        seed: 3,
-        width: Some(64),
-        height: Some(64),
-        ..Job::new("a cat on the beach", vec![edit("a dog on the beach")])
-    };
+    let job = small_job();
     let prepared = Prepared::new(&job, folder).unwrap();
     let model = folder.load().unwrap();
     let done = run(&job, &prepared, &model, &mut [], &mut |_| Ok(())).unwrap();

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use candle_core::{DType, Device, Tensor, safetensors};
 use prompt_to_prompt::error::Error;
-use prompt_to_prompt::job::{Job, Prepared, run};
+use prompt_to_prompt::job::{Prepared, run};
 use prompt_to_prompt::model::{
     Config, KeyMap, ModelFolder, ModelSource, Prediction, Renames, UNetConfig, flatten_attention,
     key_map,
@@ -16,7 +16,7 @@ use serde::Deserialize;
 
 use crate::common::json_lines;
 use crate::families::Family;
-use crate::laws::edit;
+use crate::laws::small_job;
 use crate::model::copy_of_mini_sd;
 
 /// A tensor of a checkpoint, and the tensors of diffusers that it is made of.
@@ -88,13 +88,7 @@ fn source(file: &Path, configs: &Path) -> ModelSource {
 
 /// What a model makes of an edit: bits of latents, and pictures.
 fn drawn(folder: &ModelFolder) -> (Vec<u32>, Vec<Vec<u8>>) {
-    let job = Job {
-        steps: Some(2),
-        seed: 3,
-        width: Some(64),
-        height: Some(64),
-        ..Job::new("a cat on the beach", vec![edit("a dog on the beach")])
-    };
+    let job = small_job();
     let (prepared, model) = (Prepared::new(&job, folder).unwrap(), folder.load().unwrap());
     let done = run(&job, &prepared, &model, &mut [], &mut |_| Ok(())).unwrap();
     let latents = done.latents.flatten_all().unwrap().to_vec1::<f32>();

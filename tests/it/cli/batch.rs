@@ -8,7 +8,7 @@ use serde_json::Value;
 use super::{Place, stderr, stdout};
 
 /// Small pictures in two steps, for all jobs of a file.
-const QUICK: &str = "[defaults]\nsteps = 2\nwidth = 64\nheight = 64\n";
+pub const QUICK: &str = "[defaults]\nsteps = 2\nwidth = 64\nheight = 64\n";
 
 /// Two sources, one of them with three jobs; one job has several edits, one a chain and heatmaps.
 const JOBS: &str = r#"

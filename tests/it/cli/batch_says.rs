@@ -1,8 +1,7 @@
 //! What `p2p batch` tells about each job: warnings, scores, what cannot be drawn, what is torn.
 
+use super::batch::QUICK;
 use super::{Place, stderr, stdout};
-
-const QUICK: &str = "[defaults]\nsteps = 2\nwidth = 64\nheight = 64\n";
 
 /// The second changes nothing to see, the third asks for a word that the model was never taught.
 const TOGETHER: &str = r#"
@@ -93,4 +92,7 @@ fn a_sweep_under_jsonl_names_its_sheet_and_says_that_it_is_whole() {
     assert_eq!(sheets, ["out/sweep.png", "out/scores.csv"]);
     let done = events.iter().find(|e| e["event"] == "done");
     assert_eq!(done.unwrap()["whole"], true);
+    // Without --seed too the same command goes on with what is there.
+    let again = stderr(&place.succeed(&sweep.split('|').collect::<Vec<_>>()));
+    assert!(again.contains("0 drawn, 6 were there already"), "{again}");
 }
