@@ -31,8 +31,8 @@ pub struct RepeatArgs {
     pub file: PathBuf,
 
     /// The folder or file of the model that drew it, or another to draw it with
-    /// [default: the embedded model, if that drew it]
-    #[arg(help_heading = "Model", short, long, value_name = "PATH", value_hint = ValueHint::AnyPath)]
+    /// [default: the one that drew it, if it is the embedded one or of the hub]
+    #[arg(help_heading = "Model", short, long, value_name = "MODEL", value_hint = ValueHint::AnyPath)]
     pub model: Option<String>,
 
     #[command(flatten)]

@@ -1,7 +1,7 @@
 //! Drawing a job into a folder: what `p2p edit` and `p2p heatmap` have in common.
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
@@ -10,7 +10,7 @@ use prompt_to_prompt::error::{Error, Result};
 use prompt_to_prompt::heat::Selection;
 use prompt_to_prompt::job::{Job, Outcome, Picture, Prepared, run};
 use prompt_to_prompt::kernels::Keep;
-use prompt_to_prompt::model::{ModelFolder, ModelSource};
+use prompt_to_prompt::model::{ModelFolder, ModelSource, Need};
 use prompt_to_prompt::report::atomic::AtomicFile;
 use prompt_to_prompt::report::console::Console;
 use prompt_to_prompt::report::html::{self, REPORT};
@@ -21,7 +21,8 @@ use prompt_to_prompt::sample::{Controller, Heads, Recorder, Watcher};
 use prompt_to_prompt::story::Story;
 
 use super::maps::{listed, select, tell, write};
-use super::say::{announce, tell_changes, tell_masks, tell_model};
+use super::open::open;
+use super::say::{announce, tell_changes, tell_masks};
 use super::terminal::{can_show, show};
 use super::{bare, print, random_seed};
 use crate::cli::{DrawArgs, EditArgs, HeatmapArgs, MapArgs, OutputArgs};
@@ -154,8 +155,7 @@ pub fn heatmap(args: &HeatmapArgs, console: &Console) -> Result<()> {
 pub fn draw(mut request: Request, args: &OutputArgs, console: &Console) -> Result<()> {
     request.report = args.report;
     let stop = interrupt_flag();
-    let folder = ModelFolder::open_source(&request.model)?;
-    tell_model(console, &folder);
+    let folder = open(&request.model, Need::Weights, console)?;
     if let Some(maps) = request.maps.as_ref().filter(|maps| maps.show) {
         can_show(args.json).map_err(|error| maps.as_typed(error))?;
     }
@@ -231,17 +231,20 @@ fn target(job: &Job, args: &OutputArgs) -> PathBuf {
     })
 }
 
-/// The first Ctrl-C ends the run after the step, the second at once.
+/// The first Ctrl-C ends the run after the step, the second at once. One flag for all who ask.
 pub fn interrupt_flag() -> Arc<AtomicBool> {
-    let stop = Arc::new(AtomicBool::new(false));
-    let flag = stop.clone();
-    // Without a handler an interrupt still ends the process; it only leaves the hidden folder.
-    let _ = ctrlc::set_handler(move || {
-        if flag.swap(true, Ordering::Relaxed) {
-            std::process::exit(130);
-        }
+    static STOP: LazyLock<Arc<AtomicBool>> = LazyLock::new(|| {
+        let stop = Arc::new(AtomicBool::new(false));
+        let flag = stop.clone();
+        // Without a handler an interrupt still ends the process; it only leaves the hidden folder.
+        let _ = ctrlc::set_handler(move || {
+            if flag.swap(true, Ordering::Relaxed) {
+                std::process::exit(130);
+            }
+        });
+        stop
     });
-    stop
+    STOP.clone()
 }
 
 pub fn go_on(stop: &AtomicBool) -> Result<()> {

@@ -9,11 +9,13 @@ use prompt_to_prompt::error::{Error, Result};
 use prompt_to_prompt::job::{MaskSource, Prepared};
 use prompt_to_prompt::kernels::Form;
 use prompt_to_prompt::machine::Memory;
-use prompt_to_prompt::model::{Footprint, LoraId, ModelFolder, ModelSource};
+use prompt_to_prompt::model::{Footprint, LoraId, ModelFolder, ModelSource, Need};
+use prompt_to_prompt::report::console::Console;
 use sha2::{Digest, Sha256};
 
 use crate::cli::{Entry, Order, Problem, Settings, Vocabulary, plain};
-use crate::commands::draw::{Checked, Latents, Request};
+use crate::commands::draw::{Checked, Latents, Request, go_on, interrupt_flag};
+use crate::commands::open::open_quietly;
 
 /// A job that can be drawn.
 pub struct Task {
@@ -49,8 +51,8 @@ pub struct Opened {
 }
 
 impl Opened {
-    fn new(source: &ModelSource) -> Self {
-        let folder = ModelFolder::open_source(source).and_then(|folder| {
+    fn new(source: &ModelSource, console: &Console) -> Self {
+        let folder = open_quietly(source, Need::Weights, console).and_then(|folder| {
             let hashes = folder.hashes()?;
             Ok((folder, hashes))
         });
@@ -70,18 +72,27 @@ impl Opened {
 
 impl Tasks {
     /// `over` is what the command line says.
-    pub fn new(entries: &[Entry], vocabulary: &Vocabulary, over: &Settings, out: &Path) -> Self {
+    ///
+    /// Errors: interrupted, while a model is fetched.
+    pub fn new(
+        entries: &[Entry],
+        vocabulary: &Vocabulary,
+        over: &Settings,
+        out: &Path,
+        console: &Console,
+    ) -> Result<Self> {
         let mut tasks = Self::default();
         let orders: Vec<_> = entries
             .iter()
             .map(|entry| (entry, entry.order(vocabulary, over)))
             .collect();
         for (entry, order, name) in named(orders, &mut tasks.failures) {
-            if let Err(problem) = tasks.add(entry, order, &name, vocabulary, out) {
+            if let Err(problem) = tasks.add(entry, order, &name, (vocabulary, console), out) {
                 tasks.failures.push(Failure { name, problem });
             }
+            go_on(&interrupt_flag())?;
         }
-        tasks
+        Ok(tasks)
     }
 
     fn add(
@@ -89,7 +100,7 @@ impl Tasks {
         entry: &Entry,
         order: Order,
         name: &str,
-        vocabulary: &Vocabulary,
+        (vocabulary, console): (&Vocabulary, &Console),
         out: &Path,
     ) -> std::result::Result<(), Problem> {
         let folder = out.join(name);
@@ -100,7 +111,7 @@ impl Tasks {
             let name = name_of_latents(&file).map_err(|error| blamed(&error))?;
             request.save_latents = Some(folder.join(name));
         }
-        let model = self.model(&request.model);
+        let model = self.model(&request.model, console);
         let (opened, hashes) = match &self.models[model].folder {
             Ok(opened) => (&opened.0, &opened.1),
             Err(error) => return Err(blamed(error)),
@@ -121,10 +132,10 @@ impl Tasks {
         Ok(())
     }
 
-    fn model(&mut self, source: &ModelSource) -> usize {
+    fn model(&mut self, source: &ModelSource, console: &Console) -> usize {
         let known = self.models.iter().position(|model| model.source == *source);
         known.unwrap_or_else(|| {
-            self.models.push(Opened::new(source));
+            self.models.push(Opened::new(source, console));
             self.models.len() - 1
         })
     }

@@ -9,7 +9,8 @@ use candle_core::Device;
 use prompt_to_prompt::error::Result;
 use prompt_to_prompt::kernels::Form;
 use prompt_to_prompt::machine::{Cpu, Memory};
-use prompt_to_prompt::model::{HubPaths, ModelFolder, STORYBOOK};
+use prompt_to_prompt::hub::HubPaths;
+use prompt_to_prompt::model::{ModelFolder, STORYBOOK};
 use serde::Serialize;
 
 use super::environment::{self, Setting};
