@@ -11,10 +11,10 @@ use prompt_to_prompt::report::downloads::Downloads;
 use super::draw::interrupt_flag;
 use super::say::tell_model;
 
-/// Sees to it that all of a model of the hub is on this machine; its folder or file comes back.
+/// Sees to it that all of a model of the hub is on this machine, undamaged; its folder or file comes back.
 pub fn fetch(source: &ModelSource, need: Need, console: &Console) -> Result<PathBuf> {
     let watch = Downloads::new(console, interrupt_flag());
-    let hub = Connection::new(Settings::from_env(), &watch);
+    let hub = Connection::new(Settings::from_env(), &watch).checking();
     let located = Located::new(source, &hub, need)?;
     Ok(located.source.model.into())
 }

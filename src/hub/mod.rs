@@ -113,18 +113,32 @@ impl Repo {
 pub struct Connection<'a> {
     settings: Settings,
     watch: &'a dyn Watch,
+    #[cfg_attr(not(feature = "hub"), expect(dead_code))]
+    checks: bool,
 }
 
 impl<'a> Connection<'a> {
     pub fn new(settings: Settings, watch: &'a dyn Watch) -> Self {
-        Self { settings, watch }
+        Self {
+            settings,
+            watch,
+            checks: false,
+        }
+    }
+
+    /// The same, where large files that are there are read again, and fetched again if they are damaged.
+    pub fn checking(self) -> Self {
+        Self {
+            checks: true,
+            ..self
+        }
     }
 
     fn open(&self) -> Result<Box<dyn Hub + 'a>> {
         let settings = &self.settings;
         let kept = Kept::new(settings.cache()?, settings.offline, self.watch);
         #[cfg(feature = "hub")]
-        let hub = online::Online::new(settings.clone(), kept, self.watch)?;
+        let hub = online::Online::new(settings.clone(), kept, self.watch, self.checks)?;
         #[cfg(not(feature = "hub"))]
         let hub = kept;
         Ok(Box::new(hub))

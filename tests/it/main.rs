@@ -36,6 +36,9 @@ mod lean;
 /// The method written out with full maps: the executable specification.
 mod literal;
 mod lora;
+/// Models of the Hugging Face hub, and what is kept of them.
+#[cfg(feature = "hub")]
+mod hub;
 /// Memory, cores, and where models are kept.
 mod machine;
 /// UNet, VAE and text encoder against diffusers; names and types of weights.

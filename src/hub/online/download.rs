@@ -79,7 +79,17 @@ impl Online<'_> {
             pointer,
             blob,
         };
-        Ok((!job.is_at(&job.pointer)).then_some(job))
+        if !job.is_at(&job.pointer) {
+            return Ok(Some(job));
+        }
+        if !self.checks || self.is_right(&job.etag, &job.pointer)? {
+            return Ok(None);
+        }
+        self.watch.warn(&format!("{path} of {} is damaged: fetched again", repo.id));
+        for path in [&job.pointer, &job.blob].into_iter().filter(|path| path.exists()) {
+            std::fs::remove_file(path).map_err(|e| self.kept.cache.cannot_write(&e))?;
+        }
+        Ok(Some(job))
     }
 
     fn has_room(&self, needed: u64) -> Result<()> {
@@ -125,7 +135,7 @@ impl Online<'_> {
     fn fill(&self, job: &Job) -> Result<()> {
         for last in [false, true] {
             self.stream(job)?;
-            if self.is_right(job)? {
+            if self.is_right(&job.etag, &job.incomplete)? {
                 return Ok(());
             }
             let removed = std::fs::remove_file(&job.incomplete);
@@ -147,12 +157,12 @@ impl Online<'_> {
     }
 
     /// Large files are called by their SHA-256; of others only the length is known.
-    fn is_right(&self, job: &Job) -> Result<bool> {
-        if job.etag.len() != 64 {
+    fn is_right(&self, etag: &str, path: &Path) -> Result<bool> {
+        if etag.len() != 64 {
             return Ok(true);
         }
         let mut hash = Sha256::new();
-        let hashed = File::open(&job.incomplete).and_then(|mut file| {
+        let hashed = File::open(path).and_then(|mut file| {
             let mut piece = vec![0; 1 << 20];
             loop {
                 match file.read(&mut piece)? {
@@ -165,7 +175,7 @@ impl Online<'_> {
             }
         });
         hashed.map_err(|e| self.kept.cache.cannot_write(&e))??;
-        Ok(format!("{:x}", hash.finalize()) == job.etag)
+        Ok(format!("{:x}", hash.finalize()) == etag)
     }
 
     /// Fetches what is missing, from where it stopped, until it is all there.

@@ -37,6 +37,8 @@ pub struct Online<'a> {
     wire: Wire,
     kept: Kept<'a>,
     watch: &'a dyn Watch,
+    /// Whether what is there is checked against its hash.
+    checks: bool,
 }
 
 /// A request that failed for good, or for now.
@@ -76,12 +78,18 @@ struct Lfs {
 }
 
 impl<'a> Online<'a> {
-    pub fn new(settings: Settings, kept: Kept<'a>, watch: &'a dyn Watch) -> Result<Self> {
+    pub fn new(
+        settings: Settings,
+        kept: Kept<'a>,
+        watch: &'a dyn Watch,
+        checks: bool,
+    ) -> Result<Self> {
         Ok(Self {
             wire: Wire::new(&settings)?,
             settings,
             kept,
             watch,
+            checks,
         })
     }
 
