@@ -87,9 +87,8 @@ impl ModelArgs {
         let path = |own: &Option<PathBuf>, other: &Option<PathBuf>| {
             own.as_ref().or(other.as_ref()).cloned()
         };
-        let text = |own: &Option<String>, other: &Option<String>| {
-            own.as_ref().or(other.as_ref()).cloned()
-        };
+        let text =
+            |own: &Option<String>, other: &Option<String>| own.as_ref().or(other.as_ref()).cloned();
         Self {
             revision: text(&self.revision, &others.revision),
             variant: text(&self.variant, &others.variant),

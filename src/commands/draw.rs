@@ -1,8 +1,8 @@
 //! Drawing a job into a folder: what `p2p edit` and `p2p heatmap` have in common.
 
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, LazyLock};
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, LazyLock};
 use std::time::Instant;
 
 use image::RgbImage;

@@ -43,11 +43,16 @@ pub fn models(command: &ModelsCommand, console: &Console) -> Result<()> {
             dry_run,
         } => {
             let stored = stored(&cache, model)?;
-            let only = revision.as_ref().map(|revision| snapshot(&stored, revision));
+            let only = revision
+                .as_ref()
+                .map(|revision| snapshot(&stored, revision));
             let removal = cache.removal(&stored, only.transpose()?);
             let (id, bytes) = (&stored.id, size(removal.bytes));
             if *dry_run {
-                let paths = removal.paths.iter().map(|path| format!("{}\n", path.display()));
+                let paths = removal
+                    .paths
+                    .iter()
+                    .map(|path| format!("{}\n", path.display()));
                 console.note(&format!("{id}: {bytes} would be freed"));
                 return print(&paths.collect::<String>());
             }
@@ -150,7 +155,10 @@ fn table<const N: usize>(rows: &[[String; N]]) -> String {
     let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max();
     let widths: [usize; N] = std::array::from_fn(|column| width(column).unwrap_or(0));
     let line = |row: &[String; N]| {
-        let cells = row.iter().zip(widths).map(|(cell, width)| format!("{cell:<width$}"));
+        let cells = row
+            .iter()
+            .zip(widths)
+            .map(|(cell, width)| format!("{cell:<width$}"));
         let line = cells.collect::<Vec<_>>().join("  ");
         format!("{}\n", line.trim_end())
     };

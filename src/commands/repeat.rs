@@ -92,7 +92,9 @@ impl Again {
         if let Some(origin) = story.model.origin.as_ref().filter(|_| !model_named) {
             // The hub has it as it was then, whatever it has become.
             model.model.clone_from(&story.model.id);
-            let revision = model.revision.get_or_insert_with(|| origin.revision.clone());
+            let revision = model
+                .revision
+                .get_or_insert_with(|| origin.revision.clone());
             if *revision == origin.revision {
                 model.variant = model.variant.take().or_else(|| origin.variant.clone());
             }

@@ -70,7 +70,9 @@ impl Cache {
     ///
     /// Errors: model, where the cache cannot be written.
     pub fn remember(&self, id: &str, revision: &str, commit: &str) -> Result<()> {
-        let reference = self.reference(id, revision).filter(|_| !is_commit(revision));
+        let reference = self
+            .reference(id, revision)
+            .filter(|_| !is_commit(revision));
         let Some(path) = reference else {
             return Ok(());
         };
@@ -111,7 +113,9 @@ impl Cache {
 
     /// Errors of writing, by their cause.
     pub fn cannot_write(&self, error: &std::io::Error) -> Error {
-        use std::io::ErrorKind::{PermissionDenied, QuotaExceeded, ReadOnlyFilesystem, StorageFull};
+        use std::io::ErrorKind::{
+            PermissionDenied, QuotaExceeded, ReadOnlyFilesystem, StorageFull,
+        };
         let shown = self.root.display();
         match error.kind() {
             StorageFull | QuotaExceeded => Error::model(

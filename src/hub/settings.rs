@@ -101,10 +101,7 @@ impl Settings {
     }
 
     /// Those of an environment. A variable that is empty counts as not set.
-    pub fn new(
-        variable: impl Fn(&str) -> Option<OsString>,
-        user_home: Option<PathBuf>,
-    ) -> Self {
+    pub fn new(variable: impl Fn(&str) -> Option<OsString>, user_home: Option<PathBuf>) -> Self {
         let paths = HubPaths::new(&variable, user_home);
         let text = |name: &str| {
             let value = variable(name)?.to_string_lossy().trim().to_owned();
@@ -152,7 +149,10 @@ impl Settings {
 
     /// The hub's address for people: without a password that may stand in it.
     pub fn shown(&self) -> String {
-        match (self.endpoint.split_once("://"), self.endpoint.rsplit_once('@')) {
+        match (
+            self.endpoint.split_once("://"),
+            self.endpoint.rsplit_once('@'),
+        ) {
             (Some((scheme, _)), Some((_, host))) => format!("{scheme}://{host}"),
             _ => self.endpoint.clone(),
         }
@@ -161,7 +161,9 @@ impl Settings {
 
 fn token(text: impl Fn(&str) -> Option<String>, paths: Option<&HubPaths>) -> Option<Token> {
     const VARIABLES: [&str; 2] = ["HF_TOKEN", "HUGGING_FACE_HUB_TOKEN"];
-    let set = VARIABLES.into_iter().find_map(|name| Some((name, text(name)?)));
+    let set = VARIABLES
+        .into_iter()
+        .find_map(|name| Some((name, text(name)?)));
     if let Some((name, secret)) = set {
         let source = TokenSource::Variable(name);
         return Some(Token { secret, source });

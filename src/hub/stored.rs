@@ -46,7 +46,10 @@ pub struct Removal {
 impl Cache {
     /// All models that are there, by name.
     pub fn stored(&self) -> Vec<Stored> {
-        let entries = std::fs::read_dir(&self.root).into_iter().flatten().flatten();
+        let entries = std::fs::read_dir(&self.root)
+            .into_iter()
+            .flatten()
+            .flatten();
         let id = |entry: std::fs::DirEntry| {
             let name = entry.file_name().to_string_lossy().into_owned();
             let id = name.strip_prefix("models--")?.replacen("--", "/", 1);
@@ -77,7 +80,10 @@ impl Cache {
                     continue;
                 }
                 stored.bytes += data.len();
-                if path.extension().is_some_and(|ending| ending == "incomplete") {
+                if path
+                    .extension()
+                    .is_some_and(|ending| ending == "incomplete")
+                {
                     stored.incomplete.0 += 1;
                     stored.incomplete.1 += data.len();
                 }
@@ -101,7 +107,9 @@ impl Cache {
         let used: HashSet<String> = others.flat_map(|s| contents(&s.folder)).collect();
         let mut removal = Removal::default();
         // Where there are no links, files lie in the snapshot itself.
-        let own = files(&gone.folder).into_iter().filter(|(_, data)| !data.is_symlink());
+        let own = files(&gone.folder)
+            .into_iter()
+            .filter(|(_, data)| !data.is_symlink());
         removal.bytes += own.map(|(_, data)| data.len()).sum::<u64>();
         removal.paths.push(gone.folder.clone());
         let nowhere = stored.folder.join(".no_exist").join(&gone.commit);
@@ -159,7 +167,13 @@ fn snapshots(folder: &Path) -> Vec<Snapshot> {
         .map(|path| snapshot(path, &refs))
         .collect();
     // What branches lead to comes first.
-    snapshots.sort_by_key(|s| (s.revisions.is_empty(), s.revisions.clone(), s.commit.clone()));
+    snapshots.sort_by_key(|s| {
+        (
+            s.revisions.is_empty(),
+            s.revisions.clone(),
+            s.commit.clone(),
+        )
+    });
     snapshots
 }
 
@@ -187,9 +201,8 @@ impl Stored {
     pub fn snapshot(&self, revision: &str) -> Option<&Snapshot> {
         let mut snapshots = self.snapshots.iter();
         let begins = |commit: &str| revision.len() >= 6 && commit.starts_with(revision);
-        let is = |s: &&Snapshot| {
-            s.revisions.iter().any(|name| name == revision) || begins(&s.commit)
-        };
+        let is =
+            |s: &&Snapshot| s.revisions.iter().any(|name| name == revision) || begins(&s.commit);
         match is_commit(revision) {
             true => snapshots.find(|s| s.commit == revision),
             false => snapshots.find(is),

@@ -71,7 +71,11 @@ impl Located {
         let hub = Asked {
             hub,
             source,
-            need: if source.loras.is_empty() { need } else { Need::Weights },
+            need: if source.loras.is_empty() {
+                need
+            } else {
+                Need::Weights
+            },
         };
         if let Some((name, revision)) = hub.model()? {
             let (path, origin) = hub.located(&name, &revision)?;
@@ -81,7 +85,10 @@ impl Located {
             located.origin = Some((id, origin));
         } else if source.revision.is_some() {
             return Err(Error::usage(
-                format!("--revision is for a model of the hub, and {} is none", source.model),
+                format!(
+                    "--revision is for a model of the hub, and {} is none",
+                    source.model
+                ),
                 "leave it out, or give the model as OWNER/NAME",
             ));
         }
@@ -158,7 +165,10 @@ impl Asked<'_> {
                 offline: true,
                 ..self.wanted(&name.id, revision)
             };
-            let found = self.hub.repo(kept).and_then(|repo| self.fetched(&repo, name));
+            let found = self
+                .hub
+                .repo(kept)
+                .and_then(|repo| self.fetched(&repo, name));
             match found {
                 Ok(found) if found.1.variant == self.source.variant => return Ok(found),
                 _ => {}
@@ -185,15 +195,18 @@ impl Asked<'_> {
             Need::Weights => self.weights(repo, &components)?,
             Need::Plan => vec![],
         };
-        let (indexes, whole): (Vec<_>, Vec<_>) =
-            weights.iter().cloned().partition(|path| path.ends_with(".json"));
-        self.hub.fetch(repo, &[small(repo, &components), indexes.clone()].concat())?;
+        let (indexes, whole): (Vec<_>, Vec<_>) = weights
+            .iter()
+            .cloned()
+            .partition(|path| path.ends_with(".json"));
+        self.hub.fetch(repo, &indexes)?;
         let shards: Vec<String> = indexes
             .iter()
             .map(|index| shards_of(repo, index))
             .collect::<Result<Vec<_>>>()?
             .concat();
-        self.hub.fetch(repo, &[whole, shards].concat())?;
+        let small = small(repo, &components);
+        self.hub.fetch(repo, &[small, whole, shards].concat())?;
         let variant = weights.iter().find_map(|path| variant_of(path));
         origin.variant = variant.map(str::to_owned).or(match self.need {
             Need::Plan => self.source.variant.clone(),
@@ -216,7 +229,10 @@ impl Asked<'_> {
                     repo.id
                 ),
             };
-            let what = format!("{} has no model_index.json: it is no diffusers folder", repo.id);
+            let what = format!(
+                "{} has no model_index.json: it is no diffusers folder",
+                repo.id
+            );
             return Err(Error::model(what, cure));
         }
         self.hub.fetch(repo, &[INDEX.to_owned()])?;
@@ -227,9 +243,8 @@ impl Asked<'_> {
     fn index(&self, repo: &Repo) -> Result<Config> {
         let name = format!("{INDEX} of {}", repo.id);
         let text = std::fs::read(repo.folder.join(INDEX));
-        let text = text.map_err(|e| {
-            Error::model(format!("cannot read {name}: {e}"), "check the disk")
-        })?;
+        let text =
+            text.map_err(|e| Error::model(format!("cannot read {name}: {e}"), "check the disk"))?;
         Config::parse(&name, &text)
     }
 
@@ -295,7 +310,11 @@ impl Asked<'_> {
         };
         let marks = ["config.json", "tokenizer_config.json", "vocab.json"];
         let folders = [folder, &format!("{folder}_2"), ""].map(within);
-        let there = |before: &&String| marks.iter().any(|mark| repo.has(&format!("{before}{mark}")));
+        let there = |before: &&String| {
+            marks
+                .iter()
+                .any(|mark| repo.has(&format!("{before}{mark}")))
+        };
         let of_it = folders.iter().filter(there);
         let mut wanted = vec![];
         for before in of_it {
@@ -351,12 +370,18 @@ fn shards_of(repo: &Repo, index: &str) -> Result<Vec<String>> {
 }
 
 fn no_weights(repo: &Repo, (folder, stem): Component, variant: Option<&str>) -> Error {
+    let others: Vec<&str> = repo
+        .files
+        .iter()
+        .filter(|file| file.path.starts_with(&format!("{folder}/{stem}.")))
+        .filter_map(|file| variant_of(&file.path))
+        .collect();
     let inside = |ending: &str| {
         let of_folder = repo.files.iter().map(|file| &file.path);
         let mut of_folder = of_folder.filter(|path| path.starts_with(&format!("{folder}/")));
         of_folder.any(|path| path.ends_with(ending))
     };
-    if [".bin", ".ckpt", ".pt", ".msgpack"].into_iter().any(inside) {
+    if others.is_empty() && [".bin", ".ckpt", ".pt", ".msgpack"].into_iter().any(inside) {
         return Error::model(
             format!(
                 "{} has the weights of its {folder} only as a pickle or for Flax; p2p loads .safetensors alone, \
@@ -367,12 +392,6 @@ fn no_weights(repo: &Repo, (folder, stem): Component, variant: Option<&str>) -> 
              save_pretrained(.., safe_serialization=True)",
         );
     }
-    let others: Vec<&str> = repo
-        .files
-        .iter()
-        .filter(|file| file.path.starts_with(&format!("{folder}/{stem}.")))
-        .filter_map(|file| variant_of(&file.path))
-        .collect();
     match (others.as_slice(), variant) {
         ([], _) => Error::model(
             format!("{} has no weights of its {folder}", repo.id),

@@ -89,7 +89,10 @@ impl TensorFile {
 
     /// What the header says beside the tensors.
     pub fn note(&self, key: &str) -> Option<&str> {
-        let mut notes = self.shards.iter().filter_map(|s| s.metadata.metadata().as_ref());
+        let mut notes = self
+            .shards
+            .iter()
+            .filter_map(|s| s.metadata.metadata().as_ref());
         notes.find_map(|notes| notes.get(key)).map(String::as_str)
     }
 

@@ -76,7 +76,10 @@ pub fn check_variant<'a>(
         format!("{of} has no variant {variant}"),
         match there.is_empty() {
             true => "it has plain files alone: leave --variant out".to_owned(),
-            false => format!("it has {}, and plain files without --variant", there.join(", ")),
+            false => format!(
+                "it has {}, and plain files without --variant",
+                there.join(", ")
+            ),
         },
     ))
 }
@@ -85,12 +88,12 @@ pub fn check_variant<'a>(
 ///
 /// Errors: model, where an index is broken or names a shard that isn't there.
 pub fn pieces(path: &Path, name: &str) -> Result<Vec<PathBuf>> {
-    if path.extension().is_none_or(|ending| ending != "json") {
+    let file = path.file_name().unwrap_or_default().to_string_lossy();
+    if !file.contains(".safetensors.index.") {
         return Ok(vec![path.to_owned()]);
     }
-    let text = std::fs::read(path).map_err(|e| {
-        Error::model(format!("cannot read {name}: {e}"), "fetch the model again")
-    })?;
+    let text = std::fs::read(path)
+        .map_err(|e| Error::model(format!("cannot read {name}: {e}"), "fetch the model again"))?;
     let shards = shards(&text).ok_or_else(|| torn_index(name))?;
     let folder = path.parent().unwrap_or(Path::new(""));
     let shard = |shard: &String| {

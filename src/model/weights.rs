@@ -220,7 +220,9 @@ pub fn sha256(files: &Files, paths: &[String]) -> Result<String> {
             Source::Text(text) => hash.update(&text),
             Source::File(file) => {
                 let pieces = pieces(&file, &files.name(path))?;
-                pieces.iter().try_for_each(|piece| update(&mut hash, piece))?;
+                pieces
+                    .iter()
+                    .try_for_each(|piece| update(&mut hash, piece))?;
             }
             Source::Part(part) if seen.insert(part.file.path.clone()) => {
                 update(&mut hash, &part.file.path)?;

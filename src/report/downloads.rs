@@ -14,6 +14,8 @@ use crate::hub::{Watch, size};
 
 /// Between two plain lines at least.
 const SELDOM: Duration = Duration::from_secs(2);
+/// Bytes.
+const WORTH_A_LINE: u64 = 1 << 20;
 
 pub struct Downloads<'a> {
     console: &'a Console,
@@ -69,10 +71,15 @@ impl<'a> Downloads<'a> {
         }
         let target = ProgressDrawTarget::stderr();
         let both = MultiProgress::with_draw_target(target);
-        let fill = if self.console.is_colourful() { ".cyan" } else { "" };
+        let fill = if self.console.is_colourful() {
+            ".cyan"
+        } else {
+            ""
+        };
         let style = |rest: &str| {
-            let template =
-                format!("{{msg:38!}} [{{bar:24{fill}}}] {{decimal_bytes}}/{{decimal_total_bytes}}{rest}");
+            let template = format!(
+                "{{msg:38!}} [{{bar:24{fill}}}] {{decimal_bytes}}/{{decimal_total_bytes}}{rest}"
+            );
             let style = ProgressStyle::with_template(&template);
             style.expect("it is well formed").progress_chars("=> ")
         };
@@ -102,12 +109,15 @@ impl Watch for Downloads<'_> {
     }
 
     fn begin(&self, files: usize, bytes: u64, of: &str, into: &Path) {
-        let s = if files == 1 { "" } else { "s" };
-        self.console.note(&format!(
-            "fetching {files} file{s} of {of}, {}, into {}",
-            size(bytes),
-            into.display()
-        ));
+        // A config is there before it is read of.
+        if bytes >= WORTH_A_LINE {
+            let s = if files == 1 { "" } else { "s" };
+            self.console.note(&format!(
+                "fetching {files} file{s} of {of}, {}, into {}",
+                size(bytes),
+                into.display()
+            ));
+        }
         *self.now() = Some(Transfer {
             files,
             nth: 0,
@@ -118,7 +128,7 @@ impl Watch for Downloads<'_> {
             fetched: 0,
             start: Instant::now(),
             said: Instant::now(),
-            bars: self.bars(bytes),
+            bars: (bytes >= WORTH_A_LINE).then(|| self.bars(bytes)).flatten(),
         });
     }
 
@@ -169,7 +179,8 @@ impl Watch for Downloads<'_> {
             self.console.hold(None);
         }
         if self.stop.load(Ordering::Relaxed) {
-            self.console.note("what came so far is kept: the next time it goes on from there");
+            self.console
+                .note("what came so far is kept: the next time it goes on from there");
         }
     }
 }

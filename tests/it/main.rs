@@ -25,6 +25,9 @@ mod families;
 mod forms;
 /// Which maps are kept, what becomes of them, and whether they point at what they name.
 mod heat;
+/// Models of the Hugging Face hub, and what is kept of them.
+#[cfg(feature = "hub")]
+mod hub;
 /// Fast kernels against plain candle, and the law of rows and threads.
 mod kernels;
 /// The laws of the house: what any change must leave true.
@@ -36,9 +39,6 @@ mod lean;
 /// The method written out with full maps: the executable specification.
 mod literal;
 mod lora;
-/// Models of the Hugging Face hub, and what is kept of them.
-#[cfg(feature = "hub")]
-mod hub;
 /// Memory, cores, and where models are kept.
 mod machine;
 /// UNet, VAE and text encoder against diffusers; names and types of weights.

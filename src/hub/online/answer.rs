@@ -116,7 +116,10 @@ fn no_access(asked: Asked, settings: &Settings) -> Error {
 }
 
 fn bad_token(settings: &Settings) -> Error {
-    let source = settings.token.as_ref().map(|token| token.source.to_string());
+    let source = settings
+        .token
+        .as_ref()
+        .map(|token| token.source.to_string());
     Error::model(
         format!(
             "{} does not accept the access token of {}",
@@ -162,7 +165,11 @@ fn no_revision(asked: Asked, settings: &Settings) -> Error {
 
 fn no_file(asked: Asked, settings: &Settings) -> Error {
     Error::model(
-        format!("{} has no file {}", asked.id, asked.file.unwrap_or_default()),
+        format!(
+            "{} has no file {}",
+            asked.id,
+            asked.file.unwrap_or_default()
+        ),
         format!("see its files at {}/tree/main", page(asked, settings)),
     )
 }

@@ -85,8 +85,12 @@ impl Online<'_> {
         if !self.checks || self.is_right(&job.etag, &job.pointer)? {
             return Ok(None);
         }
-        self.watch.warn(&format!("{path} of {} is damaged: fetched again", repo.id));
-        for path in [&job.pointer, &job.blob].into_iter().filter(|path| path.exists()) {
+        self.watch
+            .warn(&format!("{path} of {} is damaged: fetched again", repo.id));
+        for path in [&job.pointer, &job.blob]
+            .into_iter()
+            .filter(|path| path.exists())
+        {
             std::fs::remove_file(path).map_err(|e| self.kept.cache.cannot_write(&e))?;
         }
         Ok(Some(job))
@@ -230,7 +234,9 @@ impl Online<'_> {
                 return Ok(Some(Refusal::new(&answer, asked, &self.settings)));
             }
         };
-        file.set_len(at).map_err(cannot)?;
+        if begun != at {
+            file.set_len(at).map_err(cannot)?;
+        }
         file.seek(SeekFrom::Start(at)).map_err(cannot)?;
         self.watch.at(at);
         pieces(answer.body, self.watch, |piece| {

@@ -30,7 +30,9 @@ impl Lock {
                 Err(TryLockError::Error(_)) => return Ok(Self(None)),
             }
             if !said && start.elapsed() >= SAID_AFTER {
-                watch.note(&format!("waiting for another process, which fetches {what}"));
+                watch.note(&format!(
+                    "waiting for another process, which fetches {what}"
+                ));
                 said = true;
             }
             watch.go_on()?;

@@ -108,13 +108,17 @@ impl<'a> Online<'a> {
         let tries = if self.kept.known(wanted) { 1 } else { TRIES };
         let text = self.ask(Method::Get, &url, asked, tries, |answer| {
             let body = answer.body.with_config().limit(LONGEST_LIST);
-            body.read_to_string().map_err(|e| Broken::Line(e.to_string()))
+            body.read_to_string()
+                .map_err(|e| Broken::Line(e.to_string()))
         })?;
         let listing: std::result::Result<Listing, _> = serde_json::from_str(&text);
         let listing = listing.ok().filter(|listing| is_commit(&listing.sha));
         let listing = listing.ok_or_else(|| {
             Error::model(
-                format!("{} does not answer as a model hub does", self.settings.shown()),
+                format!(
+                    "{} does not answer as a model hub does",
+                    self.settings.shown()
+                ),
                 "check HF_ENDPOINT, and whether this network asks to sign in first",
             )
         })?;
@@ -202,7 +206,9 @@ impl<'a> Online<'a> {
         let asked = asked(repo, &file.path);
         let url = self.address(repo, &file.path);
         let found = self.ask(Method::Head, &url, asked, TRIES, |answer| {
-            let tag = answer.header("x-linked-etag").or_else(|| answer.header("etag"));
+            let tag = answer
+                .header("x-linked-etag")
+                .or_else(|| answer.header("etag"));
             let tag = tag.map(|tag| tag.trim_start_matches("W/").trim_matches('"').to_owned());
             let size = answer.header("x-linked-size").or_else(|| {
                 let whole = answer.status < 300;

@@ -68,7 +68,10 @@ impl Wire {
             let plain = |c: char| c.is_ascii_graphic();
             if !token.secret().chars().all(plain) {
                 return Err(Error::usage(
-                    format!("the access token of {} has signs that no token has", token.source),
+                    format!(
+                        "the access token of {} has signs that no token has",
+                        token.source
+                    ),
                     "copy it again from the hub's settings; it begins with hf_",
                 ));
             }
@@ -148,10 +151,14 @@ impl Wire {
 
     fn agent(&self, uri: &Uri) -> std::result::Result<Agent, String> {
         let (scheme, host) = (uri.scheme_str().unwrap_or_default(), uri.host());
-        let proxy = self.settings.proxies.on_the_way(scheme, host.unwrap_or_default());
+        let proxy = self
+            .settings
+            .proxies
+            .on_the_way(scheme, host.unwrap_or_default());
         // The address of a proxy may hold a password.
         let proxy = proxy.map(Proxy::new).transpose();
-        let proxy = proxy.map_err(|_| format!("the proxy for {scheme}:// has no usable address"))?;
+        let proxy =
+            proxy.map_err(|_| format!("the proxy for {scheme}:// has no usable address"))?;
         let answer = Some(self.settings.answer_timeout);
         let config = Agent::config_builder()
             .proxy(proxy)
@@ -254,7 +261,10 @@ fn roots(settings: &Settings) -> Result<RootCerts> {
     };
     let unusable = |why: String| {
         Error::usage(
-            format!("the certificates of {} cannot be used: {why}", path.display()),
+            format!(
+                "the certificates of {} cannot be used: {why}",
+                path.display()
+            ),
             "mend or unset SSL_CERT_FILE, REQUESTS_CA_BUNDLE or CURL_CA_BUNDLE",
         )
     };

@@ -69,7 +69,9 @@ impl Found {
 pub fn file_name(path: &Path) -> String {
     let whole = path.file_name().is_none().then(|| path.canonicalize().ok());
     let whole = whole.flatten().unwrap_or_else(|| path.to_owned());
-    let name = whole.file_name().map(|name| name.to_string_lossy().into_owned());
+    let name = whole
+        .file_name()
+        .map(|name| name.to_string_lossy().into_owned());
     name.unwrap_or_else(|| path.display().to_string())
 }
 

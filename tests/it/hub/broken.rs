@@ -65,7 +65,11 @@ fn a_download_that_was_ended_goes_on_in_the_next_run() {
     });
     let output = place.p2p(&["models", "pull", ID]);
     assert_eq!(output.status.code(), Some(4), "{}", stderr(&output));
-    assert!(stderr(&output).contains("answers 503"), "{}", stderr(&output));
+    assert!(
+        stderr(&output).contains("answers 503"),
+        "{}",
+        stderr(&output)
+    );
     assert_eq!(incomplete.metadata().unwrap().len() as usize, half);
     let listed = stdout(&place.succeed(&["models", "ls"]));
     assert!(listed.contains("1 cut short"), "{listed}");
@@ -118,7 +122,10 @@ fn a_wrong_checksum_is_no_model() {
     let output = place.p2p(&["models", "pull", ID]);
     assert_eq!(output.status.code(), Some(4));
     let said = stderr(&output);
-    assert!(said.contains(UNET) && said.contains("another checksum"), "{said}");
+    assert!(
+        said.contains(UNET) && said.contains("another checksum"),
+        "{said}"
+    );
     assert_eq!(ranges(&place).len(), 2);
     assert!(!blob(&place, UNET).exists());
     assert!(!blob(&place, UNET).with_extension("incomplete").exists());
@@ -180,7 +187,9 @@ fn two_processes_fetch_each_content_once() {
     fetched.sort();
     fetched.dedup();
     assert_eq!(all, fetched.len(), "{fetched:?}");
-    let waited = both.iter().filter(|output| stderr(output).contains("waiting for another process"));
+    let waited = both
+        .iter()
+        .filter(|output| stderr(output).contains("waiting for another process"));
     assert_eq!(waited.count(), 1);
 }
 
@@ -195,7 +204,9 @@ fn ctrl_c_ends_a_download_and_keeps_what_came() {
             let mut response = Response::new(200, stalled.clone());
             // The rest does not come for long.
             response.cut = Some(100_000);
-            response.headers.push(("X-Stall".to_owned(), "20".to_owned()));
+            response
+                .headers
+                .push(("X-Stall".to_owned(), "20".to_owned()));
             response
         })
     });
@@ -212,14 +223,20 @@ fn ctrl_c_ends_a_download_and_keeps_what_came() {
         .stderr(Stdio::piped());
     let run = command.spawn().unwrap();
     let incomplete = blob(&place, UNET).with_extension("incomplete");
-    let begun = || incomplete.metadata().is_ok_and(|data| data.len() == 100_000);
+    let begun = || {
+        incomplete
+            .metadata()
+            .is_ok_and(|data| data.len() == 100_000)
+    };
     let start = std::time::Instant::now();
     while !begun() {
         assert!(start.elapsed() < Duration::from_secs(30));
         std::thread::sleep(Duration::from_millis(20));
     }
     let id = run.id().to_string();
-    let sent = std::process::Command::new("kill").args(["-INT", &id]).status();
+    let sent = std::process::Command::new("kill")
+        .args(["-INT", &id])
+        .status();
     assert!(sent.unwrap().success());
     let asked = std::time::Instant::now();
     let output = run.wait_with_output().unwrap();

@@ -7,7 +7,13 @@ use super::*;
 /// A second commit of the miniature, which shares all large files with the first.
 fn second(place: &Place) -> (String, String) {
     place.succeed(&["models", "pull", ID]);
-    let first = place.snapshot().file_name().unwrap().to_str().unwrap().to_owned();
+    let first = place
+        .snapshot()
+        .file_name()
+        .unwrap()
+        .to_str()
+        .unwrap()
+        .to_owned();
     let mut files = miniature();
     files.insert("scheduler/scheduler_config.json".to_owned(), {
         let text = String::from_utf8(files["scheduler/scheduler_config.json"].clone()).unwrap();
@@ -39,11 +45,27 @@ fn pull_and_path_print_the_folder() {
     let quiet = place.succeed(&["models", "pull", ID, "--quiet"]);
     assert!(quiet.stderr.is_empty());
     for (args, code, what) in [
-        (&["models", "path", "ada/other"][..], 4, "p2p models pull ada/other"),
-        (&["models", "path", "sd15"], 4, "stable-diffusion-v1-5/stable-diffusion-v1-5 is not"),
-        (&["models", "path", ID, "--revision", "v2"], 4, "these are: main"),
+        (
+            &["models", "path", "ada/other"][..],
+            4,
+            "p2p models pull ada/other",
+        ),
+        (
+            &["models", "path", "sd15"],
+            4,
+            "stable-diffusion-v1-5/stable-diffusion-v1-5 is not",
+        ),
+        (
+            &["models", "path", ID, "--revision", "v2"],
+            4,
+            "these are: main",
+        ),
         (&["models", "path", "nonsense"], 2, "is no model of the hub"),
-        (&["models", "pull", "storybook"], 2, "is no model of the hub"),
+        (
+            &["models", "pull", "storybook"],
+            2,
+            "is no model of the hub",
+        ),
         (&["models", "rm", "ada/other"], 4, "is not in the cache"),
     ] {
         let output = place.p2p(args);
@@ -56,13 +78,23 @@ fn pull_and_path_print_the_folder() {
 fn ls_lists_models_and_aliases() {
     let place = Place::new();
     let empty = stdout(&place.succeed(&["models", "ls"]));
-    assert!(empty.starts_with("no models in") && empty.contains("sdxl-turbo"), "{empty}");
+    assert!(
+        empty.starts_with("no models in") && empty.contains("sdxl-turbo"),
+        "{empty}"
+    );
     place.mock.add("stabilityai/sd-turbo", miniature());
     place.succeed(&["models", "pull", ID]);
     place.succeed(&["models", "pull", "sd-turbo"]);
     let text = stdout(&place.succeed(&["models", "ls"]));
-    let line = |of: &str| text.lines().find(|line| line.starts_with(of)).unwrap_or_default();
-    assert!(line(ID).contains("main ") && line(ID).contains(" MB "), "{text}");
+    let line = |of: &str| {
+        text.lines()
+            .find(|line| line.starts_with(of))
+            .unwrap_or_default()
+    };
+    assert!(
+        line(ID).contains("main ") && line(ID).contains(" MB "),
+        "{text}"
+    );
     assert!(line("sd-turbo ").contains("in the cache"), "{text}");
     assert!(!line("sd15 ").contains("in the cache"), "{text}");
     let json: Value =
@@ -77,9 +109,15 @@ fn ls_lists_models_and_aliases() {
         let aliases = json["aliases"].as_array().unwrap();
         aliases.iter().find(|a| a["alias"] == alias).unwrap()["cached"].clone()
     };
-    assert_eq!((cached("sd-turbo"), cached("sd15")), (true.into(), false.into()));
+    assert_eq!(
+        (cached("sd-turbo"), cached("sd15")),
+        (true.into(), false.into())
+    );
     let doctor = stdout(&place.succeed(&["doctor"]));
-    assert!(doctor.contains(&place.mock.endpoint) && doctor.contains(ID), "{doctor}");
+    assert!(
+        doctor.contains(&place.mock.endpoint) && doctor.contains(ID),
+        "{doctor}"
+    );
 }
 
 #[test]
@@ -97,7 +135,16 @@ fn rm_of_a_revision_leaves_others_whole() {
     assert!(freed.contains("freed"), "{freed}");
     assert!(!snapshot(&first).exists() && is_whole(&snapshot(&second)));
     assert_eq!(blobs().len(), before.0.len() - 1);
-    place.succeed(&["explain", "--offline", "--model", ID, "--src", "a cat", "--dst", "a dog"]);
+    place.succeed(&[
+        "explain",
+        "--offline",
+        "--model",
+        ID,
+        "--src",
+        "a cat",
+        "--dst",
+        "a dog",
+    ]);
     // The last one goes with the rest.
     place.succeed(&["models", "rm", ID, "--revision", "main"]);
     assert!(!place.repo().exists());
@@ -113,7 +160,10 @@ fn rm_removes_all_of_a_model() {
     assert!(dry.contains("models--ada--mini-sd"), "{dry}");
     place.succeed(&["models", "rm", ID]);
     let left = listing(&place.cache());
-    assert!(left.iter().all(|path| !path.contains("mini-sd")), "{left:?}");
+    assert!(
+        left.iter().all(|path| !path.contains("mini-sd")),
+        "{left:?}"
+    );
     place.succeed(&["models", "path", "ada/other"]);
 }
 
@@ -126,7 +176,12 @@ fn job_files_have_the_keys_and_a_batch_fetches_once() {
     );
     std::fs::write(place.work.path().join("jobs.toml"), jobs).unwrap();
     place.succeed(&["batch", "jobs.toml", "-o", "out"]);
-    let listed = place.mock.log().iter().filter(|r| r.target.starts_with("/api/")).count();
+    let listed = place
+        .mock
+        .log()
+        .iter()
+        .filter(|r| r.target.starts_with("/api/"))
+        .count();
     assert_eq!(listed, 1);
     place.succeed(&["batch", "jobs.toml", "-o", "out2", "--offline"]);
 }

@@ -8,8 +8,19 @@ use super::mock::{etag, files_of};
 use super::*;
 
 const EDIT: [&str; 13] = [
-    "edit", "--model", ID, "--src", "a cat on the beach", "--dst", "a dog on the beach", "--steps",
-    "2", "--seed", "3", "-o", "out",
+    "edit",
+    "--model",
+    ID,
+    "--src",
+    "a cat on the beach",
+    "--dst",
+    "a dog on the beach",
+    "--steps",
+    "2",
+    "--seed",
+    "3",
+    "-o",
+    "out",
 ];
 /// What the miniature is opened with.
 const NEEDED: [&str; 12] = [
@@ -29,7 +40,10 @@ const NEEDED: [&str; 12] = [
 
 fn needed() -> Vec<&'static str> {
     let there = files_of(&fixture("mini-sd"));
-    let mut needed: Vec<&str> = NEEDED.into_iter().filter(|p| there.contains_key(*p)).collect();
+    let mut needed: Vec<&str> = NEEDED
+        .into_iter()
+        .filter(|p| there.contains_key(*p))
+        .collect();
     assert!(needed.len() >= 10);
     needed.sort_unstable();
     needed
@@ -49,13 +63,22 @@ fn a_cold_cache_is_filled_with_what_is_needed_and_drawn_from() {
     let manifest = String::from_utf8(read("manifest.json")).unwrap();
     let json: Value = serde_json::from_str(&manifest).unwrap();
     assert_eq!(json["model"]["id"], ID);
-    let commit = place.snapshot().file_name().unwrap().to_str().unwrap().to_owned();
+    let commit = place
+        .snapshot()
+        .file_name()
+        .unwrap()
+        .to_str()
+        .unwrap()
+        .to_owned();
     assert_eq!(json["model"]["revision"], *commit);
     // Where it lies on this machine is nobody's business.
     let home = place.home.path().to_str().unwrap();
     for name in ["manifest.json", "source.png", "edited-1.png"] {
         let text = String::from_utf8_lossy(&read(name)).into_owned();
-        assert!(!text.contains(home) && !text.contains("snapshots"), "{name}");
+        assert!(
+            !text.contains(home) && !text.contains("snapshots"),
+            "{name}"
+        );
     }
 
     // The same from the folder, and from the cache alone.
@@ -116,14 +139,23 @@ fn a_plan_needs_no_weights() {
     place.succeed(&["sites", "--model", ID]);
     let fetched = place.mock.fetched();
     assert!(fetched.len() >= 7, "{fetched:?}");
-    assert!(fetched.iter().all(|path| !path.ends_with(".safetensors")), "{fetched:?}");
+    assert!(
+        fetched.iter().all(|path| !path.ends_with(".safetensors")),
+        "{fetched:?}"
+    );
 }
 
 #[test]
 fn a_picture_is_drawn_again_by_the_commit_that_drew_it() {
     let place = Place::new();
     place.succeed(&EDIT);
-    let old = place.snapshot().file_name().unwrap().to_str().unwrap().to_owned();
+    let old = place
+        .snapshot()
+        .file_name()
+        .unwrap()
+        .to_str()
+        .unwrap()
+        .to_owned();
     let mut changed = miniature();
     let config = "scheduler/scheduler_config.json";
     let text = String::from_utf8(changed[config].clone()).unwrap();
@@ -146,7 +178,11 @@ fn a_picture_is_drawn_again_by_the_commit_that_drew_it() {
     // And as it is now, where that is asked for.
     let args = ["rerun", "out/edited-1.png", "-o", "now", "--model", ID];
     let now = place.succeed(&args);
-    assert!(stderr(&now).contains("this is not the model that drew"), "{}", stderr(&now));
+    assert!(
+        stderr(&now).contains("this is not the model that drew"),
+        "{}",
+        stderr(&now)
+    );
     assert!(read("now/edited-1.png") != read("out/edited-1.png"));
     let info = stdout(&place.succeed(&["info", "out/edited-1.png"]));
     assert!(info.contains(&old) && info.contains(ID), "{info}");
@@ -170,10 +206,17 @@ fn a_redirect_to_another_host_gets_no_token() {
     place.open_with(&source, &[("HF_TOKEN", TOKEN)]).unwrap();
     let token = format!("Bearer {TOKEN}");
     let ours = place.mock.log();
-    assert!(ours.iter().all(|request| request.header("authorization") == Some(&token)));
+    assert!(
+        ours.iter()
+            .all(|request| request.header("authorization") == Some(&token))
+    );
     let theirs = elsewhere.log();
     assert_eq!(theirs.len(), needed().len());
-    assert!(theirs.iter().all(|request| request.header("authorization").is_none()));
+    assert!(
+        theirs
+            .iter()
+            .all(|request| request.header("authorization").is_none())
+    );
     assert!(!format!("{theirs:?}").contains(TOKEN));
 }
 
@@ -186,11 +229,19 @@ fn a_redirect_on_the_hub_itself_is_followed_with_it() {
         Some(Response::new(307, "").with("Location", &to))
     });
     let source = ModelSource::named("old/name");
-    let error = place.open_with(&source, &[("HF_TOKEN", TOKEN)]).unwrap_err();
+    let error = place
+        .open_with(&source, &[("HF_TOKEN", TOKEN)])
+        .unwrap_err();
     // Its files are asked for under its old name, which this hub doesn't redirect.
     assert!(error.to_string().contains("model_index.json"), "{error}");
     let token = format!("Bearer {TOKEN}");
-    assert!(place.mock.log().iter().all(|r| r.header("authorization") == Some(&token)));
+    assert!(
+        place
+            .mock
+            .log()
+            .iter()
+            .all(|r| r.header("authorization") == Some(&token))
+    );
 }
 
 #[test]
@@ -200,7 +251,9 @@ fn without_hashes_in_the_list_files_are_asked_for_their_etags() {
         let listed = request.target.starts_with("/api/");
         listed.then(|| {
             let siblings = miniature().into_keys();
-            let siblings: Vec<Value> = siblings.map(|p| serde_json::json!({ "rfilename": p })).collect();
+            let siblings: Vec<Value> = siblings
+                .map(|p| serde_json::json!({ "rfilename": p }))
+                .collect();
             let commit = "c".repeat(40);
             let list = serde_json::json!({ "sha": commit, "siblings": siblings });
             Response::new(200, list.to_string())
@@ -208,7 +261,10 @@ fn without_hashes_in_the_list_files_are_asked_for_their_etags() {
     });
     place.mock.add(ID, miniature());
     let error = place.open(ID).unwrap_err();
-    assert!(error.to_string().contains("has no file model_index.json"), "{error}");
+    assert!(
+        error.to_string().contains("has no file model_index.json"),
+        "{error}"
+    );
     let heads = place.mock.log();
     assert!(heads.iter().any(|request| request.method == "HEAD"));
 }
@@ -216,11 +272,23 @@ fn without_hashes_in_the_list_files_are_asked_for_their_etags() {
 #[test]
 fn a_single_file_of_a_repository_and_parts_from_there() {
     let place = Place::new();
-    let args = ["edit", "--model", "ada/mini-sd/mini.safetensors", "--src", "a cat"];
+    let args = [
+        "edit",
+        "--model",
+        "ada/mini-sd/mini.safetensors",
+        "--src",
+        "a cat",
+        "--dst",
+        "a dog",
+    ];
     let output = place.p2p(&args);
     // It is no checkpoint, but it is what was fetched.
     assert_eq!(place.mock.fetched(), ["mini.safetensors"]);
-    assert!(stderr(&output).contains("not a whole safetensors file"), "{}", stderr(&output));
+    assert!(
+        stderr(&output).contains("not a whole safetensors file"),
+        "{}",
+        stderr(&output)
+    );
     place.mock.forget();
     let vae = |vae: &str| ModelSource {
         vae: Some(vae.into()),

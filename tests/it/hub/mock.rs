@@ -96,7 +96,9 @@ impl Mock {
         let mut content = self.content.lock().unwrap();
         let main = (id.to_owned(), "main".to_owned());
         content.branches.insert(main, commit.clone());
-        content.commits.insert((id.to_owned(), commit.clone()), files);
+        content
+            .commits
+            .insert((id.to_owned(), commit.clone()), files);
         commit
     }
 
@@ -172,7 +174,10 @@ fn serve(mut stream: TcpStream, content: &Mutex<Content>) -> Option<()> {
     };
     let response = fault.and_then(|fault| fault(&request));
     let response = response.unwrap_or_else(|| answer(&request, &content.lock().unwrap()));
-    let mut head = format!("HTTP/1.1 {} Status\r\nConnection: close\r\n", response.status);
+    let mut head = format!(
+        "HTTP/1.1 {} Status\r\nConnection: close\r\n",
+        response.status
+    );
     for (name, value) in &response.headers {
         head += &format!("{name}: {value}\r\n");
     }
@@ -257,7 +262,11 @@ fn listing(id: &str, revision: &str, content: &Content) -> Response {
     Response::new(200, listing.to_string())
 }
 
-fn file(request: &Request, (id, revision, path): (&str, &str, &str), content: &Content) -> Response {
+fn file(
+    request: &Request,
+    (id, revision, path): (&str, &str, &str),
+    content: &Content,
+) -> Response {
     let found = commit(id, revision, content);
     let Some((commit, bytes)) = found.and_then(|(c, files)| Some((c, files.get(path)?))) else {
         return Response::new(404, "").with("X-Error-Code", "EntryNotFound");
@@ -269,7 +278,9 @@ fn file(request: &Request, (id, revision, path): (&str, &str, &str), content: &C
             .with("X-Repo-Commit", &commit)
             .with("Accept-Ranges", "bytes")
     };
-    let range = request.header("range").and_then(|r| r.strip_prefix("bytes="));
+    let range = request
+        .header("range")
+        .and_then(|r| r.strip_prefix("bytes="));
     let from = range.and_then(|r| r.trim_end_matches('-').parse::<usize>().ok());
     match from {
         None => headed(Response::new(200, bytes.clone())),

@@ -32,7 +32,18 @@ fn offline_opens_no_connection() {
         command.output().unwrap()
     };
     let offline = [&EXPLAIN[..], &["--offline"]].concat();
-    let drawn = ["edit", "--model", ID, "--src", "a cat", "--steps", "1", "--offline"];
+    let drawn = [
+        "edit",
+        "--model",
+        ID,
+        "--src",
+        "a cat",
+        "--dst",
+        "a dog",
+        "--steps",
+        "1",
+        "--offline",
+    ];
     for (args, variable) in [
         (&offline[..], None),
         (&drawn, None),
@@ -50,7 +61,11 @@ fn offline_opens_no_connection() {
     // The trap works.
     let online = run(&EXPLAIN, None);
     assert!(listener.accept().is_ok());
-    assert!(online.status.success(), "what the cache has will do: {}", stderr(&online));
+    assert!(
+        online.status.success(),
+        "what the cache has will do: {}",
+        stderr(&online)
+    );
 }
 
 #[test]
@@ -65,7 +80,10 @@ fn what_the_cache_lacks_says_how_to_get_it() {
     };
     let offline = [&EXPLAIN[..], &["--offline"]].concat();
     let said = refused(&offline, None);
-    assert!(said.contains("ada/mini-sd is not in the cache, and --offline"), "{said}");
+    assert!(
+        said.contains("ada/mini-sd is not in the cache, and --offline"),
+        "{said}"
+    );
     assert!(said.contains("p2p models pull ada/mini-sd"), "{said}");
     let said = refused(&EXPLAIN, Some("HF_HUB_OFFLINE"));
     assert!(said.contains("HF_HUB_OFFLINE keeps"), "{said}");
@@ -73,8 +91,23 @@ fn what_the_cache_lacks_says_how_to_get_it() {
     // Planned with, but its weights were never fetched.
     place.succeed(&EXPLAIN);
     place.succeed(&offline);
-    let said = refused(&["edit", "--model", ID, "--src", "a cat", "--offline"], None);
-    assert!(said.contains("unet/diffusion_pytorch_model.safetensors of ada/mini-sd"), "{said}");
+    let said = refused(
+        &[
+            "edit",
+            "--model",
+            ID,
+            "--src",
+            "a cat",
+            "--dst",
+            "a dog",
+            "--offline",
+        ],
+        None,
+    );
+    assert!(
+        said.contains("unet/diffusion_pytorch_model.safetensors of ada/mini-sd"),
+        "{said}"
+    );
     let revision = [&offline[..], &["--revision", "v2"]].concat();
     let said = refused(&revision, None);
     assert!(said.contains("revision v2 of ada/mini-sd"), "{said}");
@@ -95,17 +128,30 @@ fn nobody_answers() {
     let output = explain();
     assert_eq!(output.status.code(), Some(4));
     let said = stderr(&output);
-    assert!(said.contains("cannot be reached") && said.contains("refused"), "{said}");
-    assert!(said.contains("HTTPS_PROXY") && said.contains("HF_ENDPOINT"), "{said}");
+    assert!(
+        said.contains("cannot be reached") && said.contains("refused"),
+        "{said}"
+    );
+    assert!(
+        said.contains("HTTPS_PROXY") && said.contains("HF_ENDPOINT"),
+        "{said}"
+    );
     // With a copy in the cache it is a warning.
     place.succeed(&EXPLAIN);
     let output = explain();
     assert!(output.status.success(), "{}", stderr(&output));
     let said = stderr(&output);
-    assert!(said.contains("warning:") && said.contains("going by what the cache has"), "{said}");
+    assert!(
+        said.contains("warning:") && said.contains("going by what the cache has"),
+        "{said}"
+    );
     place.mock.fault(|_| Some(Response::new(503, "")));
     let output = place.succeed(&EXPLAIN);
-    assert!(stderr(&output).contains("answers 503"), "{}", stderr(&output));
+    assert!(
+        stderr(&output).contains("answers 503"),
+        "{}",
+        stderr(&output)
+    );
 }
 
 #[test]
@@ -116,7 +162,11 @@ fn a_proxy_is_asked_and_hosts_are_left_out() {
     drop(listener);
     let error = proxied(&[("http_proxy", &address)]).unwrap_err();
     assert!(error.to_string().contains("cannot be reached"), "{error}");
-    proxied(&[("http_proxy", &address), ("NO_PROXY", "example.org, 127.0.0.1")]).unwrap();
+    proxied(&[
+        ("http_proxy", &address),
+        ("NO_PROXY", "example.org, 127.0.0.1"),
+    ])
+    .unwrap();
     // Its password is nobody's business.
     let place = Place::new();
     let secret = address.replace("http://", "http://user:passWord@");

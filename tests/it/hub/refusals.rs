@@ -14,7 +14,10 @@ fn refused(place: &Place, args: &[&str], token: bool) -> String {
     let said = stderr(&output);
     assert_eq!(output.status.code(), Some(4), "{said}");
     assert!(output.stdout.is_empty());
-    let error: Vec<&str> = said.lines().skip_while(|l| !l.starts_with("error: ")).collect();
+    let error: Vec<&str> = said
+        .lines()
+        .skip_while(|l| !l.starts_with("error: "))
+        .collect();
     assert_eq!(error.len(), 2, "{said}");
     assert!(!said.contains(TOKEN) && !said.contains("secret"), "{said}");
     error.join("\n")
@@ -47,10 +50,16 @@ fn gated_models() {
     says(&said, &["does not accept the access token of HF_TOKEN"]);
     answers(&place, "/resolve/", 403, &[("X-Error-Code", "GatedRepo")]);
     let said = refused(&place, &[ID], true);
-    says(&said, &["the access token of HF_TOKEN has no access", &page]);
+    says(
+        &said,
+        &["the access token of HF_TOKEN has no access", &page],
+    );
     answers(&place, "", 403, &[]);
     let said = refused(&place, &[ID], true);
-    says(&said, &["the access token of HF_TOKEN has no access", &page]);
+    says(
+        &said,
+        &["the access token of HF_TOKEN has no access", &page],
+    );
 }
 
 #[test]
@@ -59,11 +68,17 @@ fn tokens_that_are_not_accepted() {
     let message = "Invalid credentials in Authorization header";
     answers(&place, "", 401, &[("X-Error-Message", message)]);
     let said = refused(&place, &[ID], true);
-    says(&said, &["does not accept the access token of HF_TOKEN", "new one"]);
+    says(
+        &said,
+        &["does not accept the access token of HF_TOKEN", "new one"],
+    );
     let mut command = place.command(&["models", "pull", ID]);
     let output = command.env("HF_TOKEN", "hf_secret\u{e9}").output().unwrap();
     assert_eq!(output.status.code(), Some(2));
-    says(&stderr(&output), &["the access token of HF_TOKEN has signs"]);
+    says(
+        &stderr(&output),
+        &["the access token of HF_TOKEN has signs"],
+    );
     assert!(!stderr(&output).contains("secret"));
 }
 
@@ -72,35 +87,63 @@ fn what_is_not_there() {
     let place = Place::new();
     for token in [false, true] {
         let said = refused(&place, &["ada/nothing"], token);
-        says(&said, &["no model ada/nothing", "no file or folder", "spelling"]);
+        says(
+            &said,
+            &["no model ada/nothing", "no file or folder", "spelling"],
+        );
     }
     answers(&place, "", 404, &[]);
-    says(&refused(&place, &["ada/nothing"], false), &["no model ada/nothing"]);
+    says(
+        &refused(&place, &["ada/nothing"], false),
+        &["no model ada/nothing"],
+    );
     place.mock.well();
     let said = refused(&place, &[ID, "--revision", "v9"], false);
-    says(&said, &["ada/mini-sd has no revision v9", "tree/main", "--revision"]);
+    says(
+        &said,
+        &["ada/mini-sd has no revision v9", "tree/main", "--revision"],
+    );
     let said = refused(&place, &["ada/mini-sd/x.safetensors"], false);
-    says(&said, &["ada/mini-sd has no file x.safetensors", "tree/main"]);
-    let said = refused(&place, &["ada/mini-sd/x.ckpt"], false);
-    says(&said, &["pickle"]);
+    says(
+        &said,
+        &["ada/mini-sd has no file x.safetensors", "tree/main"],
+    );
+    let output = place.p2p(&["models", "pull", "ada/mini-sd/x.ckpt"]);
+    assert_eq!(output.status.code(), Some(2));
+    says(&stderr(&output), &["x.ckpt is a pickle"]);
 }
 
 #[test]
 fn an_id_that_is_gone_is_redirected_with_a_word() {
     let place = Place::new();
     let said = stderr(&place.p2p(&["models", "pull", "runwayml/stable-diffusion-v1-5"]));
-    says(&said, &[
-        "runwayml/stable-diffusion-v1-5 is gone from the hub since 2024-08",
-        "no model stable-diffusion-v1-5/stable-diffusion-v1-5",
-    ]);
+    says(
+        &said,
+        &[
+            "runwayml/stable-diffusion-v1-5 is gone from the hub since 2024-08",
+            "no model stable-diffusion-v1-5/stable-diffusion-v1-5",
+        ],
+    );
     // Who has it goes on with it.
     let id = "runwayml/stable-diffusion-v1-5";
-    place.mock.add("stable-diffusion-v1-5/stable-diffusion-v1-5", miniature());
+    place
+        .mock
+        .add("stable-diffusion-v1-5/stable-diffusion-v1-5", miniature());
     let heard = Heard::default();
-    place.open_watched(&ModelSource::named(id), &[], &heard).unwrap();
+    place
+        .open_watched(&ModelSource::named(id), &[], &heard)
+        .unwrap();
     says(&heard.lines(), &["is taken instead"]);
-    let moved = place.cache().join("models--stable-diffusion-v1-5--stable-diffusion-v1-5");
-    std::fs::rename(moved, place.cache().join("models--runwayml--stable-diffusion-v1-5")).unwrap();
+    let moved = place
+        .cache()
+        .join("models--stable-diffusion-v1-5--stable-diffusion-v1-5");
+    std::fs::rename(
+        moved,
+        place
+            .cache()
+            .join("models--runwayml--stable-diffusion-v1-5"),
+    )
+    .unwrap();
     place.mock.forget();
     let opened = place.open(id).unwrap();
     assert_eq!(opened.id, id);
@@ -131,7 +174,10 @@ fn a_hub_that_stays_so_is_an_error() {
     let error = |place: &Place| place.open("ada/other").unwrap_err();
     answers(&place, "", 500, &[]);
     let said = error(&place).to_string();
-    says(&said, &["answers 500, several times over", "try again later"]);
+    says(
+        &said,
+        &["answers 500, several times over", "try again later"],
+    );
     assert_eq!(place.mock.log().len(), 5);
     answers(&place, "", 429, &[("Retry-After", "0")]);
     says(&error(&place).to_string(), &["asked too often"]);
@@ -142,7 +188,10 @@ fn a_hub_that_stays_so_is_an_error() {
     says(&said, &["asked too often", "try again in 3600 s"]);
     assert_eq!(place.mock.log().len(), 1);
     answers(&place, "", 200, &[]);
-    says(&refused(&place, &[ID], false), &["does not answer as a model hub does", "HF_ENDPOINT"]);
+    says(
+        &refused(&place, &[ID], false),
+        &["does not answer as a model hub does", "HF_ENDPOINT"],
+    );
 }
 
 #[test]
@@ -152,17 +201,32 @@ fn models_of_other_kinds_are_refused_before_they_are_fetched() {
     let mut files = miniature();
     files.insert("model_index.json".to_owned(), flux.into());
     place.mock.add("ada/flux", files.clone());
-    says(&refused(&place, &["ada/flux"], false), &["FluxPipeline", "Stable Diffusion"]);
+    says(
+        &refused(&place, &["ada/flux"], false),
+        &["FluxPipeline", "Stable Diffusion"],
+    );
     assert_eq!(place.mock.fetched(), ["model_index.json"]);
     files.remove("model_index.json");
     place.mock.add("ada/single", files);
     let said = refused(&place, &["ada/single"], false);
-    says(&said, &["no model_index.json", ".safetensors files, such as --model ada/single/mini.safetensors"]);
+    says(
+        &said,
+        &[
+            "no model_index.json",
+            ".safetensors files, such as --model ada/single/mini.safetensors",
+        ],
+    );
     let mut pickled = miniature();
     pickled.remove("unet/diffusion_pytorch_model.safetensors");
     place.mock.add("ada/pickled", pickled);
     let said = refused(&place, &["ada/pickled"], false);
-    says(&said, &["weights of its unet only as a pickle", "safe_serialization=True"]);
+    says(
+        &said,
+        &[
+            "weights of its unet only as a pickle",
+            "safe_serialization=True",
+        ],
+    );
 }
 
 #[test]
@@ -173,7 +237,10 @@ fn a_cache_that_cannot_be_written() {
     let file = place.work.path().join("file");
     std::fs::write(&file, "").unwrap();
     let mut command = place.command(&["models", "pull", ID]);
-    let output = command.env("HF_HUB_CACHE", file.join("hub")).output().unwrap();
+    let output = command
+        .env("HF_HUB_CACHE", file.join("hub"))
+        .output()
+        .unwrap();
     assert_eq!(output.status.code(), Some(4));
     says(&stderr(&output), &["cache", "HF_HUB_CACHE"]);
     // A device that is always full.
@@ -203,7 +270,13 @@ fn more_than_the_disk_holds_is_not_begun() {
         })
     });
     let said = refused(&place, &[ID], false);
-    says(&said, &["the download takes 1152921504.61 GB, and the disk of", "free some space"]);
+    says(
+        &said,
+        &[
+            "the download takes 1152921504.61 GB, and the disk of",
+            "free some space",
+        ],
+    );
     assert!(place.mock.fetched().is_empty());
 }
 

@@ -79,9 +79,21 @@ fn a_variant_that_is_not_there_names_those_that_are() {
         assert!(text.contains("has no variant ema; it has fp16"), "{text}");
     }
     let plain = Place::new();
-    let error = plain.open_with(&variant(ID, "fp16"), &[]).unwrap_err().to_string();
-    assert!(error.contains("plain files alone: leave --variant out"), "{error}");
-    assert!(plain.mock.fetched().iter().all(|path| !path.ends_with(".safetensors")));
+    let error = plain
+        .open_with(&variant(ID, "fp16"), &[])
+        .unwrap_err()
+        .to_string();
+    assert!(
+        error.contains("plain files alone: leave --variant out"),
+        "{error}"
+    );
+    assert!(
+        plain
+            .mock
+            .fetched()
+            .iter()
+            .all(|path| !path.ends_with(".safetensors"))
+    );
     let mut only = with_variant();
     only.remove(UNET);
     // As fine-tunes are published.
@@ -91,7 +103,10 @@ fn a_variant_that_is_not_there_names_those_that_are() {
     let ema = only.remove(UNET16).unwrap();
     only.insert(UNET16.replace("fp16", "ema"), ema);
     let error = Place::with(only).open(ID).unwrap_err().to_string();
-    assert!(error.contains("only as variants; name one: --variant ema"), "{error}");
+    assert!(
+        error.contains("only as variants; name one: --variant ema"),
+        "{error}"
+    );
 }
 
 /// The weights of a folder's UNet in two shards; `dot` is `.fp16` of a variant.
@@ -103,8 +118,13 @@ fn shard(folder: &Path, dot: &str) {
     let shards = names.chunks(names.len().div_ceil(2));
     let mut weight_map = serde_json::Map::new();
     for (i, names) in shards.enumerate() {
-        let name = format!("diffusion_pytorch_model{dot}-0000{}-of-00002.safetensors", i + 1);
-        let part = names.iter().map(|name| ((*name).clone(), tensors[*name].clone()));
+        let name = format!(
+            "diffusion_pytorch_model{dot}-0000{}-of-00002.safetensors",
+            i + 1
+        );
+        let part = names
+            .iter()
+            .map(|name| ((*name).clone(), tensors[*name].clone()));
         let part = part.collect::<std::collections::HashMap<_, _>>();
         safetensors::save(&part, folder.join("unet").join(&name)).unwrap();
         weight_map.extend(names.iter().map(|tensor| ((*tensor).clone(), json!(name))));
@@ -126,15 +146,22 @@ fn shards_draw_as_one_file_does() {
     assert_eq!(one.footprint(size).unwrap(), two.footprint(size).unwrap());
     // Both shards are hashed.
     let before = two.hashes().unwrap().0;
-    let last = sharded.path().join("unet/diffusion_pytorch_model-00002-of-00002.safetensors");
+    let last = sharded
+        .path()
+        .join("unet/diffusion_pytorch_model-00002-of-00002.safetensors");
     let mut bytes = std::fs::read(&last).unwrap();
     *bytes.last_mut().unwrap() ^= 1;
     std::fs::write(&last, bytes).unwrap();
     assert_ne!(two.hashes().unwrap().0, before);
     std::fs::remove_file(&last).unwrap();
     let error = two.load().unwrap_err().to_string();
-    assert!(error.contains("names the shard diffusion_pytorch_model-00002-of-00002"), "{error}");
-    let index = sharded.path().join("unet/diffusion_pytorch_model.safetensors.index.json");
+    assert!(
+        error.contains("names the shard diffusion_pytorch_model-00002-of-00002"),
+        "{error}"
+    );
+    let index = sharded
+        .path()
+        .join("unet/diffusion_pytorch_model.safetensors.index.json");
     for bad in ["{", "{}", r#"{"weight_map":{"a":"../x.safetensors"}}"#] {
         std::fs::write(&index, bad).unwrap();
         let error = two.load().unwrap_err().to_string();
@@ -155,7 +182,11 @@ fn shards_are_fetched() {
         let opened = place.open_with(&source, &[]).unwrap();
         opened.load().unwrap();
         assert_eq!(opened.origin.unwrap().variant.as_deref(), asked);
-        let shards = place.mock.fetched().into_iter().filter(|path| path.contains("-of-00002"));
+        let shards = place
+            .mock
+            .fetched()
+            .into_iter()
+            .filter(|path| path.contains("-of-00002"));
         assert_eq!(shards.count(), 2);
     }
 }
@@ -165,14 +196,29 @@ fn a_lora_of_the_hub() {
     let place = Place::new();
     let file = "sd1-peft.safetensors";
     let bytes = std::fs::read(fixture("lora").join(file)).unwrap();
-    place.mock.add("ada/loras", BTreeMap::from([(file.to_owned(), bytes)]));
+    place
+        .mock
+        .add("ada/loras", BTreeMap::from([(file.to_owned(), bytes)]));
     let lora = format!("ada/loras/{file}=0.5");
-    let args = ["edit", "--model", ID, "--src", "a cat", "--steps", "1", "-o", "out", "--lora"];
+    let args = [
+        "edit", "--model", ID, "--src", "a cat", "--dst", "a dog", "--steps", "1", "-o", "out",
+        "--lora",
+    ];
     place.succeed(&[&args[..], &[&lora]].concat());
     let manifest = std::fs::read_to_string(place.work.path().join("out/manifest.json")).unwrap();
     let manifest: serde_json::Value = serde_json::from_str(&manifest).unwrap();
     assert_eq!(manifest["model"]["loras"][0]["name"], file);
-    let args = ["edit", "--model", ID, "--src", "a cat", "--lora", "ada/loras"];
+    let args = [
+        "edit",
+        "--model",
+        ID,
+        "--src",
+        "a cat",
+        "--dst",
+        "a dog",
+        "--lora",
+        "ada/loras",
+    ];
     let said = stderr(&place.p2p(&args));
     assert!(said.contains("--lora ada/loras/FILE.safetensors"), "{said}");
 }
