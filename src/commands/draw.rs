@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, LazyLock};
+use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
 use image::RgbImage;
@@ -154,7 +154,7 @@ pub fn heatmap(args: &HeatmapArgs, console: &Console) -> Result<()> {
 
 pub fn draw(mut request: Request, args: &OutputArgs, console: &Console) -> Result<()> {
     request.report = args.report;
-    let stop = interrupt_flag();
+    let stop = interrupt_flag(console);
     let folder = open(&request.model, Need::Weights, console)?;
     if let Some(maps) = request.maps.as_ref().filter(|maps| maps.show) {
         can_show(args.json).map_err(|error| maps.as_typed(error))?;
@@ -232,19 +232,22 @@ fn target(job: &Job, args: &OutputArgs) -> PathBuf {
 }
 
 /// The first Ctrl-C ends the run after the step, the second at once. One flag for all who ask.
-pub fn interrupt_flag() -> Arc<AtomicBool> {
-    static STOP: LazyLock<Arc<AtomicBool>> = LazyLock::new(|| {
+pub fn interrupt_flag(console: &Console) -> Arc<AtomicBool> {
+    static STOP: OnceLock<Arc<AtomicBool>> = OnceLock::new();
+    let start = || {
         let stop = Arc::new(AtomicBool::new(false));
-        let flag = stop.clone();
+        let (flag, console) = (stop.clone(), console.clone());
         // Without a handler an interrupt still ends the process; it only leaves the hidden folder.
         let _ = ctrlc::set_handler(move || {
             if flag.swap(true, Ordering::Relaxed) {
                 std::process::exit(130);
             }
+            // A step of a large model takes a minute.
+            console.note("interrupted: ending after this step; once more ends it at once");
         });
         stop
-    });
-    STOP.clone()
+    };
+    STOP.get_or_init(start).clone()
 }
 
 pub fn go_on(stop: &AtomicBool) -> Result<()> {

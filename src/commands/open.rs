@@ -13,7 +13,7 @@ use super::say::tell_model;
 
 /// Sees to it that all of a model of the hub is on this machine, undamaged; its folder or file comes back.
 pub fn fetch(source: &ModelSource, need: Need, console: &Console) -> Result<PathBuf> {
-    let watch = Downloads::new(console, interrupt_flag());
+    let watch = Downloads::new(console, interrupt_flag(console));
     let hub = Connection::new(Settings::from_env(), &watch).checking();
     let located = Located::new(source, &hub, need)?;
     Ok(located.source.model.into())
@@ -28,7 +28,7 @@ pub fn open(source: &ModelSource, need: Need, console: &Console) -> Result<Model
 
 /// The same for commands that say so themselves; downloads are said in any case.
 pub fn open_quietly(source: &ModelSource, need: Need, console: &Console) -> Result<ModelFolder> {
-    let watch = Downloads::new(console, interrupt_flag());
+    let watch = Downloads::new(console, interrupt_flag(console));
     let hub = Connection::new(Settings::from_env(), &watch);
     ModelFolder::open_with(source, need, &hub)
 }
