@@ -14,6 +14,8 @@ use crate::hub::{Watch, size};
 
 /// Between two plain lines at least.
 const SELDOM: Duration = Duration::from_secs(2);
+/// Columns of a file's name beside its bar.
+const NAME: usize = 30;
 /// Bytes.
 const WORTH_A_LINE: u64 = 1 << 20;
 
@@ -78,7 +80,7 @@ impl<'a> Downloads<'a> {
         };
         let style = |rest: &str| {
             let template = format!(
-                "{{msg:38!}} [{{bar:24{fill}}}] {{decimal_bytes}}/{{decimal_total_bytes}}{rest}"
+                "{{msg:{NAME}!}} [{{bar:24{fill}}}] {{decimal_bytes}}/{{decimal_total_bytes}}{rest}"
             );
             let style = ProgressStyle::with_template(&template);
             style.expect("it is well formed").progress_chars("=> ")
@@ -140,7 +142,7 @@ impl Watch for Downloads<'_> {
             if let Some(bars) = &now.bars {
                 bars.file.set_length(bytes);
                 bars.file.set_position(0);
-                bars.file.set_message(path.to_owned());
+                bars.file.set_message(short(path));
             }
         }
     }
@@ -183,6 +185,18 @@ impl Watch for Downloads<'_> {
                 .note("what came so far is kept: the next time it goes on from there");
         }
     }
+}
+
+/// A name as wide as the bars have room for: its folder and its ending.
+fn short(path: &str) -> String {
+    const BEGIN: usize = 12;
+    let signs: Vec<char> = path.chars().collect();
+    if signs.len() <= NAME {
+        return path.to_owned();
+    }
+    let end = &signs[signs.len() - (NAME - BEGIN - 1)..];
+    let (begin, end): (String, String) = (signs[..BEGIN].iter().collect(), end.iter().collect());
+    format!("{begin}…{end}")
 }
 
 impl Transfer {
