@@ -1,35 +1,17 @@
 //! The hub as far as the cache has it. Opens no connection.
 
+#[cfg(not(feature = "hub"))]
+use super::Hub;
 use super::cache::Cache;
-use super::watch::Watch;
-use super::{Away, Hub, Repo, Wanted};
+use super::{Away, Repo, Wanted};
 use crate::error::{Error, Result};
 
-pub struct Kept<'a> {
+pub struct Kept {
     pub cache: Cache,
-    /// The variable that keeps us from the network.
-    offline: Option<&'static str>,
-    watch: &'a dyn Watch,
 }
 
-impl<'a> Kept<'a> {
-    pub fn new(cache: Cache, offline: Option<&'static str>, watch: &'a dyn Watch) -> Self {
-        Self {
-            cache,
-            offline,
-            watch,
-        }
-    }
-
-    /// Whether, and why, the network is not to be used.
-    pub fn kept_from(&self, wanted: Wanted) -> Option<Away> {
-        match (wanted.offline, self.offline) {
-            (true, _) => Some(Away::Flag),
-            (_, Some(variable)) => Some(Away::Variable(variable)),
-            _ => None,
-        }
-    }
-
+impl Kept {
+    #[cfg(feature = "hub")]
     pub fn known(&self, wanted: Wanted) -> bool {
         self.cache.commit(wanted.id, wanted.revision).is_some()
     }
@@ -64,10 +46,11 @@ impl<'a> Kept<'a> {
     }
 }
 
-impl Hub for Kept<'_> {
+/// All there is where the feature `hub` is not compiled in.
+#[cfg(not(feature = "hub"))]
+impl Hub for Kept {
     fn repo(&self, wanted: Wanted) -> Result<Repo> {
-        let away = self.kept_from(wanted).unwrap_or(Away::NotBuilt);
-        self.repo_because(wanted, away)
+        self.repo_because(wanted, Away::NotBuilt)
     }
 
     fn fetch(&self, repo: &Repo, paths: &[String]) -> Result<()> {
@@ -75,9 +58,7 @@ impl Hub for Kept<'_> {
         self.all_there(repo, paths, &away)
     }
 
-    fn note(&self, line: &str) {
-        self.watch.note(line);
-    }
+    fn note(&self, _: &str) {}
 }
 
 fn missing(what: &str, id: &str, away: &Away) -> Error {

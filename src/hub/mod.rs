@@ -75,9 +75,12 @@ pub struct RepoFile {
 #[derive(Debug, Clone)]
 enum Away {
     /// `--offline`.
+    #[cfg_attr(not(feature = "hub"), allow(dead_code))]
     Flag,
+    #[cfg_attr(not(feature = "hub"), allow(dead_code))]
     Variable(&'static str),
     /// It did not answer: cause and cure.
+    #[cfg_attr(not(feature = "hub"), allow(dead_code))]
     Silent(String, String),
     /// The feature `hub` is not compiled in.
     #[cfg_attr(feature = "hub", allow(dead_code))]
@@ -113,7 +116,7 @@ impl Repo {
 pub struct Connection<'a> {
     settings: Settings,
     watch: &'a dyn Watch,
-    #[cfg_attr(not(feature = "hub"), expect(dead_code))]
+    #[cfg_attr(not(feature = "hub"), allow(dead_code))]
     checks: bool,
 }
 
@@ -136,7 +139,8 @@ impl<'a> Connection<'a> {
 
     fn open(&self) -> Result<Box<dyn Hub + 'a>> {
         let settings = &self.settings;
-        let kept = Kept::new(settings.cache()?, settings.offline, self.watch);
+        let cache = settings.cache()?;
+        let kept = Kept { cache };
         #[cfg(feature = "hub")]
         let hub = online::Online::new(settings.clone(), kept, self.watch, self.checks)?;
         #[cfg(not(feature = "hub"))]

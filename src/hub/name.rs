@@ -60,6 +60,7 @@ pub fn is_file(path: &str) -> bool {
 }
 
 /// Whether a text may be what the cache calls a content.
+#[cfg(feature = "hub")]
 pub fn is_etag(text: &str) -> bool {
     let sign = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
     !text.is_empty() && text.len() <= 128 && text.chars().all(sign)

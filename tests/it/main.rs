@@ -12,6 +12,8 @@ mod allocations;
 mod blend;
 /// Folders that are no usable model, and what is said of them.
 mod broken_models;
+/// The cache of a hub, whatever is compiled in.
+mod cached;
 /// The built binary from flags to files, streams and exit codes.
 mod cli;
 mod clip_tokens;

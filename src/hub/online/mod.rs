@@ -35,7 +35,7 @@ const KEPT_IN_PATHS: AsciiSet = KEPT_IN_NAMES.remove(b'/');
 pub struct Online<'a> {
     settings: Settings,
     wire: Wire,
-    kept: Kept<'a>,
+    kept: Kept,
     watch: &'a dyn Watch,
     /// Whether what is there is checked against its hash.
     checks: bool,
@@ -78,12 +78,7 @@ struct Lfs {
 }
 
 impl<'a> Online<'a> {
-    pub fn new(
-        settings: Settings,
-        kept: Kept<'a>,
-        watch: &'a dyn Watch,
-        checks: bool,
-    ) -> Result<Self> {
+    pub fn new(settings: Settings, kept: Kept, watch: &'a dyn Watch, checks: bool) -> Result<Self> {
         Ok(Self {
             wire: Wire::new(&settings)?,
             settings,
@@ -242,7 +237,11 @@ impl Failure {
 
 impl Hub for Online<'_> {
     fn repo(&self, wanted: Wanted) -> Result<Repo> {
-        if let Some(away) = self.kept.kept_from(wanted) {
+        let away = match (wanted.offline, self.settings.offline) {
+            (true, _) => Some(Away::Flag),
+            (_, variable) => variable.map(Away::Variable),
+        };
+        if let Some(away) = away {
             return self.kept.repo_because(wanted, away);
         }
         match self.list(wanted) {
