@@ -124,7 +124,8 @@ impl Tasks {
         let Opened {
             folder, footprints, ..
         } = &mut self.models[model];
-        let (opened, hashes) = folder.as_ref().map_err(blamed)?;
+        let of_model = |error| entry.blamed_on("model", vocabulary, error);
+        let (opened, hashes) = folder.as_ref().map_err(of_model)?;
         let checked = Checked::new(request, opened).map_err(|error| blamed(&error))?;
         // Jobs are many, sizes few, and each reads the headers of all weights.
         let size = checked.prepared.latent_size;
