@@ -93,7 +93,10 @@ impl Wire {
         let (wire, url) = (self.clone(), url.to_owned());
         let (sender, answers) = mpsc::channel();
         // A name may be looked up for long, and nothing ends that wait but leaving it.
-        std::thread::spawn(move || sender.send(wire.follow(method, &url, from)));
+        std::thread::spawn(move || {
+            // Nobody may wait any more.
+            let _ = sender.send(wire.follow(method, &url, from));
+        });
         patiently(&answers, watch)?
             .ok_or_else(|| Broken::Line("the connection broke".to_owned()))?
             .map_err(Broken::Line)
