@@ -202,14 +202,21 @@ fn short(path: &str) -> String {
 impl Transfer {
     fn line(&self) -> String {
         let done = self.before + self.at;
-        let speed = self.fetched as f64 / self.start.elapsed().as_secs_f64().max(1e-3);
-        let left = self.bytes.saturating_sub(done) as f64 / speed.max(1.0);
-        format!(
-            "file {}/{}, {} of {}, {}/s, ETA {}",
+        let far = format!(
+            "file {}/{}, {} of {}",
             self.nth,
             self.files,
             size(done),
-            size(self.bytes),
+            size(self.bytes)
+        );
+        // Another process fetched it.
+        if self.fetched == 0 {
+            return far;
+        }
+        let speed = self.fetched as f64 / self.start.elapsed().as_secs_f64().max(1e-3);
+        let left = self.bytes.saturating_sub(done) as f64 / speed.max(1.0);
+        format!(
+            "{far}, {}/s, ETA {}",
             size(speed as u64),
             duration(Duration::from_secs_f64(left.min(1e9)))
         )
