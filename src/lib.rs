@@ -22,7 +22,7 @@
 //!
 //! | floor | module | owns |
 //! |---|---|---|
-//! | 0 | [`error`], [`prompt`], [`machine`] | errors by whose fault; tokens of a prompt and the lookup of words; memory and cores |
+//! | 0 | [`error`], [`prompt`], [`machine`], [`device`] | errors by whose fault; tokens of a prompt and the lookup of words; memory and cores; devices and precision |
 //! | 1 | [`kernels`] | fast CPU operations, each beside its plain candle form |
 //! | 2 | [`attention`] | the seam: `Site`, `Term`, `SitePlan`, `AttentionHook`, `attend` |
 //! | 3 | [`model`] | UNet, VAE, text encoder, tokenizer; diffusers folders, single files, LoRAs; the embedded model |
@@ -80,6 +80,7 @@
 //! through a view.
 
 pub mod attention;
+pub mod device;
 pub mod edit;
 pub mod error;
 pub mod heat;

@@ -310,7 +310,12 @@ fn write_outputs(
     let wanted = |picture: &&Picture| draw_source || picture.row != Controller::SOURCE;
     let pictures: Vec<&Picture> = outcome.pictures.iter().filter(wanted).collect();
     for picture in &pictures {
-        let story = Story::new(&outcome.manifest.model, picture.role, &picture.settings);
+        let story = Story::new(
+            &outcome.manifest.model,
+            outcome.manifest.kernels,
+            picture.role,
+            &picture.settings,
+        );
         let name = format!("{}.png", picture.name);
         output.write_png(&name, &picture.image, &story.texts())?;
     }

@@ -1,6 +1,8 @@
 //! A model as a whole. Opening one reads its configs and tokenizer, which is quick and finds most
 //! mistakes; loading it reads the weights.
 
+use candle_core::DType;
+
 use super::checkpoint::{Found, Renames};
 use super::config::Config;
 use super::files::Files;
@@ -17,6 +19,7 @@ use super::unet_config::UNetConfig;
 use super::vae::{Vae, VaeConfig};
 use super::weights::{Weights, sha256};
 use super::work::Work;
+use crate::device::Compute;
 use crate::error::{Error, Result};
 use crate::kernels::Keep;
 
@@ -32,6 +35,8 @@ pub struct ModelFolder {
     pub unet: UNetConfig,
     pub vae: VaeConfig,
     pub scheduler: SchedulerConfig,
+    /// What it is computed with.
+    pub compute: Compute,
     text: TextConfig,
     second: Option<Second>,
     loras: Loras,
@@ -100,9 +105,12 @@ impl ModelFolder {
 
     /// The same with parts from elsewhere, and with LoRAs.
     pub fn open_source(source: &ModelSource) -> Result<Self> {
+        // A device that is not there shows before a file is read.
+        let compute = source.compute.open()?;
         let found = Found::new(source)?;
         let mut folder = Self::from_files(found.id, found.files)?;
         folder.notes = found.notes;
+        folder.compute = compute;
         if !source.loras.is_empty() {
             folder.loras = Loras::open(&source.loras, &folder.lora_targets()?)?;
         }
@@ -147,6 +155,7 @@ impl ModelFolder {
         Ok(Self {
             id,
             notes: vec![],
+            compute: Compute::default(),
             loras: Loras::default(),
             tokenizer,
             recommended: Recommended::new(&files, &scheduler_file, &scheduler)?,
@@ -210,11 +219,17 @@ impl ModelFolder {
 
     pub(super) fn load_unet(&self, keep: Keep) -> Result<UNet> {
         let weights = self.weights(&self.weight_files()?[0], keep)?;
+        let weights = weights.on(&self.compute.device, self.compute.dtype);
         UNet::load(&self.unet, &weights.plus(self.loras.components[0].clone()))
     }
 
     pub(super) fn load_vae(&self, keep: Keep) -> Result<Vae> {
-        Vae::load(&self.vae, &self.weights(&self.weight_files()?[1], keep)?)
+        let weights = self.weights(&self.weight_files()?[1], keep)?;
+        let vae = Vae::load(&self.vae, &weights.on(&self.compute.device, DType::F32))?;
+        Ok(match self.compute.vae_tiling {
+            true => vae.tiled(),
+            false => vae,
+        })
     }
 
     pub(super) fn load_text_encoders(&self, keep: Keep) -> Result<TextEncoders> {

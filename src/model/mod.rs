@@ -4,6 +4,7 @@
 //! Every size comes from the folder's `config.json`s. Activations are tokens-major; a layer owns its
 //! weights in the form its product wants.
 
+mod bands;
 mod checkpoint;
 mod config;
 mod embedded;
