@@ -202,7 +202,9 @@ impl DeviceChoice {
     fn not_compiled(self, feature: &str) -> Error {
         Error::usage(
             format!("--device {self}: this p2p was built without {feature}"),
-            format!("build one with `cargo build --release --features {feature}`, or use --device cpu"),
+            format!(
+                "build one with `cargo build --release --features {feature}`, or use --device cpu"
+            ),
         )
     }
 
@@ -215,7 +217,10 @@ impl DeviceChoice {
                 "check its driver, or use --device cpu",
             ),
             cards => Error::usage(
-                format!("--device {self} cannot be used ({reason}); there are {}", cards.join(", ")),
+                format!(
+                    "--device {self} cannot be used ({reason}); there are {}",
+                    cards.join(", ")
+                ),
                 "use one of these, or --device cpu",
             ),
         }
@@ -260,7 +265,12 @@ pub fn kinds() -> Vec<Kind> {
         compiled_in: found.is_some(),
         found: found.unwrap_or_default(),
     };
-    let metal = || Device::new_metal(0).iter().map(|_| "metal".to_owned()).collect();
+    let metal = || {
+        Device::new_metal(0)
+            .iter()
+            .map(|_| "metal".to_owned())
+            .collect()
+    };
     vec![
         kind("cpu", Some(vec!["cpu".to_owned()])),
         kind("cuda", cards()),
@@ -287,7 +297,10 @@ mod cuda {
         let count = CudaContext::device_count().unwrap_or(0);
         let card = |number: i32| {
             let name = result::device::get(number).and_then(result::device::get_name);
-            format!("cuda:{number} ({})", name.unwrap_or_else(|_| "no name".to_owned()))
+            format!(
+                "cuda:{number} ({})",
+                name.unwrap_or_else(|_| "no name".to_owned())
+            )
         };
         (0..count).map(card).collect()
     }

@@ -186,6 +186,10 @@ fn through_one_map(
     vs: &[Tensor],
     tap: bool,
 ) -> Result<(Vec<Tensor>, Option<Tensor>)> {
+    #[cfg(feature = "flash-attn")]
+    if !tap && let Some(parts) = super::flash::attention(q, k, vs)? {
+        return Ok((parts, None));
+    }
     let (heads, n, d) = q.dims3()?;
     let t = k.dim(1)?;
     let scale = 1.0 / (d as f64).sqrt();

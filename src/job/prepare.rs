@@ -4,10 +4,10 @@
 use super::preset::PresetSettings;
 use super::words::{self, Prompts};
 use super::{EditSpec, Job, SchedulerName, mask, rows};
+use crate::device::Compute;
 use crate::edit::align::{align, changed_tokens, equalizer};
 use crate::edit::blend::Thresholds;
 use crate::edit::{Alignment, Clock, CrossWindows, EditKind, Region, Rules, Window};
-use crate::device::Compute;
 use crate::error::{Error, Result};
 use crate::model::{ModelFolder, Tokenizer};
 use crate::prompt::Tokens;

@@ -26,19 +26,19 @@ pub fn linear(x: &Tensor, layer: &ConvWeight, residual: Option<&Tensor>) -> Resu
 
 /// See [`super::conv2d`].
 pub fn conv2d(x: &Tensor, layer: &ConvWeight, how: Conv) -> Result<Tensor> {
-    let weight = layer.matrix()?;
-    let (k, n) = (layer.kernel, layer.c_out);
+    let (weight, n, dtype) = (layer.taps()?, layer.c_out, x.dtype());
     let x = match how.upsample {
         Some(size) => upsample_nearest(x, size)?,
         None => x.clone(),
     };
-    let weight = weight
-        .reshape((k, k, layer.c_in, n))?
-        .permute((3, 2, 0, 1))?
-        .contiguous()?;
     let x = x.permute((0, 3, 1, 2))?.contiguous()?;
-    let y = x.conv2d(&weight, k / 2, how.stride, 1, 1)?;
-    let y = y.permute((0, 2, 3, 1))?.contiguous()?;
+    // candle has no convolution of bf16 on the CPU, and a slow one of f16.
+    let (x, weight) = match x.device().is_cpu() {
+        true => (widened(&x)?, widened(&weight)?),
+        false => (x, weight),
+    };
+    let y = x.conv2d(&weight, layer.kernel / 2, how.stride, 1, 1)?;
+    let y = y.permute((0, 2, 3, 1))?.contiguous()?.to_dtype(dtype)?;
     let shift = how.shift.map(|s| s.reshape(((), 1, 1, n))).transpose()?;
     plus(y, [layer.bias.as_ref(), shift.as_ref(), how.residual])
 }
@@ -91,7 +91,11 @@ pub fn moments(x: &Tensor) -> Result<Vec<f64>> {
     // Squares of what is left without the mean: their sum in f32 loses nothing that counts.
     let mean = x.mean_keepdim(0)?;
     let rest = x.broadcast_sub(&mean)?.sqr()?.sum(0)?;
-    let values = |x: Tensor| x.to_device(&Device::Cpu)?.to_dtype(DType::F64)?.to_vec1::<f64>();
+    let values = |x: Tensor| {
+        x.to_device(&Device::Cpu)?
+            .to_dtype(DType::F64)?
+            .to_vec1::<f64>()
+    };
     let (mean, rest) = (values(mean.squeeze(0)?)?, values(rest)?);
     let squares = mean.iter().zip(&rest).map(|(m, rest)| rest + n * m * m);
     Ok(mean.iter().map(|m| n * m).chain(squares).collect())

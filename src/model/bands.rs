@@ -14,8 +14,8 @@ use super::layers::{Conv3x3, GroupNorm};
 use crate::error::Result;
 use crate::kernels::Moments;
 
-/// Floats of a band, about: 32 MiB.
-const FLOATS: usize = 1 << 23;
+/// Rows of a band at least: its edges are computed twice.
+const ROWS: usize = 8;
 
 /// Rows of a map that is seen from top to bottom.
 #[derive(Debug)]
@@ -28,11 +28,13 @@ pub struct Bands<'a> {
     /// Rows and columns as they are seen.
     height: usize,
     width: usize,
+    /// Of a band, about.
+    floats: usize,
 }
 
 impl<'a> Bands<'a> {
-    /// A map that stands in memory already.
-    pub fn whole(map: Tensor) -> Result<Self> {
+    /// A map that stands in memory already, to be worked on in bands of about so many floats.
+    pub fn whole(map: Tensor, floats: usize) -> Result<Self> {
         let (_, height, width, _) = map.dims4()?;
         Ok(Self {
             stored: [map].into(),
@@ -40,6 +42,7 @@ impl<'a> Bands<'a> {
             doubling: None,
             height,
             width,
+            floats,
         })
     }
 
@@ -53,9 +56,17 @@ impl<'a> Bands<'a> {
         }
     }
 
+    /// Of a band, about.
+    pub fn floats(&self) -> usize {
+        self.floats
+    }
+
     /// Ranges of rows that make maps of so many channels in bands of a reasonable size.
     pub fn ranges(&self, channels: usize) -> impl Iterator<Item = Range<usize>> + use<> {
-        let (height, each) = (self.height, (FLOATS / (self.width * channels)).max(8));
+        let (height, each) = (
+            self.height,
+            (self.floats / (self.width * channels)).max(ROWS),
+        );
         let range = move |from: usize| from..(from + each).min(height);
         (0..height).step_by(each).map(range)
     }
@@ -129,7 +140,10 @@ impl<'a> Bands<'a> {
     }
 
     /// Bands that follow each other.
-    pub fn collect(bands: impl Iterator<Item = Result<Tensor>>) -> Result<Bands<'static>> {
+    pub fn collect(
+        bands: impl Iterator<Item = Result<Tensor>>,
+        floats: usize,
+    ) -> Result<Bands<'static>> {
         let stored = bands
             .map(|band| Ok(band?.contiguous()?))
             .collect::<Result<VecDeque<Tensor>>>()?;
@@ -142,6 +156,7 @@ impl<'a> Bands<'a> {
             doubling: None,
             height,
             width,
+            floats,
         })
     }
 
@@ -159,13 +174,14 @@ impl<'a> Bands<'a> {
     ) -> Result<Bands<'static>> {
         let channels = norm.channels();
         let moments = self.moments(channels)?;
-        let ranges = self.ranges(channels);
-        Bands::collect(ranges.map(|rows| {
-            let normed = |x: &Tensor| norm.forward_part_silu(x, &moments);
+        let (ranges, floats) = (self.ranges(channels), self.floats);
+        let normed = |part: &Tensor| norm.forward_part_silu(part, &moments);
+        let bands = ranges.map(|rows| {
             let out = self.convolved(conv, &rows, normed)?;
             self.release(rows.end.saturating_sub(1))?;
             finish(out, &rows)
-        }))
+        });
+        Bands::collect(bands, floats)
     }
 }
 

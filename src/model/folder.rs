@@ -227,7 +227,7 @@ impl ModelFolder {
         let weights = self.weights(&self.weight_files()?[1], keep)?;
         let vae = Vae::load(&self.vae, &weights.on(&self.compute.device, DType::F32))?;
         Ok(match self.compute.vae_tiling {
-            true => vae.tiled(),
+            true => vae.tiled(Vae::BAND),
             false => vae,
         })
     }

@@ -79,8 +79,9 @@ impl Resnet {
         let (input, output) = (self.norm1.channels(), self.norm2.channels());
         let moments = x.moments(input)?;
         let normed = |part: &Tensor| self.norm1.forward_part_silu(part, &moments);
-        let ranges = x.ranges(input.max(output));
-        let h = Bands::collect(ranges.map(|rows| x.convolved(&self.conv1, &rows, normed)))?;
+        let bands = x.ranges(input.max(output));
+        let bands = bands.map(|rows| x.convolved(&self.conv1, &rows, normed));
+        let h = Bands::collect(bands, x.floats())?;
         h.normed_conv(&self.norm2, &self.conv2, |out, rows| {
             let from = x.rows(rows.clone())?;
             let shortcut = match &self.shortcut {

@@ -116,8 +116,8 @@ impl VaeConfig {
 pub struct Vae {
     /// Where it computes. Latents and pictures are the CPU's.
     device: Device,
-    /// Whether large maps are held in bands.
-    tiling: bool,
+    /// Floats of a band, where large maps are held in bands.
+    band: Option<usize>,
     scaling_factor: f64,
     post_quant: Option<Linear>,
     conv_in: Conv3x3,
@@ -153,7 +153,7 @@ impl Vae {
         };
         Ok(Self {
             device: w.place().0,
-            tiling: false,
+            band: None,
             scaling_factor: config.scaling_factor,
             post_quant,
             conv_in: Conv3x3::load(&w.pp("conv_in"), latent, top, middle.pixels)?,
@@ -168,10 +168,14 @@ impl Vae {
         })
     }
 
-    /// The same with large maps in bands of rows: less memory, and the same pictures but for rounding.
-    pub fn tiled(self) -> Self {
+    /// Floats of a band, about, as `--vae-tiling` has it: 32 MiB.
+    pub const BAND: usize = 1 << 23;
+
+    /// The same with maps in bands of rows of about `floats` floats: less memory, and the same pictures
+    /// but for rounding.
+    pub fn tiled(self, floats: usize) -> Self {
         Self {
-            tiling: true,
+            band: Some(floats),
             ..self
         }
     }
@@ -197,9 +201,9 @@ impl Vae {
             x = attention.forward(&x)?;
         }
         x = self.mid.2.forward(&x, None)?;
-        let x = match self.tiling {
-            true => self.finish_in_bands(x)?,
-            false => self.finish(x)?,
+        let x = match self.band {
+            Some(floats) => self.finish_in_bands(Bands::whole(x, floats)?)?,
+            None => self.finish(x)?,
         };
         let x = x.to_device(&Device::Cpu)?;
         Ok(x.permute((0, 3, 1, 2))?.contiguous()?)
@@ -219,8 +223,7 @@ impl Vae {
         self.conv_out.forward(&self.norm_out.forward_silu(&x)?)
     }
 
-    fn finish_in_bands(&self, x: Tensor) -> Result<Tensor> {
-        let mut x = Bands::whole(x)?;
+    fn finish_in_bands<'a>(&'a self, mut x: Bands<'a>) -> Result<Tensor> {
         for (resnets, upsample) in &self.up {
             for resnet in resnets {
                 x = resnet.forward_bands(x)?;
@@ -230,7 +233,8 @@ impl Vae {
             }
         }
         let as_it_is = |x: Tensor, _: &_| Ok(x);
-        x.normed_conv(&self.norm_out, &self.conv_out, as_it_is)?.join()
+        x.normed_conv(&self.norm_out, &self.conv_out, as_it_is)?
+            .join()
     }
 }
 

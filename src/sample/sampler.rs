@@ -91,7 +91,9 @@ impl<'a> Sampler<'a> {
     fn not_finite(&self) -> Error {
         let (step, steps, dtype) = (self.step, self.steps(), self.denoiser.dtype());
         let cure = match dtype {
-            DType::F16 => "f16 ends at 65504: use --dtype bf16, which reaches as far as f32, or --dtype f32",
+            DType::F16 => {
+                "f16 ends at 65504: use --dtype bf16, which reaches as far as f32, or --dtype f32"
+            }
             _ => "lower --guidance or the factors of --weight",
         };
         Error::run(

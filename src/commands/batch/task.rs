@@ -137,7 +137,7 @@ impl Tasks {
 
 /// Whether the machine has the memory that a job takes by itself.
 fn fits(footprint: &Footprint, rows: usize, prepared: &Prepared) -> Result<()> {
-    let Some(memory) = Memory::now() else {
+    let Some(memory) = prepared.compute.memory() else {
         return Ok(());
     };
     let Prepared { width, height, .. } = prepared;
