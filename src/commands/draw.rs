@@ -180,7 +180,7 @@ pub fn heatmap(args: &HeatmapArgs, console: &Console) -> Result<()> {
 
 pub fn draw(mut request: Request, args: &OutputArgs, console: &Console) -> Result<()> {
     request.report = args.report;
-    let stop = interrupt_flag();
+    let stop = interrupt_flag(console);
     let folder = ModelFolder::open_source(&request.model)?;
     tell_model(console, &folder);
     if let Some(maps) = request.maps.as_ref().filter(|maps| maps.show) {
@@ -260,14 +260,16 @@ fn target(job: &Job, args: &OutputArgs) -> PathBuf {
 }
 
 /// The first Ctrl-C ends the run after the step, the second at once.
-pub fn interrupt_flag() -> Arc<AtomicBool> {
+pub fn interrupt_flag(console: &Console) -> Arc<AtomicBool> {
     let stop = Arc::new(AtomicBool::new(false));
-    let flag = stop.clone();
+    let (flag, console) = (stop.clone(), console.clone());
     // Without a handler an interrupt still ends the process; it only leaves the hidden folder.
     let _ = ctrlc::set_handler(move || {
         if flag.swap(true, Ordering::Relaxed) {
             std::process::exit(130);
         }
+        // A step of a large model takes a minute.
+        console.note("interrupted: ending after this step; once more ends it at once");
     });
     stop
 }

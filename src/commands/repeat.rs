@@ -204,7 +204,7 @@ fn redraw(
     low_memory: bool,
     console: &Console,
 ) -> Result<RgbImage> {
-    let stop = interrupt_flag();
+    let stop = interrupt_flag(console);
     let prepared = Prepared::new(job, folder)?;
     let model = folder.load_as(Keep {
         large_tiles: job.fast,

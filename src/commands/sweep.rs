@@ -1,5 +1,6 @@
 //! `p2p sweep`: an edit over a grid of one or two settings, as folders, a sheet and scores.
 
+use std::collections::HashSet;
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
 
@@ -13,7 +14,7 @@ use prompt_to_prompt::report::sheet::{Cell, Row, Sheet};
 use prompt_to_prompt::report::xmp::ai_mark;
 use serde_json::{Value, json};
 
-use super::batch::{Run, Tasks};
+use super::batch::{Events, Run, Tasks, count};
 use super::print;
 use crate::cli::{Axis, Entry, Settings, Sources, SweepArgs, Vocabulary, axis_of};
 
@@ -41,11 +42,13 @@ pub fn sweep(args: &SweepArgs, console: &Console) -> Result<()> {
         args: &args.run,
         out: &out,
         console,
+        events: Events::new(args.run.jsonl),
     }
     .go();
     if args.run.dry_run {
         return ended;
     }
+    grid.tell_others(&out, console);
     let paths = grid.write(&out, &first.job.src)?;
     let line = |path: &PathBuf| match args.run.jsonl {
         true => format!("{}\n", json!({ "event": "sheet", "file": path })),
@@ -121,6 +124,32 @@ impl<'a> Grid<'a> {
         }
     }
 
+    /// What an earlier sweep drew into the folder stays there, and is on the report too.
+    fn tell_others(&self, out: &Path, console: &Console) {
+        let own: HashSet<&str> = self.cells.iter().map(Entry::folder_name).collect();
+        let folders = std::fs::read_dir(out).into_iter().flatten().flatten();
+        let names = folders
+            .filter(|entry| entry.path().join(MANIFEST).is_file())
+            .filter_map(|entry| entry.file_name().into_string().ok());
+        let mut others: Vec<String> = names.filter(|name| !own.contains(&**name)).collect();
+        others.sort();
+        let named = others
+            .iter()
+            .take(3)
+            .cloned()
+            .collect::<Vec<_>>()
+            .join(", ");
+        let more = if others.len() > 3 { ", ..." } else { "" };
+        match others.len() {
+            0 => {}
+            n => console.note(&format!(
+                "from before, on no sheet of this sweep: {} in {}: {named}{more}",
+                count(n, "folder"),
+                out.display()
+            )),
+        }
+    }
+
     /// A sheet per edit, and the scores.
     fn write(&self, out: &Path, src: &str) -> Result<Vec<PathBuf>> {
         let drawn = self
@@ -193,7 +222,16 @@ impl<'a> Grid<'a> {
         let heading =
             |value: &crate::cli::AxisValue| format!("{} {}", self.columns.name, value.label);
         let source = sources.as_ref().map(|_| "source".to_owned());
-        let prompts: std::collections::HashSet<&str> = shown.map(|cell| &*cell.prompt).collect();
+        let inside = |cell: &Drawn| {
+            cell.edits
+                .iter()
+                .any(|(_, e)| e.pointer("/change/inside").is_some())
+        };
+        let note = match shown.clone().any(inside) {
+            true => "in, out: mean change of a pixel where the edit acts and elsewhere, of 255",
+            false => "changed: mean change of a pixel, of 255",
+        };
+        let prompts: HashSet<&str> = shown.map(|cell| &*cell.prompt).collect();
         Sheet {
             title: match prompts.into_iter().collect::<Vec<_>>()[..] {
                 [prompt] if prompt != src => vec![src.to_owned(), prompt.to_owned()],
@@ -205,6 +243,7 @@ impl<'a> Grid<'a> {
                 .collect(),
             rows: rows.enumerate().map(row).collect(),
             bar: None,
+            note: Some(note.to_owned()),
             cell,
         }
     }

@@ -31,6 +31,7 @@ impl Maps<'_> {
             }
         };
         Sheet {
+            note: None,
             title: self.titles(),
             columns,
             rows,

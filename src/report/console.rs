@@ -7,7 +7,7 @@
 use std::env;
 use std::fmt;
 use std::io::{self, IsTerminal, Write};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
@@ -25,15 +25,16 @@ pub enum Verbosity {
     Verbose,
 }
 
-/// Stderr, or in tests any writer.
+/// Stderr, or in tests any writer. A clone writes to the same, around the same bar.
+#[derive(Clone)]
 pub struct Console {
     verbosity: Verbosity,
     /// A terminal that can redraw a line.
     live: bool,
     colour: bool,
-    out: Mutex<Box<dyn Write + Send>>,
+    out: Arc<Mutex<Box<dyn Write + Send>>>,
     /// The bar on the screen, which lines must be printed above of.
-    bar: Mutex<Option<ProgressBar>>,
+    bar: Arc<Mutex<Option<ProgressBar>>>,
 }
 
 impl Console {
@@ -54,8 +55,8 @@ impl Console {
             verbosity,
             live: false,
             colour: false,
-            out: Mutex::new(out),
-            bar: Mutex::new(None),
+            out: Arc::new(Mutex::new(out)),
+            bar: Arc::default(),
         }
     }
 

@@ -46,6 +46,8 @@ pub struct Sheet {
     pub columns: Vec<String>,
     pub rows: Vec<Row>,
     pub bar: Option<ColourBar>,
+    /// Below everything: what the captions' numbers are.
+    pub note: Option<String>,
     /// Pixels of a cell's picture: `(width, height)`.
     pub cell: (u32, u32),
 }
@@ -60,6 +62,7 @@ struct Layout {
     step: (u32, u32),
     size: (u32, u32),
     title: Vec<String>,
+    note: Vec<String>,
 }
 
 impl Sheet {
@@ -108,7 +111,13 @@ impl Sheet {
                 }
             }
         }
-        self.draw_bar(&mut sheet, &plain, layout.size.1 - MARGIN - line);
+        let bottom = layout.size.1 - MARGIN - line;
+        let lines = layout.note.len() as u32;
+        self.draw_bar(&mut sheet, &plain, bottom - lines * line);
+        for (i, text) in layout.note.iter().enumerate() {
+            let y = bottom - (lines - 1 - i as u32) * line;
+            plain.draw(&mut sheet, text, middle, y as f32);
+        }
         sheet
     }
 
@@ -154,14 +163,18 @@ impl Sheet {
             .map(|text| self.heading(bold, text).len());
         let head = (title.len() + columns.max().unwrap_or(0)) as u32 * line;
         let top = MARGIN + head + GAP;
-        let bar = if self.bar.is_some() { line + GAP } else { 0 };
-        let height = top + self.rows.len() as u32 * step.1 + bar + MARGIN;
+        let note = self.note.iter().flat_map(|note| plain.wrap(note, room, 2));
+        let note: Vec<String> = note.collect();
+        let below = note.len() as u32 + u32::from(self.bar.is_some());
+        let below = if below > 0 { below * line + GAP } else { 0 };
+        let height = top + self.rows.len() as u32 * step.1 + below + MARGIN;
         Layout {
             left,
             top,
             step,
             size: (width, height),
             title,
+            note,
         }
     }
 

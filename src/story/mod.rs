@@ -83,13 +83,18 @@ impl Story {
     }
 
     fn parse(json: &str) -> Result<Self> {
-        let refused = |cause: String| {
-            Error::usage(
-                format!("the picture's p2p metadata cannot be used: {cause}"),
-                "a newer p2p may have written it; `p2p --version` says which this is",
-            )
+        let unusable = |cause: String, cure: &str| {
+            let cause = format!("the picture's p2p metadata cannot be used: {cause}");
+            Error::usage(cause, cure)
         };
-        let value: Value = serde_json::from_str(json).map_err(|e| refused(e.to_string()))?;
+        let refused = |cause: String| {
+            let cure = "a newer p2p may have written it; `p2p --version` says which this is";
+            unusable(cause, cure)
+        };
+        let value: Value = serde_json::from_str(json).map_err(|e| {
+            let cure = "it was cut or changed on its way: take the picture as it was written";
+            unusable(format!("it is no JSON ({e})"), cure)
+        })?;
         let schema = value.get("schema").and_then(Value::as_str);
         if schema != Some(SCHEMA) {
             let schema = schema.unwrap_or("missing");

@@ -198,6 +198,8 @@ def write(name, folder, file):
         if "final_layer_norm.weight" in state:
             state = {"text_model." + n: tensor for n, tensor in state.items()}
         states[part] = state
+    # A model of less depth has less.
+    table = [row for row in table if states[row["part"]].keys() >= set(row["names"])]
     save_file({row["stored"]: stored_tensor(row, states[row["part"]]) for row in table}, file)
 
 

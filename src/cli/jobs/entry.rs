@@ -7,6 +7,7 @@ use prompt_to_prompt::error::Error;
 use prompt_to_prompt::job::{EditSpec, Job};
 
 use super::grid::Point;
+use super::lost::Lost;
 use super::name::{self, Values};
 use super::problem::{Place, Problem};
 use super::vocabulary::{Setting, Settings, Shape, Vocabulary};
@@ -33,6 +34,8 @@ pub struct Entry {
     pub edits: Vec<(Option<Place>, Settings)>,
     /// What a grid gave it.
     pub point: Point,
+    /// What could not be read of it: then it is checked, never drawn.
+    pub lost: Lost,
 }
 
 /// What is to be drawn.
@@ -59,6 +62,7 @@ impl Entry {
             settings,
             edits: vec![],
             point: Point(point),
+            lost: Lost::default(),
         }
     }
 
@@ -182,6 +186,11 @@ impl Entry {
         self.folder
             .as_ref()
             .map_or(Ok(name.clone()), |named| filled(named, &values))
+    }
+
+    /// Whether a problem of it is one in any case, not only for as long as something could not be read.
+    pub fn is_sure(&self, vocabulary: &Vocabulary, problem: &Problem) -> bool {
+        !self.lost.explains(vocabulary, problem)
     }
 
     /// Where an error about flags belongs, and in the file's words.

@@ -5,6 +5,7 @@ mod axes;
 mod entry;
 mod example;
 mod grid;
+mod lost;
 mod name;
 mod overrides;
 mod problem;

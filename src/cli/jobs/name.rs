@@ -52,7 +52,7 @@ pub fn plain(value: &str) -> String {
 }
 
 /// Why a folder cannot be called so, on some system.
-pub fn fault(name: &str) -> Option<&'static str> {
+pub fn fault(name: &str) -> Option<String> {
     let part_fault = |part: &str| {
         let reserved = ["con", "prn", "aux", "nul"];
         let stem = part.split('.').next().unwrap_or("").to_ascii_lowercase();
@@ -69,8 +69,11 @@ pub fn fault(name: &str) -> Option<&'static str> {
             _ => None,
         }
     };
-    if name.contains(|c: char| c.is_control() || "\\:*?\"<>|".contains(c)) {
-        return Some("it holds a character that file systems refuse");
+    // Some say nothing of their own and turn what is around them: a name must be what it looks like.
+    let turns = |c: char| matches!(c, '\u{200e}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    let refused = |c: &char| c.is_control() || turns(*c) || "\\:*?\"<>|".contains(*c);
+    if let Some(refused) = name.chars().find(refused) {
+        return Some(format!("file systems refuse {refused:?} in a name"));
     }
-    name.split('/').find_map(part_fault)
+    name.split('/').find_map(part_fault).map(str::to_owned)
 }

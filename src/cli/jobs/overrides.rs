@@ -1,15 +1,30 @@
 //! The flags of `p2p edit` on a command line that draws many jobs, gathered as settings: over a job
 //! file, whose settings they win over ([`Overrides`]), or under a sweep ([`Base`]).
 
-use clap::error::ErrorKind;
 use clap::parser::ValueSource;
 use clap::{Arg, ArgAction, ArgMatches, Args, Command, FromArgMatches};
+
+use prompt_to_prompt::error::Error;
 
 use super::vocabulary::{Key, Setting, Settings, Takes, Vocabulary};
 use crate::cli::DrawArgs;
 
 #[derive(Debug, Clone, Default)]
 pub struct Overrides(pub Settings);
+
+impl Overrides {
+    /// Errors: usage, where a flag cannot be what was typed. The parser takes any text: it doesn't know
+    /// these flags as those of `p2p edit`.
+    pub fn check(&self, vocabulary: &Vocabulary) -> Result<(), Error> {
+        self.0.iter().try_for_each(|(index, setting)| {
+            let refused = |cure: String| {
+                let (flag, typed) = (&vocabulary.key(*index).flag, setting.values.join(" "));
+                Error::usage(format!("--{flag} cannot be {typed:?}"), cure)
+            };
+            vocabulary.check(*index, &setting.values).map_err(refused)
+        })
+    }
+}
 
 impl Args for Overrides {
     fn augment_args(command: Command) -> Command {
@@ -32,7 +47,7 @@ impl Args for Overrides {
 
 impl FromArgMatches for Overrides {
     fn from_arg_matches(matches: &ArgMatches) -> Result<Self, clap::Error> {
-        given(matches, |key| key.flag.clone()).map(Self)
+        Ok(Self(given(matches, |key| key.flag.clone())))
     }
 
     fn update_from_arg_matches(&mut self, matches: &ArgMatches) -> Result<(), clap::Error> {
@@ -58,7 +73,7 @@ impl Args for Base {
 
 impl FromArgMatches for Base {
     fn from_arg_matches(matches: &ArgMatches) -> Result<Self, clap::Error> {
-        given(matches, |key| key.id.clone()).map(Self)
+        Ok(Self(given(matches, |key| key.id.clone())))
     }
 
     fn update_from_arg_matches(&mut self, matches: &ArgMatches) -> Result<(), clap::Error> {
@@ -68,7 +83,7 @@ impl FromArgMatches for Base {
 }
 
 /// What was typed, not what stands there by default.
-fn given(matches: &ArgMatches, id: impl Fn(&Key) -> String) -> Result<Settings, clap::Error> {
+fn given(matches: &ArgMatches, id: impl Fn(&Key) -> String) -> Settings {
     let vocabulary = Vocabulary::new();
     let mut settings = Settings::new();
     for (index, key) in vocabulary.keys().iter().enumerate() {
@@ -83,12 +98,8 @@ fn given(matches: &ArgMatches, id: impl Fn(&Key) -> String) -> Result<Settings, 
                 .map(|value| value.to_string_lossy().into_owned())
                 .collect(),
         };
-        vocabulary.check(index, &values).map_err(|cause| {
-            let typed = format!("--{} {}: {cause}\n", key.flag, values.join(" "));
-            clap::Error::raw(ErrorKind::ValueValidation, typed)
-        })?;
         let place = None;
         settings.insert(index, Setting { values, place });
     }
-    Ok(settings)
+    settings
 }

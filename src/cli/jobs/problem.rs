@@ -3,7 +3,7 @@
 
 use std::ops::Range;
 
-use annotate_snippets::{AnnotationKind, Level, Renderer, Snippet};
+use annotate_snippets::{AnnotationKind, Group, Level, Renderer, Snippet};
 
 /// A stretch of one of the files.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -74,10 +74,13 @@ impl Sources {
             false => Renderer::plain(),
         };
         let title = Level::ERROR.primary_title(&*problem.cause);
-        let cure = Level::HELP.message(&*problem.cure);
         let Some(place) = &problem.place else {
-            return renderer.render(&[title.element(cure)]);
+            let cure = Level::HELP.secondary_title(&*problem.cure);
+            // Each by itself: between two that belong together stands an empty line of a picture.
+            let lines = [title, cure].map(|line| renderer.render(&[Group::with_title(line)]));
+            return lines.join("\n");
         };
+        let cure = Level::HELP.message(&*problem.cure);
         let source = &self.0[place.source];
         let snippet = Snippet::source(&source.text)
             .path(&source.name)

@@ -2,7 +2,6 @@
 //! thing only. Owns the shape of the file: `include`, `output`, `[defaults]`, `[[job]]`,
 //! `[[job.edit]]`, `[job.grid]`. What a job means is not known here.
 
-use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 
 use toml::Spanned;
@@ -10,6 +9,7 @@ use toml::de::{DeString, DeTable, DeValue};
 
 use super::entry::{Entry, Named, lay_over};
 use super::grid::{Axis, MOST, Point, product};
+use super::lost::Lost;
 use super::problem::{Place, Problem, Sources};
 use super::text::{self, Unread};
 use super::unknown::{unknown, unknown_at_the_top};
@@ -33,6 +33,7 @@ pub fn read(path: &Path, vocabulary: &Vocabulary) -> JobFile {
         file: JobFile::default(),
         including: vec![],
         at: At::default(),
+        lost: Lost::default(),
     };
     reader.read(path, Defaults::default(), None);
     let file = &mut reader.file;
@@ -49,16 +50,15 @@ pub fn read(path: &Path, vocabulary: &Vocabulary) -> JobFile {
 struct Defaults {
     settings: Settings,
     names: Names,
-    /// Something is wrong with them: what follows from them is not to be trusted.
-    broken: bool,
+    /// Of what they were meant to say.
+    lost: Lost,
 }
 
 impl Defaults {
-    fn broken(self) -> Self {
-        Self {
-            broken: true,
-            ..self
-        }
+    /// What could be read of them may be anything.
+    fn broken(mut self) -> Self {
+        self.lost.anything();
+        self
     }
 }
 
@@ -88,6 +88,8 @@ pub(super) struct Reader<'v> {
     file: JobFile,
     including: Vec<PathBuf>,
     pub(super) at: At,
+    /// What the table that is being read says and could not be read.
+    lost: Lost,
 }
 
 type Written<'a, 'i> = &'a Spanned<DeString<'i>>;
@@ -113,19 +115,12 @@ impl Reader<'_> {
         };
         self.including.push(path.canonicalize().unwrap_or_default());
         let (root, errors) = DeTable::parse_recoverable(&text);
-        let mut lines = HashSet::new();
-        for error in &errors {
-            let span = error.span().unwrap_or(0..0);
-            let (cause, cure) = text::mend(error.message(), &text, &span);
-            // What else is wrong with a line that is wrong follows from it.
-            let place = self.place(span.clone());
-            if lines.insert(self.file.sources.line(&place).1) {
-                self.problem(span, cause, cure);
-            }
+        for (span, message) in text::faults(&errors, &text) {
+            let (cause, cure) = text::mend(message, &text, &span);
+            self.problem(span, cause, cure);
         }
         let defaults = match errors.is_empty() {
             true => self.document(root.get_ref(), around),
-            // What could be read of it may be anything.
             false => around.broken(),
         };
         self.including.pop();
@@ -155,14 +150,15 @@ impl Reader<'_> {
         if let Some(include) = root.get("include") {
             defaults = self.include(include, defaults);
         }
-        let before = self.file.problems.len();
         if let Some(table) = root.get("defaults") {
             match table.get_ref() {
                 DeValue::Table(table) => self.defaults(table, &mut defaults),
-                _ => self.problem(table.span(), "`defaults` is no table", "write [defaults]"),
+                _ => {
+                    self.problem(table.span(), "`defaults` is no table", "write [defaults]");
+                    defaults.lost.anything();
+                }
             }
         }
-        defaults.broken |= self.file.problems.len() > before;
         for (key, value) in root.iter() {
             match key.get_ref().as_ref() {
                 "include" | "defaults" => {}
@@ -205,7 +201,7 @@ impl Reader<'_> {
             let Some(name) = name.filter(|name| !name.is_empty() && !name.contains('\0')) else {
                 let cure = "write include = \"other.toml\" or a list of such";
                 self.problem(file.span(), "`include` names no file", cure);
-                defaults.broken = true;
+                defaults.lost.anything();
                 continue;
             };
             let (path, place) = (self.at.folder.join(name), self.place(file.span()));
@@ -215,7 +211,7 @@ impl Reader<'_> {
             {
                 let cause = format!("`include`: {name} includes itself");
                 self.problem(file.span(), cause, "leave one of the includes out");
-                defaults.broken = true;
+                defaults.lost.anything();
                 continue;
             }
             defaults = self.read(&path, defaults, Some(place));
@@ -224,6 +220,7 @@ impl Reader<'_> {
     }
 
     fn defaults(&mut self, table: &DeTable, defaults: &mut Defaults) {
+        self.lost = Lost::default();
         for (key, value) in table.iter() {
             if self.named(key, value, &mut defaults.names) {
                 continue;
@@ -232,30 +229,38 @@ impl Reader<'_> {
                 defaults.settings.insert(index, setting);
             }
         }
+        defaults.lost.add(&self.lost);
     }
 
     fn job(&mut self, span: Span, table: &DeTable, defaults: &Defaults) {
         let (mut settings, mut names) = (Settings::new(), Names::default());
         let (mut edits, mut axes) = (vec![], vec![]);
-        let before = self.file.problems.len();
+        self.lost = defaults.lost.clone();
         for (key, value) in table.iter() {
             match (key.get_ref().as_ref(), value.get_ref()) {
-                ("grid", DeValue::Table(grid)) => axes = self.grid(grid),
-                ("grid", _) => self.problem(value.span(), "`grid` is no table", "write [job.grid]"),
+                ("grid", DeValue::Table(grid)) => {
+                    let before = self.file.problems.len();
+                    axes = self.grid(grid);
+                    if self.file.problems.len() > before {
+                        self.lost.anything();
+                    }
+                }
+                ("grid", _) => {
+                    self.problem(value.span(), "`grid` is no table", "write [job.grid]");
+                    self.lost.anything();
+                }
                 ("edit", DeValue::Array(_)) => match tables(value) {
                     Some(of) => edits = of.map(|(span, edit)| self.edit(span, edit)).collect(),
-                    None => self.problem(
-                        value.span(),
-                        "`edit` is no list of tables",
-                        "write [[job.edit]]",
-                    ),
+                    None => {
+                        let cure = "write [[job.edit]]";
+                        self.problem(value.span(), "`edit` is no list of tables", cure);
+                        self.lost.anything();
+                    }
                 },
                 ("edit", DeValue::Table(_)) => {
-                    self.problem(
-                        key.span(),
-                        "`edit` is one table",
-                        "write [[job.edit]], in two brackets",
-                    );
+                    let cure = "write [[job.edit]], in two brackets";
+                    self.problem(key.span(), "`edit` is one table", cure);
+                    self.lost.anything();
                 }
                 _ if self.named(key, value, &mut names) => {}
                 _ => settings.extend(self.setting(Level::Job, key, value)),
@@ -265,9 +270,12 @@ impl Reader<'_> {
         if cells > MOST {
             let cause = format!("`grid` makes {cells} jobs, more than {MOST}");
             self.problem(span.clone(), cause, "take fewer values, or divide it");
+            return;
         }
-        // What is left of a job with a fault may well have faults that its mending mends.
-        if defaults.broken || self.file.problems.len() > before {
+        // What is left of such a job may well have faults that its mending mends.
+        let src = self.vocabulary.find("src").expect("a key");
+        let has_src = settings.contains_key(&src) || defaults.settings.contains_key(&src);
+        if self.lost.is_anything() || (self.lost.is_something() && !has_src) {
             return;
         }
         self.expand(span, &settings, names, &edits, &axes, defaults);
@@ -309,6 +317,7 @@ impl Reader<'_> {
                 settings: apply(&base),
                 edits: edits.iter().map(of_edit).collect(),
                 point: Point(point.clone().map(label).collect()),
+                lost: self.lost.clone(),
             };
             self.file.entries.push(entry);
         }
@@ -356,15 +365,20 @@ impl Reader<'_> {
         let Some(index) = self.vocabulary.find(name) else {
             let (cause, cure) = unknown(self.vocabulary, level, name);
             self.problem(key.span(), cause, cure);
+            self.lost.unknown(self.vocabulary, name);
             return None;
         };
         let of = self.vocabulary.key(index);
         if level == Level::Edit && !of.each_edit {
             let cause = format!("`{name}` is a setting of the whole job");
             self.problem(key.span(), cause, "move it up, under [[job]]");
+            self.lost.key(self.vocabulary, index);
             return None;
         }
-        let values = self.checked(of, index, value)?;
+        let Some(values) = self.checked(of, index, value) else {
+            self.lost.key(self.vocabulary, index);
+            return None;
+        };
         let place = Some(self.place(value.span()));
         Some((index, Setting { values, place }))
     }

@@ -9,6 +9,7 @@ use toml::de::{DeTable, DeValue};
 
 use super::entry::{Entry, Order, SEED, told};
 use super::grid::{Axis, Point, Refused, key_of};
+use super::lost::Lost;
 use super::problem::Problem;
 use super::value;
 use super::vocabulary::{Setting, Settings, Shape, Takes, Vocabulary};
@@ -112,6 +113,7 @@ impl<'v> Repeat<'v> {
             settings: self.whole,
             edits: edits.collect(),
             point: Point::default(),
+            lost: Lost::default(),
         };
         entry.order(self.vocabulary, &Settings::new())
     }

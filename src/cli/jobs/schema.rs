@@ -61,19 +61,20 @@ fn one(key: &Key) -> Value {
     let word =
         json!({ "type": "object", "additionalProperties": { "type": ["number", "string"] } });
     let scalar = json!({ "type": ["number", "string"] });
+    let text = json!({ "type": "string" });
     let file = json!({ "type": "object", "properties": { "file": { "type": "string" } }, "required": ["file"], "additionalProperties": false });
     let list = |item: &Value| json!({ "type": "array", "items": item });
     let any = |of: &[Value]| json!({ "anyOf": of });
     match (key.takes, key.shape) {
         (Takes::Switch(_), _) => json!({ "type": "boolean" }),
-        (Takes::Many, Shape::Prompt) => {
-            let text = json!({ "type": "string" });
-            any(&[text.clone(), list(&text), file])
-        }
-        (_, Shape::Prompt) => any(&[json!({ "type": "string" }), file]),
-        (_, Shape::File) => json!({ "type": "string" }),
+        (Takes::Many, Shape::Prompt) => any(&[text.clone(), list(&text), file]),
+        (_, Shape::Prompt) => any(&[text, file]),
+        (Takes::Many, Shape::Path) => any(&[text.clone(), list(&text)]),
+        (_, Shape::File | Shape::Path) => text,
         (_, Shape::Words | Shape::WordsOrDefault) => any(&[scalar.clone(), list(&scalar), word]),
         (Takes::Many, _) | (_, Shape::List) => any(&[scalar.clone(), list(&scalar)]),
+        // A scheduler goes by more names than anybody should have to read.
+        _ if key.name == "scheduler" => any(&[json!({ "enum": key.choices }), text]),
         _ if !key.choices.is_empty() => json!({ "enum": key.choices }),
         _ => scalar,
     }

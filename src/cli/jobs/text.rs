@@ -32,6 +32,27 @@ pub fn load(path: &Path) -> Result<String, Unread> {
     })
 }
 
+/// What is wrong with a text as TOML, without what follows from something else that is: more about the
+/// same line, and keys of a table that stands twice.
+pub fn faults<'e>(errors: &'e [toml::de::Error], text: &str) -> Vec<(Range<usize>, &'e str)> {
+    let mut faults: Vec<(Range<usize>, &str)> = vec![];
+    for error in errors {
+        let span = error.span().unwrap_or(0..0);
+        let follows = |(before, of): &(Range<usize>, &str)| {
+            let (from, to) = (before.start.min(span.start), before.start.max(span.start));
+            let between = text.get(from..to).unwrap_or_default();
+            let same_line = !between.contains('\n');
+            let table = text[..from].rsplit('\n').next().unwrap_or_default();
+            let same_table = table.starts_with('[') && !between.contains("\n[");
+            same_line || same_table && [*of, error.message()] == ["duplicate key"; 2]
+        };
+        if !faults.iter().any(follows) {
+            faults.push((span, error.message()));
+        }
+    }
+    faults
+}
+
 /// What a message of the TOML parser contains, and what to do about it. The first that fits.
 const CURES: [(&str, &str); 14] = [
     (

@@ -30,7 +30,7 @@ pub fn values(key: &Key, value: &Spanned<DeValue>, folder: &Path) -> Result<Vec<
         DeValue::Table(table) => per_word(key, value, table, folder)?,
         _ => vec![scalar(key, value)?],
     };
-    if key.shape == Shape::File || key.name == "model" {
+    if matches!(key.shape, Shape::File | Shape::Path) {
         values = values
             .iter()
             .map(|path| resolve(key, path, folder))
@@ -150,8 +150,9 @@ fn resolve(key: &Key, path: &str, folder: &Path) -> String {
         return path.to_owned();
     }
     let beside = folder.join(path);
-    // A model may be named rather than lie somewhere.
-    match key.shape == Shape::File || beside.exists() {
+    // A model may be named rather than lie somewhere; how much of a LoRA is added stands behind its path.
+    let plain = path.rsplit_once('=').map_or(path, |(plain, _)| plain);
+    match key.shape == Shape::File || beside.exists() || folder.join(plain).exists() {
         true => beside.to_string_lossy().into_owned(),
         false => path.to_owned(),
     }
@@ -176,7 +177,7 @@ pub fn cure(key: &Key) -> String {
     let name = &key.name;
     match key.shape {
         Shape::Prompt => format!("write {name} = \"a big red car\""),
-        Shape::File => format!("write {name} = \"path\""),
+        Shape::File | Shape::Path => format!("write {name} = \"path\""),
         Shape::Words => format!("write {name} = {{ red = 2 }} or {name} = \"red=2\""),
         Shape::WordsOrDefault => {
             format!("write {name} = 0.8 or {name} = {{ default = 0.8, car = 0.4 }}")

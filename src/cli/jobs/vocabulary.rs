@@ -58,6 +58,8 @@ pub enum Shape {
     Plain,
     Prompt,
     File,
+    /// A file or a folder, or what is known by a name.
+    Path,
     /// Several in one value, with commas between them.
     List,
     /// Per word.
@@ -166,6 +168,11 @@ impl Vocabulary {
         nearest(name, self.keys.iter().map(|key| &*key.name))
     }
 
+    /// The key that a name is near to.
+    pub fn nearest_key(&self, name: &str) -> Option<usize> {
+        near(name, self.keys.iter().map(|key| &*key.name)).and_then(|name| self.find(name))
+    }
+
     /// A message about flags, about keys.
     pub fn in_keys(&self, text: &str) -> String {
         let mut parts = text.split("--");
@@ -241,6 +248,8 @@ impl Shape {
         let name = names.first().map_or("", |name| name.as_str());
         match name {
             "FILE" => Self::File,
+            "PATH" | "DIR" => Self::Path,
+            _ if name.starts_with("FILE[") => Self::Path,
             PROMPT => Self::Prompt,
             _ if name.starts_with("[WORD=]") => Self::WordsOrDefault,
             _ if name.starts_with("WORD=") => Self::Words,
@@ -253,9 +262,13 @@ impl Shape {
 
 /// "did you mean", where one is near.
 pub fn nearest<'a>(name: &str, names: impl IntoIterator<Item = &'a str>) -> Option<String> {
+    near(name, names).map(|near| format!("did you mean `{near}`?"))
+}
+
+fn near<'a>(name: &str, names: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let distance = |known: &&str| strsim::damerau_levenshtein(name, known);
     let nearest = names.into_iter().min_by_key(distance)?;
-    (distance(&nearest) <= 1 + name.len() / 4).then(|| format!("did you mean `{nearest}`?"))
+    (distance(&nearest) <= 1 + name.len() / 4).then_some(nearest)
 }
 
 fn underscored(name: &str) -> String {

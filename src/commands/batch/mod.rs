@@ -17,11 +17,13 @@ use prompt_to_prompt::error::{Error, Result};
 use prompt_to_prompt::report::console::Console;
 
 use crate::cli::{BatchArgs, JobFile, Problem, Settings, Vocabulary, read};
+pub use events::Events;
 pub use run::Run;
 pub use task::Tasks;
 
 pub fn batch(args: &BatchArgs, console: &Console) -> Result<()> {
     let vocabulary = Vocabulary::new();
+    args.overrides.check(&vocabulary)?;
     let file = read(&args.file, &vocabulary);
     let out = args.run.folder.clone();
     let out = out.or_else(|| file.output.clone());
@@ -37,6 +39,7 @@ pub fn batch(args: &BatchArgs, console: &Console) -> Result<()> {
         args: &args.run,
         out: &out,
         console,
+        events: Events::new(args.run.jsonl),
     }
     .go()
 }
@@ -48,12 +51,7 @@ pub fn check(path: &Path, console: &Console) -> Result<()> {
     let out = default_folder(path);
     let tasks = Tasks::new(&file.entries, &vocabulary, &Settings::new(), &out);
     refuse(path, &file, &tasks, console)?;
-    for task in &tasks.tasks {
-        let warnings = &task.checked.prepared.warnings;
-        warnings
-            .iter()
-            .for_each(|warning| console.warn(&format!("{}: {warning}", task.name)));
-    }
+    tasks.tell_warnings(console);
     let edits = tasks
         .tasks
         .iter()
@@ -88,7 +86,7 @@ fn refuse(path: &Path, file: &JobFile, tasks: &Tasks, console: &Console) -> Resu
     }
 }
 
-fn count(n: usize, what: &str) -> String {
+pub fn count(n: usize, what: &str) -> String {
     let s = if n == 1 { "" } else { "s" };
     format!("{n} {what}{s}")
 }

@@ -1,7 +1,6 @@
 //! Draws one group of jobs after the other. Each is on disk, complete, before the next begins; a job
 //! that fails is said and the rest goes on.
 
-use std::collections::HashSet;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -20,8 +19,8 @@ use super::count;
 use super::events::Events;
 use super::groups::{Group, groups};
 use super::place::{Place, finished};
-use super::task::{Task, Tasks};
-use crate::cli::{RunArgs, Sources};
+use super::task::{Failure, Task, Tasks};
+use crate::cli::{Problem, RunArgs, Sources};
 use crate::commands::draw::{Latents, go_on, interrupt_flag};
 use crate::commands::say::{tell_changes, tell_model};
 
@@ -36,6 +35,7 @@ pub struct Run<'a> {
     pub args: &'a RunArgs,
     pub out: &'a Path,
     pub console: &'a Console,
+    pub events: Events,
 }
 
 /// How many of each there were.
@@ -57,18 +57,18 @@ impl Run<'_> {
             all.into_iter().partition(|i| finished(&tasks[*i]));
         let groups = groups(tasks, &pending, |task| self.most_rows(task));
         let mut count = Count::default();
-        self.tell_warnings();
+        self.tasks.tell_warnings(self.console);
         self.tell_failures(&mut count)?;
         if self.args.dry_run {
             super::plan::tell(self, &groups, skipped.len())?;
             return self.failed(&count);
         }
-        let stop = interrupt_flag();
+        let stop = interrupt_flag(self.console);
         let place = Place::take(self.out)?;
-        let events = self.events();
-        events.queued(&pending.iter().map(|i| &tasks[*i]).collect::<Vec<_>>())?;
+        let queued: Vec<&Task> = pending.iter().map(|i| &tasks[*i]).collect();
+        self.events.queued(&queued);
         for i in &skipped {
-            events.skipped(&tasks[*i])?;
+            self.events.skipped(&tasks[*i]);
         }
         count.skipped = skipped.len();
         let mut loaded: Loaded = None;
@@ -77,30 +77,21 @@ impl Run<'_> {
             self.draw(group, &label, &place, &mut loaded, &stop, &mut count)
         });
         if count.drawn + count.skipped > 0 {
-            self.report()?;
+            self.report();
         }
         self.sum_up(&count, tasks.len() + self.tasks.failures.len(), ended)
     }
 
-    fn events(&self) -> Events {
-        Events {
-            jsonl: self.args.jsonl,
-        }
-    }
-
     /// The page to look at it all with; that it cannot be written loses no picture.
-    fn report(&self) -> Result<()> {
+    fn report(&self) {
         match html::write(self.out, None, false) {
             Ok((path, page)) => {
                 page.warnings
                     .iter()
                     .for_each(|warning| self.console.warn(warning));
-                self.events().report(&path)
+                self.events.report(&path);
             }
-            Err(error) => {
-                self.console.warn(&error.parts().0);
-                Ok(())
-            }
+            Err(error) => self.console.warn(&error.parts().0),
         }
     }
 
@@ -116,30 +107,20 @@ impl Run<'_> {
         self.args.max_rows.unwrap_or_else(fitting)
     }
 
-    /// What is amiss with jobs that can be drawn; once, where many say the same.
-    fn tell_warnings(&self) {
-        let mut said = HashSet::new();
-        for task in &self.tasks.tasks {
-            for warning in &task.checked.prepared.warnings {
-                if said.insert(warning) {
-                    self.console.warn(&format!("{}: {warning}", task.name));
-                }
-            }
-        }
-    }
-
     /// Jobs that are known to be impossible before anything is drawn.
     fn tell_failures(&self, count: &mut Count) -> Result<()> {
+        let mut said = vec![];
         for failure in &self.tasks.failures {
             let problem = &failure.problem;
-            let at = problem
-                .place
-                .as_ref()
-                .map(|place| self.sources.position(place));
-            let picture = self.sources.picture(problem, self.console.is_colourful());
-            self.console.block(&picture);
-            let events = self.events();
-            events.failed(&failure.name, &problem.cause, &problem.cure, at.as_deref())?;
+            // Of a sweep, whose cells stand in no file, most have what one has.
+            if problem.place.is_some() || !said.contains(&problem) {
+                self.console.block(&self.picture(failure));
+                said.push(problem);
+            }
+            let Problem { place, cause, cure } = problem;
+            let at = place.as_ref().map(|place| self.sources.position(place));
+            self.events
+                .failed(&failure.name, cause, cure, at.as_deref());
             count.failed += 1;
             if self.args.fail_fast {
                 return Err(Error::SomeFailed(prompt_to_prompt::error::Report {
@@ -149,6 +130,20 @@ impl Run<'_> {
             }
         }
         Ok(())
+    }
+
+    /// What is wrong, in the place where it stands; where it stands nowhere, of whom.
+    fn picture(&self, failure: &Failure) -> String {
+        let mut problem = failure.problem.clone();
+        if problem.place.is_none() {
+            let all = self.tasks.failures.iter();
+            let cause = match all.filter(|other| other.problem == failure.problem).count() {
+                1 => &*failure.name,
+                more => &format!("{} and {} more", failure.name, more - 1),
+            };
+            problem.cause = format!("{cause}: {}", problem.cause);
+        }
+        self.sources.picture(&problem, self.console.is_colourful())
     }
 
     /// Draws a group; where it fails, each of it alone, so that one job does not fail the others.
@@ -189,8 +184,8 @@ impl Run<'_> {
             task.name,
             cure.unwrap_or_default()
         ));
-        self.events()
-            .failed(&task.name, &cause, cure.unwrap_or_default(), None)?;
+        self.events
+            .failed(&task.name, &cause, cure.unwrap_or_default(), None);
         count.failed += 1;
         match self.args.fail_fast {
             true => Err(Error::SomeFailed(prompt_to_prompt::error::Report {
@@ -233,7 +228,7 @@ impl Run<'_> {
             let (files, _) = task
                 .checked
                 .write(outcome, recorder.as_ref(), output, latents)?;
-            self.events().finished(task, &files, seconds)?;
+            self.events.finished(task, &files, seconds);
         }
         Ok(())
     }
@@ -261,8 +256,7 @@ impl Run<'_> {
             .iter()
             .map(|task| task.checked.prepared.controller.rows.len() - 1);
         let rows = 1 + rows.sum::<usize>();
-        let events = self.events();
-        events.started(tasks, rows, calls)?;
+        self.events.started(tasks, rows, calls);
         let of = match tasks {
             [task] => task.name.clone(),
             _ => count(tasks.len(), "job"),
@@ -270,7 +264,7 @@ impl Run<'_> {
         let mut progress = self.console.progress(calls, &format!("{label}: {of}"));
         let outcomes = run_together(members, model, &mut |step| {
             progress.step();
-            events.step(tasks, step, calls)?;
+            self.events.step(tasks, step, calls);
             go_on(stop)
         })?;
         Ok((outcomes, recorders))
@@ -301,7 +295,7 @@ impl Run<'_> {
             skipped,
             failed,
         } = *count;
-        self.events().done(drawn, skipped, failed, ended.is_ok())?;
+        self.events.done(drawn, skipped, failed, ended.is_ok());
         let mut parts = vec![format!("{drawn} drawn")];
         if skipped > 0 {
             parts.push(format!("{skipped} were there already"));
@@ -315,7 +309,8 @@ impl Run<'_> {
             self.console.note("the same command goes on with the rest");
         }
         ended?;
-        self.failed(count)
+        self.failed(count)?;
+        self.events.end()
     }
 
     /// The error that some failed.

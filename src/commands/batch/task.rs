@@ -10,6 +10,7 @@ use prompt_to_prompt::job::{MaskSource, Prepared};
 use prompt_to_prompt::kernels::family;
 use prompt_to_prompt::machine::Memory;
 use prompt_to_prompt::model::{Footprint, LoraId, ModelFolder, ModelSource};
+use prompt_to_prompt::report::console::Console;
 use sha2::{Digest, Sha256};
 
 use crate::cli::{Entry, Order, Problem, Settings, Vocabulary, plain};
@@ -46,6 +47,8 @@ pub struct Tasks {
 pub struct Opened {
     source: ModelSource,
     folder: Result<(ModelFolder, (String, String))>,
+    /// By the latents' size.
+    footprints: HashMap<(usize, usize), Footprint>,
 }
 
 impl Opened {
@@ -57,6 +60,7 @@ impl Opened {
         Self {
             source: source.clone(),
             folder,
+            footprints: HashMap::new(),
         }
     }
 
@@ -76,11 +80,16 @@ impl Tasks {
             .iter()
             .map(|entry| (entry, entry.order(vocabulary, over)))
             .collect();
-        for (entry, order, name) in named(orders, &mut tasks.failures) {
+        let mut failed = vec![];
+        for (entry, order, name) in named(orders, &mut failed) {
             if let Err(problem) = tasks.add(entry, order, &name, vocabulary, out) {
-                tasks.failures.push(Failure { name, problem });
+                failed.push((entry, Failure { name, problem }));
             }
         }
+        let sure =
+            |(entry, failure): &(&Entry, Failure)| entry.is_sure(vocabulary, &failure.problem);
+        let failed = failed.into_iter().filter(sure);
+        tasks.failures = failed.map(|(_, failure)| failure).collect();
         tasks
     }
 
@@ -92,29 +101,34 @@ impl Tasks {
         vocabulary: &Vocabulary,
         out: &Path,
     ) -> std::result::Result<(), Problem> {
-        let folder = out.join(name);
+        let target = out.join(name);
         let blamed = |error: &Error| entry.blamed(vocabulary, error);
         let request = Request::new(&order.args, order.job);
         let mut request = request.map_err(|error| blamed(&error))?;
         if let Some(file) = request.save_latents.take() {
             let name = name_of_latents(&file).map_err(|error| blamed(&error))?;
-            request.save_latents = Some(folder.join(name));
+            request.save_latents = Some(target.join(name));
         }
         let model = self.model(&request.model);
-        let (opened, hashes) = match &self.models[model].folder {
-            Ok(opened) => (&opened.0, &opened.1),
-            Err(error) => return Err(blamed(error)),
-        };
+        let Opened {
+            folder, footprints, ..
+        } = &mut self.models[model];
+        let (opened, hashes) = folder.as_ref().map_err(blamed)?;
         let checked = Checked::new(request, opened).map_err(|error| blamed(&error))?;
-        let footprint = opened.footprint(checked.prepared.latent_size);
-        let footprint = footprint.map_err(|error| blamed(&error))?;
+        // Jobs are many, sizes few, and each reads the headers of all weights.
+        let size = checked.prepared.latent_size;
+        let footprint = match footprints.get(&size) {
+            Some(known) => *known,
+            None => opened.footprint(size).map_err(|error| blamed(&error))?,
+        };
+        footprints.insert(size, footprint);
         let rows = checked.prepared.controller.rows.len();
         fits(&footprint, rows, &checked.prepared).map_err(|error| blamed(&error))?;
         self.tasks.push(Task {
             footprint,
             fingerprint: fingerprint(&checked, hashes, opened.loras()),
             name: name.to_owned(),
-            folder,
+            folder: target,
             checked,
             model,
         });
@@ -127,6 +141,18 @@ impl Tasks {
             self.models.push(Opened::new(source));
             self.models.len() - 1
         })
+    }
+
+    /// What is amiss with jobs that can be drawn; once, where many say the same.
+    pub fn tell_warnings(&self, console: &Console) {
+        let mut said = HashSet::new();
+        for task in &self.tasks {
+            for warning in &task.checked.prepared.warnings {
+                if said.insert(warning) {
+                    console.warn(&format!("{}: {warning}", task.name));
+                }
+            }
+        }
     }
 
     /// Why jobs cannot be drawn.
@@ -156,20 +182,17 @@ type Ordered<'a> = (&'a Entry, std::result::Result<Order, Problem>);
 /// Gives each order a name of its own.
 fn named<'a>(
     orders: Vec<Ordered<'a>>,
-    failures: &mut Vec<Failure>,
+    failures: &mut Vec<(&'a Entry, Failure)>,
 ) -> Vec<(&'a Entry, Order, String)> {
     let mut good = vec![];
-    for (entry, order) in orders {
+    for (i, (entry, order)) in orders.into_iter().enumerate() {
         match order {
             Ok(order) => good.push((entry, order)),
-            Err(problem) => failures.push(Failure {
-                name: entry
-                    .name
-                    .as_ref()
-                    .map_or("a job", |name| &name.text)
-                    .to_owned(),
-                problem,
-            }),
+            Err(problem) => {
+                let name = entry.name.as_ref().map(|name| name.text.clone());
+                let name = name.unwrap_or_else(|| format!("job {}", i + 1));
+                failures.push((entry, Failure { name, problem }));
+            }
         }
     }
     let mut met: HashMap<String, usize> = HashMap::new();
@@ -189,7 +212,7 @@ fn named<'a>(
             if let Some(called) = called {
                 let cure = "give each a name of its own, such as \"{name}-{seed}\" for `folder`";
                 let problem = Problem::new(called.place.clone(), cause, cure);
-                failures.push(Failure { name, problem });
+                failures.push((entry, Failure { name, problem }));
                 continue;
             }
             name = numbered(&name, &mut taken);

@@ -38,6 +38,8 @@ pub(super) struct Row {
     /// A piece's `map` counts in `maps`.
     pub pieces: Vec<Piece>,
     pub maps: Vec<WordMap>,
+    /// Words that weigh more or less, and how much: all that tells some edits from their source.
+    pub weights: Vec<String>,
     /// Absent where it was not drawn.
     pub file: Option<PathBuf>,
     /// `[width, height]`
@@ -134,9 +136,20 @@ fn row(run: &Run, row: usize, changed: &[Range<usize>]) -> Row {
         pieces: pieces(&prompt, changed, &stretches),
         prompt,
         maps: maps.iter().map(map).collect(),
+        weights: picture.map_or(vec![], weights),
         file: picture.map(|picture| run.folder.join(&picture.file)),
         size: [manifest.width, manifest.height],
     }
+}
+
+/// `fluffy × 2`, of the picture's own edit.
+fn weights(picture: &Picture) -> Vec<String> {
+    let edits = picture.settings.get("edit").and_then(Value::as_array);
+    let weights = edits.and_then(|edits| edits.last()?.get("weight")?.as_object());
+    let weights = weights.into_iter().flatten();
+    weights
+        .map(|(word, factor)| format!("{word} × {}", shown(factor)))
+        .collect()
 }
 
 /// A row's heatmaps, one a word: of several steps, heads and layers the last of the finest.

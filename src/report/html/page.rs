@@ -213,6 +213,7 @@ fn prompt(side: &str, row: &Row, from: Option<&Side>) -> Markup {
             @for (i, piece) in row.pieces.iter().enumerate() {
                 (word(piece, maps, first == Some(i)))
             }
+            @for weight in &row.weights { " " small.weight { (weight) } }
         }
     }
 }

@@ -96,3 +96,55 @@ fn a_sweep_under_jsonl_names_its_sheet_and_says_that_it_is_whole() {
     let again = stderr(&place.succeed(&sweep.split('|').collect::<Vec<_>>()));
     assert!(again.contains("0 drawn, 6 were there already"), "{again}");
 }
+
+/// Where nobody can hear of a job, its pictures are there all the same, and no job has failed.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_full_stdout_is_no_fault_of_a_job() {
+    let place = place(TOGETHER);
+    let full = std::fs::File::create("/dev/full").unwrap();
+    let run = std::process::Command::new(env!("CARGO_BIN_EXE_p2p"))
+        .args(["batch", "jobs.toml", "-o", "out"])
+        .current_dir(place.0.path())
+        .stdout(full)
+        .output()
+        .unwrap();
+    let said = stderr(&run);
+    assert_eq!(run.status.code(), Some(1), "{said}");
+    assert!(said.contains("3 jobs: 3 drawn"), "{said}");
+    assert!(said.contains("cannot write to stdout"), "{said}");
+    assert!(place.path("out/zebra/edited-1.png").exists());
+}
+
+#[test]
+fn a_sweep_says_once_what_spoils_every_cell_and_names_what_it_finds_beside_its_own() {
+    let place = Place::new();
+    let sweep = |more: &str| {
+        let sweep = "sweep|--src|a cat|--dst|a dog|--steps|1|-o|out|--width|64|--height|64";
+        place.p2p(&Vec::from_iter(sweep.split('|').chain(more.split('|'))))
+    };
+    let said = stderr(&sweep("--vary|seed=0..2|--blend|zebra"));
+    assert!(
+        said.contains("error: seed-0 and 2 more: \"zebra\" is not a word"),
+        "{said}"
+    );
+    assert_eq!(said.matches("zebra").count(), 1, "{said}");
+
+    assert!(sweep("--vary|seed=0..1").status.success());
+    let said = stderr(&sweep("--vary|seed=1..2"));
+    let told = "from before, on no sheet of this sweep: 1 folder in out: seed-0";
+    assert!(said.contains("1 drawn, 1 were there already"), "{said}");
+    assert!(said.contains(told), "{said}");
+}
+
+#[test]
+fn flags_over_a_file_are_checked_as_flags() {
+    let place = place(TOGETHER);
+    let output = place.p2p(&["batch", "jobs.toml", "--seed=-3"]);
+    assert_eq!(output.status.code(), Some(2));
+    let said = stderr(&output);
+    assert_eq!(
+        said,
+        "error: --seed cannot be \"-3\"\n  use a whole number from 0 to 18446744073709551615\n"
+    );
+}

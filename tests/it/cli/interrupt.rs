@@ -2,9 +2,15 @@
 #![cfg(unix)]
 
 use std::io::{BufRead, BufReader, Read};
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 
 use super::{EDIT, Place};
+
+fn interrupt(run: &Child) {
+    let id = run.id().to_string();
+    let sent = Command::new("kill").args(["-INT", &id]).status().unwrap();
+    assert!(sent.success());
+}
 
 #[test]
 fn an_interrupted_run_leaves_nothing() {
@@ -23,9 +29,7 @@ fn an_interrupted_run_leaves_nothing() {
     stderr.read_line(&mut said).unwrap();
     assert!(!place.listing().is_empty(), "{said}");
 
-    let id = run.id().to_string();
-    let sent = Command::new("kill").args(["-INT", &id]).status().unwrap();
-    assert!(sent.success());
+    interrupt(&run);
     stderr.read_to_string(&mut said).unwrap();
     let ended = run.wait_with_output().unwrap();
     assert_eq!(ended.status.code(), Some(130), "{said}");
@@ -33,6 +37,8 @@ fn an_interrupted_run_leaves_nothing() {
         said.ends_with("error: interrupted\n  what was not finished was not written\n"),
         "{said}"
     );
+    let heard = "interrupted: ending after this step; once more ends it at once\n";
+    assert!(said.contains(heard), "{said}");
     assert!(ended.stdout.is_empty());
     assert_eq!(place.listing(), [""; 0]);
 }
@@ -56,9 +62,7 @@ fn an_interrupted_batch_keeps_what_is_done() {
     let mut folder = String::new();
     stdout.read_line(&mut folder).unwrap();
     assert_eq!(folder, "out/short\n");
-    let id = run.id().to_string();
-    let sent = Command::new("kill").args(["-INT", &id]).status().unwrap();
-    assert!(sent.success());
+    interrupt(&run);
     let ended = run.wait_with_output().unwrap();
     assert_eq!(ended.status.code(), Some(130));
     let said = String::from_utf8(ended.stderr).unwrap();
@@ -75,4 +79,40 @@ fn an_interrupted_batch_keeps_what_is_done() {
             .all(|name| !name.contains("long") && !name.contains(".p2p-")),
         "{there:?}"
     );
+}
+
+#[test]
+fn an_interrupted_sweep_shows_what_is_done() {
+    let place = Place::new();
+    let sweep =
+        "sweep|--src|a cat|--dst|a dog|--width|64|--height|64|--vary|steps=1,1000|-o|out|--jsonl";
+    let mut run = Command::new(env!("CARGO_BIN_EXE_p2p"))
+        .args(sweep.split('|'))
+        .current_dir(place.0.path())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(run.stdout.take().unwrap()).lines();
+    let mut line = || -> serde_json::Value {
+        let line = lines.next().expect("more is said").unwrap();
+        serde_json::from_str(&line).unwrap()
+    };
+    while line()["event"] != "finished" {}
+    interrupt(&run);
+    let done = loop {
+        let event = line();
+        if event["event"] == "done" {
+            break event;
+        }
+    };
+    assert_eq!(
+        (&done["finished"], &done["whole"]),
+        (&1.into(), &false.into())
+    );
+    assert_eq!(line()["file"], "out/sweep.png");
+    assert_eq!(run.wait().unwrap().code(), Some(130));
+    let scores = String::from_utf8(place.bytes("out/scores.csv")).unwrap();
+    assert_eq!(scores.lines().count(), 2, "{scores}");
+    assert!(!place.path("out/steps-1000").exists());
 }

@@ -281,6 +281,20 @@ fn what_no_line_says_is_rerun_from_its_picture() {
     );
 }
 
+/// All that tells it from its source, whose prompt is the same.
+#[test]
+fn what_a_word_weighs_stands_beside_the_prompt() {
+    let gallery = Gallery::new();
+    let made = Made::default();
+    let mut value = manifest(&made, &["source.png", "edited-1.png"]);
+    value["pictures"][1]["settings"]["edit"][0]["weight"] = serde_json::json!({ "<b>": 2.5 });
+    gallery.run("a", &made);
+    gallery.write("a/manifest.json", value.to_string());
+    let html = page(&gallery).html;
+    let weights = between(&html, "<small class=\"weight\">", "</small>");
+    assert_eq!(weights, ["&lt;b&gt; × 2.5"]);
+}
+
 #[test]
 fn an_edit_whose_source_was_not_drawn_is_shown_alone() {
     let gallery = Gallery::new();

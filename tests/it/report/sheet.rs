@@ -14,6 +14,7 @@ fn sheet(columns: &[&str]) -> RgbImage {
         })
     };
     Sheet {
+        note: None,
         title: vec![],
         columns: columns.iter().map(|text| (*text).to_owned()).collect(),
         rows: vec![Row {
