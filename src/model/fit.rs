@@ -62,7 +62,14 @@ impl ModelFolder {
                 return Ok(format!("add {flags}: then it needs about {}", gib(needed)));
             }
         }
-        let most = *ways.last().unwrap_or(&thrift);
+        let mut most = (self.needed(size, thrift)?, thrift);
+        for way in ways {
+            let needed = self.needed(size, way)?;
+            if needed < most.0 {
+                most = (needed, way);
+            }
+        }
+        let most = most.1;
         let with = |flags: String| match flags.as_str() {
             "" => String::new(),
             flags => format!(" with {flags}"),
