@@ -52,6 +52,8 @@
 //! | read an environment variable | list it in `src/commands/doctor/environment.rs` too |
 //! | support another model config | `src/model/*_config.rs`; unknown keys are errors on purpose |
 //! | read another name in a checkpoint or a LoRA | `src/model/checkpoint/names.rs`, `src/model/lora/names.rs` |
+//! | compute on another device, or in other numbers | [`device`]; [`kernels::plain`] is what computes there |
+//! | make a run take less memory, or say so | [`model::Footprint`], [`model::Thrift`]; `src/model/bands.rs` for pictures in bands |
 //! | make something faster | [`kernels`], held to [`kernels::plain`] and timed by `examples/bench` |
 //!
 //! # Where we differ from the reference, on purpose

@@ -254,7 +254,7 @@ Examples:
   # a morph
   p2p edit --src \"a cat\" --dst \"a dog\" --strength 0.02,0.05,0.1,0.2,1
 
-Exit codes: 0 done, 1 the run failed, 2 wrong usage, 130 interrupted.";
+Exit codes: 0 done, 1 the run failed, 2 wrong usage, 5 not enough memory, 130 interrupted.";
 
 const EXPLAIN_EXAMPLES: &str = "\
 Examples:
