@@ -13,18 +13,18 @@ use crate::kernels::Keep;
 const BASE: f64 = 60e6;
 const CARD_BASE: f64 = 600e6;
 /// Packed weights of a UNet and of a VAE against plain f32: transformed kernels of convolutions are larger
-/// than themselves.
-const PACKED: f64 = 1.6;
-const PACKED_VAE: f64 = 3.0;
-/// Of a row with its unconditional half: in units of one f32 activation at the latents' size. Of candle's own
-/// operations, which copy more, also what they need whatever the rows.
+/// than themselves; late ones need room for a layer's.
+const PACKED: f64 = 1.35;
+const LATE: f64 = 1.1;
+const PACKED_VAE: f64 = 2.5;
+/// Of a row with its unconditional half: in units of one f32 activation at the latents' size.
 const ROW: f64 = 12.0;
-const PLAIN_ROW: f64 = 12.0;
-const PLAIN: f64 = 60.0;
+/// The same of what candle's own operations copy, however many rows there are.
+const PLAIN: f64 = 70.0;
 /// Of a picture's decoding: in units of one f32 activation at the picture's size.
 const DECODE: f64 = 6.0;
-/// Of decoding in bands: as much, at least, as the bands that are worked on.
-const TILED: f64 = 3.0;
+/// Of decoding in bands; and the bands that are worked on.
+const TILED: f64 = 2.0;
 const BANDS: f64 = 300e6;
 
 /// What a run does to take less memory.
@@ -103,46 +103,53 @@ impl ModelFolder {
         (height, width): (usize, usize),
         thrift: Thrift,
     ) -> Result<Footprint> {
-        let files = self.weight_files()?.into_iter();
-        let parameters =
-            files.map(|file| Ok(Weights::open(&self.files, &file)?.parameters() as f64));
-        let parameters = parameters.collect::<Result<Vec<f64>>>()?;
-        let (unet, vae, text) = (parameters[0], parameters[1], &parameters[2..]);
-        let card = matches!(self.compute.device, Device::Cuda(_));
         let fast = self.compute.device.is_cpu() && thrift.dtype == DType::F32;
-        let packed = |factor: f64, packs: bool| match packs && !thrift.low_memory {
-            true => 4.0 * factor,
-            false => 4.0,
-        };
-        let unet_bytes = match fast {
-            true => packed(PACKED, true),
-            false => thrift.dtype.size_in_bytes() as f64,
-        };
         let latents = (height * width) as f64;
         let pixels = latents * self.vae.factor().pow(2) as f64;
         let bytes = |channels: &[usize]| 4.0 * channels.first().copied().unwrap_or(0) as f64;
         let unit = latents * bytes(&self.unet.block_out_channels);
         let picture = pixels * bytes(&self.vae.block_out_channels);
-        let tiled = (TILED * picture + BANDS).min(DECODE * picture);
+        let decode = DECODE * picture;
         Ok(Footprint {
-            base: if card { CARD_BASE } else { BASE },
-            weights: [
-                if card {
-                    0.0
-                } else {
-                    4.0 * text.iter().sum::<f64>()
-                },
-                unet * unet_bytes,
-                vae * packed(PACKED_VAE, self.compute.device.is_cpu()),
-            ],
+            base: if self.on_a_card() { CARD_BASE } else { BASE },
+            weights: self.weight_bytes(thrift)?,
             denoise: if fast { 0.0 } else { PLAIN * unit },
-            row: unit * if fast { ROW } else { PLAIN_ROW },
-            decode: if thrift.vae_tiling {
-                tiled
-            } else {
-                DECODE * picture
+            row: ROW * unit,
+            decode: match thrift.vae_tiling {
+                true => decode.min(TILED * picture + BANDS),
+                false => decode,
             },
             in_turn: thrift.low_memory || (thrift.single && self.unet_bytes()? >= LARGE),
         })
+    }
+
+    /// With memory of its own, where text encoders are not.
+    fn on_a_card(&self) -> bool {
+        matches!(self.compute.device, Device::Cuda(_))
+    }
+
+    /// Of text encoders, UNet and VAE.
+    fn weight_bytes(&self, thrift: Thrift) -> Result<[f64; 3]> {
+        let mut parameters = vec![];
+        for file in self.weight_files()? {
+            parameters.push(Weights::open(&self.files, &file)?.parameters() as f64);
+        }
+        let (unet, vae, text) = (parameters[0], parameters[1], &parameters[2..]);
+        let cpu = self.compute.device.is_cpu();
+        let packed = |factor: f64| match thrift.low_memory {
+            true => 4.0 * LATE,
+            false => 4.0 * factor,
+        };
+        Ok([
+            match self.on_a_card() {
+                true => 0.0,
+                false => 4.0 * text.iter().sum::<f64>(),
+            },
+            match (cpu, thrift.dtype) {
+                (true, DType::F32) => unet * packed(PACKED),
+                (_, dtype) => unet * dtype.size_in_bytes() as f64,
+            },
+            vae * if cpu { packed(PACKED_VAE) } else { 4.0 },
+        ])
     }
 }
