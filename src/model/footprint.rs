@@ -15,6 +15,7 @@ const CARD_BASE: f64 = 600e6;
 /// Packed weights of a UNet and of a VAE against plain f32: transformed kernels of convolutions are larger
 /// than themselves; late ones need room for a layer's.
 const PACKED: f64 = 1.35;
+const PACKED_LARGE: f64 = 1.55;
 const LATE: f64 = 1.1;
 const PACKED_VAE: f64 = 2.5;
 /// Of a row with its unconditional half: in units of one f32 activation at the latents' size.
@@ -33,6 +34,8 @@ pub struct Thrift {
     /// Of the UNet.
     pub dtype: DType,
     pub vae_tiling: bool,
+    /// `--fast`: the larger tiles.
+    pub fast: bool,
     /// `--low-memory`: kernels are transformed when they are used, and parts are read in turn.
     pub low_memory: bool,
     /// Whether a large model's parts are read in turn in any case: where there is a single run.
@@ -92,6 +95,7 @@ impl ModelFolder {
         Thrift {
             dtype: self.compute.dtype,
             vae_tiling: self.compute.vae_tiling,
+            fast: keep.large_tiles,
             low_memory: keep.late,
             single,
         }
@@ -146,6 +150,7 @@ impl ModelFolder {
                 false => 4.0 * text.iter().sum::<f64>(),
             },
             match (cpu, thrift.dtype) {
+                (true, DType::F32) if thrift.fast => unet * packed(PACKED_LARGE),
                 (true, DType::F32) => unet * packed(PACKED),
                 (_, dtype) => unet * dtype.size_in_bytes() as f64,
             },
