@@ -23,7 +23,7 @@
 //! | floor | module | owns |
 //! |---|---|---|
 //! | 0 | [`error`], [`prompt`], [`machine`], [`device`] | errors by whose fault; tokens of a prompt and the lookup of words; memory and cores; devices and precision |
-//! | 1 | [`kernels`] | fast CPU operations, each beside its plain candle form |
+//! | 1 | [`kernels`], [`hub`] | fast CPU operations, each beside its plain candle form; models of the Hugging Face hub and their cache |
 //! | 2 | [`attention`] | the seam: `Site`, `Term`, `SitePlan`, `AttentionHook`, `attend` |
 //! | 3 | [`model`] | UNet, VAE, text encoder, tokenizer; diffusers folders, single files, LoRAs; the embedded model |
 //! | 4 | [`edit`] | what an edit is: `MapEdit`, alignment, windows, blend. Uses floor 0 only |
@@ -51,6 +51,8 @@
 //! | add a flag | `src/cli/job.rs`, then [`job::Job`] and [`job::Prepared`]; of heatmaps `src/cli/maps.rs`, then [`heat::MapSpec`] or [`heat::Look`] |
 //! | read an environment variable | list it in `src/commands/doctor/environment.rs` too |
 //! | support another model config | `src/model/*_config.rs`; unknown keys are errors on purpose |
+//! | add a model's short name, or say that one moved | `assets/models.json` |
+//! | fetch another file of a hub's model | `src/model/remote.rs`; how it is fetched, [`hub`] |
 //! | read another name in a checkpoint or a LoRA | `src/model/checkpoint/names.rs`, `src/model/lora/names.rs` |
 //! | compute on another device, or in other numbers | [`device`]; [`kernels::plain`] is what computes there |
 //! | make a run take less memory, or say so | [`model::Footprint`], [`model::Thrift`]; `src/model/bands.rs` for pictures in bands |
@@ -86,6 +88,7 @@ pub mod device;
 pub mod edit;
 pub mod error;
 pub mod heat;
+pub mod hub;
 pub mod job;
 pub mod kernels;
 pub mod machine;

@@ -8,7 +8,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 
-use cli::{Cli, Command};
+use cli::{Cli, Command, ModelsArgs, ModelsCommand};
 use prompt_to_prompt::error::{Error, Result};
 use prompt_to_prompt::report::console::{Console, Verbosity};
 
@@ -25,6 +25,9 @@ fn main() -> ExitCode {
         Command::Sweep(args) if args.run.quiet => Verbosity::Quiet,
         Command::Rerun(args) => args.output.verbosity(),
         Command::Verify(args) if args.quiet => Verbosity::Quiet,
+        Command::Models(ModelsArgs {
+            command: ModelsCommand::Pull { quiet: true, .. },
+        }) => Verbosity::Quiet,
         _ => Verbosity::Normal,
     });
     match run(command, &console) {
@@ -58,7 +61,8 @@ fn run(command: Command, console: &Console) -> Result<()> {
         Command::Job(args) => commands::job(&args.command, console),
         Command::Presets => commands::presets(),
         Command::Report(args) => commands::report(&args, console),
-        Command::Sites(args) => commands::sites(&args),
+        Command::Sites(args) => commands::sites(&args, console),
+        Command::Models(args) => commands::models(&args.command, console),
         Command::Doctor(args) => commands::doctor(&args),
         Command::Completions(args) => commands::completions(&args),
         Command::Man(args) => commands::man(&args),
@@ -85,6 +89,7 @@ fn exit_code(error: &Error) -> u8 {
     match error {
         Error::Usage(_) => 2,
         Error::SomeFailed(_) => 3,
+        Error::Model(_) => 4,
         Error::Memory(_) => 5,
         Error::Interrupted => 130,
         _ => 1,

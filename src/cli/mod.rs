@@ -8,6 +8,7 @@ mod jobs;
 mod map_values;
 mod maps;
 mod model;
+mod models;
 mod picture;
 mod prompts;
 mod setup;
@@ -28,6 +29,7 @@ pub use jobs::{
     Vocabulary, axis_of, plain, read, schema,
 };
 pub use maps::{MapArgs, Prefixed};
+pub use models::{ModelsArgs, ModelsCommand};
 pub use picture::PictureArgs;
 pub use setup::{CompletionsArgs, DoctorArgs, ManArgs};
 pub use story::{InfoArgs, RepeatArgs, RerunArgs, VerifyArgs};
@@ -63,6 +65,7 @@ pub enum Command {
     Info(InfoArgs),
     Rerun(Box<RerunArgs>),
     Verify(VerifyArgs),
+    Models(ModelsArgs),
     /// List the presets: settings for kinds of edits
     Presets,
     Doctor(DoctorArgs),
@@ -254,7 +257,8 @@ Examples:
   # a morph
   p2p edit --src \"a cat\" --dst \"a dog\" --strength 0.02,0.05,0.1,0.2,1
 
-Exit codes: 0 done, 1 the run failed, 2 wrong usage, 5 not enough memory, 130 interrupted.";
+Exit codes: 0 done, 1 the run failed, 2 wrong usage, 4 the model is broken or cannot be had, 5 too little memory,
+130 interrupted.";
 
 const EXPLAIN_EXAMPLES: &str = "\
 Examples:

@@ -8,15 +8,29 @@ use clap::{Args, ValueEnum, ValueHint};
 use prompt_to_prompt::device::{ComputeChoice, DeviceChoice, DtypeChoice};
 use prompt_to_prompt::model::{LoraSource, ModelSource, Prediction};
 
-/// Parts from elsewhere, and what is added to weights.
+/// Which of a model's files, parts from elsewhere, and what is added to weights.
 #[derive(Debug, Clone, Default, Args)]
 pub struct ModelArgs {
-    /// Use this VAE: a folder in diffusers layout or a .safetensors file [default: the model's]
+    /// Of a model of the hub, this branch, tag or commit [default: main]
+    #[arg(help_heading = "Model", long, value_name = "NAME", value_hint = ValueHint::Other)]
+    pub revision: Option<String>,
+
+    /// Take the weight files of this variant, such as fp16, half as large; where a component has none, its plain
+    /// ones [default: the plain files]
+    #[arg(help_heading = "Model", long, value_name = "NAME", value_hint = ValueHint::Other)]
+    pub variant: Option<String>,
+
+    /// Use nothing but what is on this machine; HF_HUB_OFFLINE=1 does the same for all commands
+    #[arg(help_heading = "Model", long)]
+    pub offline: bool,
+
+    /// Use this VAE: a folder in diffusers layout, a .safetensors file, or either on the hub, OWNER/NAME or
+    /// OWNER/NAME/FILE [default: the model's]
     #[arg(help_heading = "Model", long, value_name = "PATH", value_hint = ValueHint::AnyPath)]
     pub vae: Option<PathBuf>,
 
-    /// Use this text encoder, of Stable Diffusion XL both: a folder in diffusers layout or a .safetensors
-    /// file [default: the model's]
+    /// Use this text encoder, of Stable Diffusion XL both: a folder in diffusers layout, a .safetensors
+    /// file, or either on the hub [default: the model's]
     #[arg(help_heading = "Model", long, value_name = "PATH", value_hint = ValueHint::AnyPath)]
     pub text_encoder: Option<PathBuf>,
 
@@ -34,8 +48,8 @@ pub struct ModelArgs {
     #[arg(help_heading = "Model", long, value_enum, value_name = "TYPE")]
     pub prediction_type: Option<PredictionArg>,
 
-    /// Add a LoRA to the weights, all of it or a share, style.safetensors=0.8; repeatable. Names as diffusers,
-    /// PEFT or kohya's tools write them
+    /// Add a LoRA to the weights, all of it or a share, style.safetensors=0.8; repeatable. A file here or on the
+    /// hub, OWNER/NAME/FILE; names as diffusers, PEFT or kohya's tools write them
     #[arg(help_heading = "Model", long, value_name = "FILE[=SCALE]", value_hint = ValueHint::FilePath)]
     pub lora: Vec<LoraArg>,
 
@@ -96,7 +110,12 @@ impl ModelArgs {
         let path = |own: &Option<PathBuf>, other: &Option<PathBuf>| {
             own.as_ref().or(other.as_ref()).cloned()
         };
+        let text =
+            |own: &Option<String>, other: &Option<String>| own.as_ref().or(other.as_ref()).cloned();
         Self {
+            revision: text(&self.revision, &others.revision),
+            variant: text(&self.variant, &others.variant),
+            offline: self.offline || others.offline,
             vae: path(&self.vae, &others.vae),
             text_encoder: path(&self.text_encoder, &others.text_encoder),
             tokenizer: path(&self.tokenizer, &others.tokenizer),
@@ -116,6 +135,9 @@ impl ModelArgs {
     pub fn source(&self, model: &str) -> ModelSource {
         ModelSource {
             model: model.to_owned(),
+            revision: self.revision.clone(),
+            variant: self.variant.clone(),
+            offline: self.offline,
             config: self.config.clone(),
             vae: self.vae.clone(),
             text_encoder: self.text_encoder.clone(),

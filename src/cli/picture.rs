@@ -55,12 +55,14 @@ pub struct PictureArgs {
     pub fast: bool,
 
     /// A diffusers folder (model_index.json, unet/, vae/, text_encoder/, tokenizer/, scheduler/), a
-    /// single-file checkpoint (.safetensors), or `storybook`, the embedded model
+    /// single-file checkpoint (.safetensors), or `storybook`, the embedded model; else one of the Hugging
+    /// Face hub, which is fetched once: OWNER/NAME, OWNER/NAME/FILE.safetensors, or an alias (sd14, sd15,
+    /// sd21, sd21-base, sd-turbo, sdxl, sdxl-turbo)
     #[arg(
         help_heading = "Model",
         short,
         long,
-        value_name = "PATH",
+        value_name = "MODEL",
         value_hint = ValueHint::AnyPath,
         default_value = "storybook"
     )]

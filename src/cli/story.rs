@@ -31,8 +31,8 @@ pub struct RepeatArgs {
     pub file: PathBuf,
 
     /// The folder or file of the model that drew it, or another to draw it with
-    /// [default: the embedded model, if that drew it]
-    #[arg(help_heading = "Model", short, long, value_name = "PATH", value_hint = ValueHint::AnyPath)]
+    /// [default: the one that drew it, if it is the embedded one or of the hub]
+    #[arg(help_heading = "Model", short, long, value_name = "MODEL", value_hint = ValueHint::AnyPath)]
     pub model: Option<String>,
 
     #[command(flatten)]
@@ -101,4 +101,5 @@ Examples:
   p2p rerun edited-1.png --set heatmaps=true";
 
 const VERIFY_CODES: &str = "\
-Exit codes: 0 it reproduces, 1 it does not or the run failed, 2 wrong usage or no picture of p2p's, 130 interrupted.";
+Exit codes: 0 it reproduces, 1 it does not or the run failed, 2 wrong usage or no picture of p2p's, 4 the model that
+drew it cannot be had, 130 interrupted.";

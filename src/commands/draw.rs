@@ -1,8 +1,8 @@
 //! Drawing a job into a folder: what `p2p edit` and `p2p heatmap` have in common.
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
 use image::RgbImage;
@@ -11,7 +11,7 @@ use prompt_to_prompt::heat::Selection;
 use prompt_to_prompt::heat::cost::Cost;
 use prompt_to_prompt::job::{Job, Outcome, Picture, Prepared, run};
 use prompt_to_prompt::kernels::Keep;
-use prompt_to_prompt::model::{ModelFolder, ModelSource, RunSize};
+use prompt_to_prompt::model::{ModelFolder, ModelSource, Need, RunSize};
 use prompt_to_prompt::report::atomic::AtomicFile;
 use prompt_to_prompt::report::console::Console;
 use prompt_to_prompt::report::html::{self, REPORT};
@@ -22,7 +22,8 @@ use prompt_to_prompt::sample::{Controller, Heads, Recorder, Watcher};
 use prompt_to_prompt::story::Story;
 
 use super::maps::{listed, select, tell, write};
-use super::say::{announce, tell_changes, tell_masks, tell_model};
+use super::open::open;
+use super::say::{announce, tell_changes, tell_masks};
 use super::terminal::{can_show, show};
 use super::{bare, print, random_seed};
 use crate::cli::{DrawArgs, EditArgs, HeatmapArgs, MapArgs, OutputArgs};
@@ -181,8 +182,7 @@ pub fn heatmap(args: &HeatmapArgs, console: &Console) -> Result<()> {
 pub fn draw(mut request: Request, args: &OutputArgs, console: &Console) -> Result<()> {
     request.report = args.report;
     let stop = interrupt_flag(console);
-    let folder = ModelFolder::open_source(&request.model)?;
-    tell_model(console, &folder);
+    let folder = open(&request.model, Need::Weights, console)?;
     if let Some(maps) = request.maps.as_ref().filter(|maps| maps.show) {
         can_show(args.json).map_err(|error| maps.as_typed(error))?;
     }
@@ -259,19 +259,23 @@ fn target(job: &Job, args: &OutputArgs) -> PathBuf {
     })
 }
 
-/// The first Ctrl-C ends the run after the step, the second at once.
+/// The first Ctrl-C ends the run after the step, the second at once. One flag for all who ask.
 pub fn interrupt_flag(console: &Console) -> Arc<AtomicBool> {
-    let stop = Arc::new(AtomicBool::new(false));
-    let (flag, console) = (stop.clone(), console.clone());
-    // Without a handler an interrupt still ends the process; it only leaves the hidden folder.
-    let _ = ctrlc::set_handler(move || {
-        if flag.swap(true, Ordering::Relaxed) {
-            std::process::exit(130);
-        }
-        // A step of a large model takes a minute.
-        console.note("interrupted: ending after this step; once more ends it at once");
-    });
-    stop
+    static STOP: OnceLock<Arc<AtomicBool>> = OnceLock::new();
+    let start = || {
+        let stop = Arc::new(AtomicBool::new(false));
+        let (flag, console) = (stop.clone(), console.clone());
+        // Without a handler an interrupt still ends the process; it only leaves the hidden folder.
+        let _ = ctrlc::set_handler(move || {
+            if flag.swap(true, Ordering::Relaxed) {
+                std::process::exit(130);
+            }
+            // A step of a large model takes a minute.
+            console.note("interrupted: ending after this step; once more ends it at once");
+        });
+        stop
+    };
+    STOP.get_or_init(start).clone()
 }
 
 pub fn go_on(stop: &AtomicBool) -> Result<()> {

@@ -2,17 +2,16 @@
 
 use prompt_to_prompt::error::Result;
 use prompt_to_prompt::job::{Explanation, Prepared};
-use prompt_to_prompt::model::ModelFolder;
+use prompt_to_prompt::model::Need;
 use prompt_to_prompt::report::console::Console;
 
+use super::open::open;
 use super::print;
-use super::say::tell_model;
 use crate::cli::EditArgs;
 
 pub fn explain(args: &EditArgs, console: &Console) -> Result<()> {
     let job = args.draw.job.job(0)?;
-    let folder = ModelFolder::open_source(&args.draw.job.picture.source())?;
-    tell_model(console, &folder);
+    let folder = open(&args.draw.job.picture.source(), Need::Plan, console)?;
     let mut prepared = Prepared::new(&job, &folder)?;
     prepared.controller.keep_source |= args.draw.heatmaps && args.draw.maps.0.spec.shows_source();
     let seed = args.draw.job.picture.seed;

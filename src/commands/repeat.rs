@@ -5,15 +5,15 @@ use prompt_to_prompt::device::DtypeChoice;
 use prompt_to_prompt::error::{Error, Result};
 use prompt_to_prompt::job::{Job, Prepared, run};
 use prompt_to_prompt::kernels::{Keep, family};
-use prompt_to_prompt::model::{ModelFolder, ModelSource, STORYBOOK};
+use prompt_to_prompt::model::{ModelFolder, ModelSource, Need, STORYBOOK};
 use prompt_to_prompt::report::console::Console;
 use prompt_to_prompt::story::{Difference, Found, Story};
 use serde_json::json;
 
 use super::draw::{Request, draw, go_on, interrupt_flag};
 use super::info::PictureFile;
+use super::open::open;
 use super::print;
-use super::say::tell_model;
 use crate::cli::{Order, Repeat, RepeatArgs, RerunArgs, Settings, VerifyArgs, Vocabulary};
 
 pub fn rerun(args: &RerunArgs, console: &Console) -> Result<()> {
@@ -89,12 +89,23 @@ impl Again {
         // A picture tells no path: what its model was put together from is said again.
         let drawn = &order.args.job.picture;
         let mut model = args.parts.or(&drawn.parts).source(&drawn.model);
+        let model_named = args.model.is_some() || model.model != STORYBOOK;
+        if let Some(origin) = story.model.origin.as_ref().filter(|_| !model_named) {
+            // The hub has it as it was then, whatever it has become.
+            model.model.clone_from(&story.model.id);
+            let revision = model
+                .revision
+                .get_or_insert_with(|| origin.revision.clone());
+            if *revision == origin.revision {
+                model.variant = model.variant.take().or_else(|| origin.variant.clone());
+            }
+        }
         // What records no other was drawn in f32, whatever is usual here.
         if model.compute.dtype == DtypeChoice::Auto {
             model.compute.dtype = DtypeChoice::F32;
         }
         Ok(Self {
-            model_named: args.model.is_some() || model.model != STORYBOOK,
+            model_named,
             model,
             bytes: picture.bytes,
             name,
@@ -107,14 +118,13 @@ impl Again {
     fn folder(&self, console: &Console) -> Result<ModelFolder> {
         let Self { name, story, .. } = self;
         let id = &story.model.id;
-        if !self.model_named && id != STORYBOOK {
+        if self.model.model == STORYBOOK && !self.model_named && id != STORYBOOK {
             return Err(Error::model(
                 format!("{name} was drawn by the model \"{id}\", which is not the embedded one"),
                 "give its folder or file with --model PATH",
             ));
         }
-        let folder = ModelFolder::open_source(&self.model)?;
-        tell_model(console, &folder);
+        let folder = open(&self.model, Need::Weights, console)?;
         let (weights, configs) = folder.hashes()?;
         let differing = match (
             weights == story.model.weights_sha256,

@@ -3,13 +3,15 @@
 use prompt_to_prompt::attention::{Kind, Place};
 use prompt_to_prompt::error::Result;
 use prompt_to_prompt::job::Prepared;
-use prompt_to_prompt::model::ModelFolder;
+use prompt_to_prompt::model::Need;
+use prompt_to_prompt::report::console::Console;
 
+use super::open::open_quietly;
 use super::print;
 use crate::cli::SitesArgs;
 
-pub fn sites(args: &SitesArgs) -> Result<()> {
-    let folder = ModelFolder::open_source(&args.picture.source())?;
+pub fn sites(args: &SitesArgs, console: &Console) -> Result<()> {
+    let folder = open_quietly(&args.picture.source(), Need::Plan, console)?;
     // Only the picture's size matters; preparing any picture checks it.
     let prepared = Prepared::new(&args.picture.job("a picture", 0), &folder)?;
     let mut table = String::from("layer  kind   part  grid     heads  downscale\n");

@@ -35,7 +35,7 @@ pub fn sweep(args: &SweepArgs, console: &Console) -> Result<()> {
     let out = args.run.folder.clone();
     let out =
         out.unwrap_or_else(|| Path::new("p2p-out").join(format!("sweep-{}", first.job.slug())));
-    let tasks = Tasks::new(&grid.cells, &vocabulary, &Settings::new(), &out);
+    let tasks = Tasks::new(&grid.cells, &vocabulary, &Settings::new(), &out, console)?;
     let ended = Run {
         tasks: &tasks,
         sources: &Sources::default(),

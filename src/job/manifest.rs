@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use super::{Change, EditSpec, Job, Prepared, PreparedEdit, Role, Settings};
 use crate::edit::{Rules, Window};
 use crate::kernels::family;
-use crate::model::{LoraId, Parts, SchedulerConfig};
+use crate::model::{LoraId, Origin, Parts, SchedulerConfig};
 use crate::prompt::Tokens;
 
 /// `manifest.json`, and what `--json` prints.
@@ -69,6 +69,9 @@ pub struct PictureEntry {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct ModelId {
     pub id: String,
+    /// Of a model of the hub: commit and variant.
+    #[serde(flatten, default, skip_serializing_if = "Option::is_none")]
+    pub origin: Option<Origin>,
     /// Over the weight files of UNet, VAE and text encoder, in this order.
     pub weights_sha256: String,
     /// Over its configs and tokenizer.
@@ -194,6 +197,7 @@ impl Manifest {
             version: env!("CARGO_PKG_VERSION"),
             model: ModelId {
                 id: model.id().to_owned(),
+                origin: model.origin().cloned(),
                 weights_sha256: weights.to_owned(),
                 configs_sha256: configs.to_owned(),
                 loras: model.loras().to_vec(),

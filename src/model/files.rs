@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::checkpoint::{Assembly, Part};
+use super::weight_files::pieces;
 use crate::error::{Error, Result};
 
 /// Files by their path relative to the model's folder, with forward slashes.
@@ -93,19 +94,31 @@ impl Files {
         }
     }
 
-    /// Bytes of a file.
+    /// Bytes of a file; of an index of shards those of the shards.
     pub fn size(&self, path: &str) -> Result<u64> {
         Ok(match self.source(path)? {
             Source::Bytes(bytes) => bytes.len() as u64,
             Source::Text(text) => text.len() as u64,
             Source::Part(part) => part.bytes(),
             Source::File(file) => {
-                let metadata = file.metadata();
-                metadata
-                    .map_err(|e| self.unreadable(path, &e.to_string()))?
-                    .len()
+                let length = |file: &PathBuf| {
+                    let metadata = file.metadata();
+                    let metadata = metadata.map_err(|e| self.unreadable(path, &e.to_string()))?;
+                    Ok(metadata.len())
+                };
+                let pieces = pieces(&file, &self.name(path))?;
+                pieces.iter().map(length).sum::<Result<u64>>()?
             }
         })
+    }
+
+    /// Names of all its files, as far as they can be listed: of a folder, or of what an assembly is over.
+    pub fn names(&self) -> Vec<String> {
+        match self {
+            Files::Folder(root) => names_in(root),
+            Files::Embedded(all) => all.iter().map(|(name, _)| (*name).to_owned()).collect(),
+            Files::Assembled(assembly) => assembly.names(),
+        }
     }
 
     fn unreadable(&self, path: &str, why: &str) -> Error {
@@ -126,7 +139,7 @@ impl Files {
             };
             return Err(Error::usage(
                 format!("--model {shown} {what}"),
-                "give a folder in diffusers layout or a .safetensors checkpoint, or leave --model out for the embedded model",
+                "give a folder in diffusers layout, a .safetensors checkpoint, a model of the hub such as sd15 or OWNER/NAME, or leave --model out for the embedded model",
             ));
         }
         if !root.join("model_index.json").is_file() {
@@ -137,4 +150,16 @@ impl Files {
         }
         Ok(Files::Folder(root.to_owned()))
     }
+}
+
+/// Files of a folder and of the folders in it.
+fn names_in(root: &Path) -> Vec<String> {
+    let below = |folder: &Path| std::fs::read_dir(folder).into_iter().flatten().flatten();
+    let name = |entry: std::fs::DirEntry| entry.file_name().to_string_lossy().into_owned();
+    let inside = |folder: std::fs::DirEntry| {
+        let path = folder.path();
+        let folder = name(folder);
+        below(&path).map(move |file| format!("{folder}/{}", name(file)))
+    };
+    below(root).flat_map(inside).collect()
 }

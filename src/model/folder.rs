@@ -9,6 +9,7 @@ use super::files::Files;
 use super::lora::{LoraId, Loras, Targets};
 use super::pipeline;
 use super::recommended::Recommended;
+use super::remote::{Located, Need, Origin};
 use super::scheduler_config::SchedulerConfig;
 use super::source::ModelSource;
 use super::states::{Added, SecondEncoder, TextEncoders};
@@ -17,17 +18,21 @@ use super::tokenizer::Tokenizer;
 use super::unet::UNet;
 use super::unet_config::UNetConfig;
 use super::vae::{Vae, VaeConfig};
+use super::weight_files::{TEXT, TEXT_2, UNET, VAE, candidates, check_variant};
 use super::weights::{Weights, sha256};
 use super::work::Work;
 use crate::device::Compute;
 use crate::error::{Error, Result};
+use crate::hub::{Connection, Hub, Settings, Silent};
 use crate::kernels::Keep;
 
 /// A model that is opened, not yet loaded: what is needed to check a job against it.
 #[derive(Debug, Clone)]
 pub struct ModelFolder {
-    /// `storybook`, or the name of the folder or file.
+    /// `storybook`, the name of the folder or file, or what the hub calls it.
     pub id: String,
+    /// Where it came from, if that was the hub.
+    pub origin: Option<Origin>,
     /// What a user is to be told of it, a line each.
     pub notes: Vec<String>,
     pub tokenizer: Tokenizer,
@@ -40,6 +45,8 @@ pub struct ModelFolder {
     text: TextConfig,
     second: Option<Second>,
     loras: Loras,
+    /// Of its weight files, as asked for.
+    variant: Option<String>,
     pub(super) files: Files,
 }
 
@@ -55,6 +62,8 @@ struct Second {
 #[derive(Debug, Clone)]
 pub struct Model {
     pub id: String,
+    /// Where it came from, if that was the hub.
+    pub origin: Option<Origin>,
     pub unet: UNet,
     pub vae: Vae,
     pub text_encoders: TextEncoders,
@@ -94,23 +103,37 @@ const CONFIGS_2: [&str; 7] = [
 const TOKENIZERS: [&str; 2] = ["tokenizer", "tokenizer_2"];
 
 impl ModelFolder {
-    /// `storybook` for the embedded model, else a folder in diffusers layout or a single-file checkpoint.
-    /// A folder named `storybook` is reached as `./storybook`.
+    /// `storybook` for the embedded model, else a folder in diffusers layout or a single-file checkpoint,
+    /// else one of the hub, which is fetched. A folder named `storybook` is reached as `./storybook`.
     ///
     /// Errors: usage, where `model` is no such thing; model, where its content is broken or of a
-    /// kind that is not implemented.
+    /// kind that is not implemented, or the hub does not give it.
     pub fn open(model: &str) -> Result<Self> {
         Self::open_source(&ModelSource::named(model))
     }
 
     /// The same with parts from elsewhere, and with LoRAs.
     pub fn open_source(source: &ModelSource) -> Result<Self> {
+        let hub = Connection::new(Settings::from_env(), &Silent);
+        Self::open_with(source, Need::Weights, &hub)
+    }
+
+    /// The same by a hub of one's own, and without weights where none are needed: those that are not on this
+    /// machine are then not fetched.
+    pub fn open_with(source: &ModelSource, need: Need, hub: &dyn Hub) -> Result<Self> {
         // A device that is not there shows before a file is read.
         let compute = source.compute.open()?;
+        let located = Located::new(source, hub, need)?;
+        let (id, origin) = located.origin.unzip();
+        let source = &located.source;
         let found = Found::new(source)?;
-        let mut folder = Self::from_files(found.id, found.files)?;
-        folder.notes = found.notes;
+        let mut folder = Self::from_files(id.unwrap_or(found.id), found.files)?;
+        (folder.origin, folder.notes) = (origin, found.notes);
         folder.compute = compute;
+        folder.variant.clone_from(&source.variant);
+        if folder.origin.is_none() && folder.variant.is_some() {
+            folder.has_variant()?;
+        }
         if !source.loras.is_empty() {
             folder.loras = Loras::open(&source.loras, &folder.lora_targets()?)?;
         }
@@ -154,9 +177,11 @@ impl ModelFolder {
         let scheduler = SchedulerConfig::parse(&scheduler_file)?;
         Ok(Self {
             id,
+            origin: None,
             notes: vec![],
             compute: Compute::default(),
             loras: Loras::default(),
+            variant: None,
             tokenizer,
             recommended: Recommended::new(&files, &scheduler_file, &scheduler)?,
             vae: VaeConfig::parse(&config("vae/config.json")?, unet.sample_size)?,
@@ -207,6 +232,7 @@ impl ModelFolder {
         let (weights_sha256, configs_sha256) = hashes?;
         Ok(Model {
             id: self.id.clone(),
+            origin: self.origin.clone(),
             unet,
             vae,
             text_encoders,
@@ -261,21 +287,22 @@ impl ModelFolder {
         Ok((weights, self.configs_sha256()?))
     }
 
-    /// Of UNet, VAE and text encoders.
+    /// Of UNet, VAE and text encoders: a file each, or the index of its shards.
     pub(super) fn weight_files(&self) -> Result<Vec<String>> {
-        let part = |folder: &str, stem: &str| {
-            let names = ["", ".fp16"].map(|v| format!("{folder}/{stem}{v}.safetensors"));
+        let mut components = vec![UNET, VAE, TEXT];
+        components.extend(self.second.as_ref().map(|_| TEXT_2));
+        let file = |component| {
+            let names = candidates(component, self.variant.as_deref());
             self.files.first_of(&names)
         };
-        let mut paths = vec![
-            part("unet", "diffusion_pytorch_model")?,
-            part("vae", "diffusion_pytorch_model")?,
-            part("text_encoder", "model")?,
-        ];
-        if self.second.is_some() {
-            paths.push(part("text_encoder_2", "model")?);
-        }
-        Ok(paths)
+        components.into_iter().map(file).collect()
+    }
+
+    /// Of a folder: that one of its components has the variant that is asked for.
+    fn has_variant(&self) -> Result<()> {
+        let (chosen, names) = (self.weight_files()?, self.files.names());
+        let names = names.iter().map(String::as_str);
+        check_variant(self.variant.as_deref(), &chosen, names, &self.id)
     }
 
     fn configs_sha256(&self) -> Result<String> {

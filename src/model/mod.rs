@@ -1,5 +1,5 @@
-//! Models: a diffusers folder, a single-file checkpoint, or the embedded one, as a UNet with an attention seam, a VAE decoder,
-//! a CLIP text encoder and a tokenizer. Never knows edits, jobs or what a hook is for.
+//! Models: a diffusers folder, a single-file checkpoint, one of the hub, or the embedded one, as a UNet with an
+//! attention seam, a VAE decoder, a CLIP text encoder and a tokenizer. Never knows edits, jobs or what a hook is for.
 //!
 //! Every size comes from the folder's `config.json`s. Activations are tokens-major; a layer owns its
 //! weights in the form its product wants.
@@ -12,12 +12,12 @@ mod files;
 mod fit;
 mod folder;
 mod footprint;
-mod hub_paths;
 mod layers;
 mod lora;
 mod parts;
 mod pipeline;
 mod recommended;
+mod remote;
 mod resnet;
 mod scheduler_config;
 mod source;
@@ -30,6 +30,7 @@ mod unet;
 mod unet_config;
 mod unet_shape;
 mod vae;
+mod weight_files;
 mod weights;
 mod work;
 
@@ -40,10 +41,10 @@ pub use files::Files;
 pub use fit::RunSize;
 pub use folder::{Model, ModelFolder};
 pub use footprint::{Footprint, Thrift};
-pub use hub_paths::HubPaths;
 pub use lora::LoraId;
 pub use parts::{InTurn, Parts};
 pub use recommended::Recommended;
+pub use remote::{Located, Need, Origin, family_of};
 pub use scheduler_config::{Prediction, SchedulerConfig, Spacing};
 pub use source::{LoraSource, ModelSource};
 pub use states::{Added, PromptStates, SecondEncoder, TextEncoders};

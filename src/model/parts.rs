@@ -6,6 +6,7 @@ use std::borrow::Cow;
 
 use super::folder::{Model, ModelFolder};
 use super::lora::LoraId;
+use super::remote::Origin;
 use super::scheduler_config::SchedulerConfig;
 use super::states::TextEncoders;
 use super::unet::UNet;
@@ -16,6 +17,9 @@ use crate::kernels::Keep;
 /// A model's parts, and what determines them.
 pub trait Parts: Sync {
     fn id(&self) -> &str;
+
+    /// Where the model came from, if that was the hub.
+    fn origin(&self) -> Option<&Origin>;
 
     fn scheduler(&self) -> &SchedulerConfig;
 
@@ -35,6 +39,10 @@ pub trait Parts: Sync {
 impl Parts for Model {
     fn id(&self) -> &str {
         &self.id
+    }
+
+    fn origin(&self) -> Option<&Origin> {
+        self.origin.as_ref()
     }
 
     fn scheduler(&self) -> &SchedulerConfig {
@@ -103,6 +111,10 @@ impl InTurn {
 impl Parts for InTurn {
     fn id(&self) -> &str {
         &self.folder.id
+    }
+
+    fn origin(&self) -> Option<&Origin> {
+        self.folder.origin.as_ref()
     }
 
     fn scheduler(&self) -> &SchedulerConfig {

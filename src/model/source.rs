@@ -8,11 +8,18 @@ use crate::device::ComputeChoice;
 
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct ModelSource {
-    /// `storybook`, a folder in diffusers layout, or a single-file checkpoint.
+    /// `storybook`, a folder in diffusers layout, a single-file checkpoint; what is no path here is an alias
+    /// or an id of the hub: `sd15`, `owner/name`, `owner/name/file.safetensors`.
     pub model: String,
+    /// Of a model of the hub: a branch, a tag or a commit, else the one that counts.
+    pub revision: Option<String>,
+    /// Of weight files: `fp16`.
+    pub variant: Option<String>,
+    /// Whether only what is on this machine is used.
+    pub offline: bool,
     /// A diffusers folder whose configs a single file goes by, instead of those of its family.
     pub config: Option<PathBuf>,
-    /// Instead of the model's own: a folder or a file.
+    /// Instead of the model's own: a folder or a file, here or on the hub.
     pub vae: Option<PathBuf>,
     pub text_encoder: Option<PathBuf>,
     pub tokenizer: Option<PathBuf>,

@@ -1,5 +1,6 @@
-//! One safetensors file on disk: its header, and its tensors as they are asked for. Nothing is mapped
-//! or kept: a mapped file would stand in memory beside what is made of it. Knows no model.
+//! Safetensors on disk, one file or the shards of an index: their headers, and tensors as they are asked
+//! for. Nothing is mapped or kept: a mapped file would stand in memory beside what is made of it. Knows no
+//! model.
 
 use std::collections::HashMap;
 use std::io::{Read, Seek, SeekFrom};
@@ -11,6 +12,7 @@ use candle_core::safetensors::Load;
 use candle_core::{Device, Tensor};
 use safetensors::tensor::{Metadata, TensorInfo, TensorView};
 
+use super::weight_files::pieces;
 use crate::error::{Error, Result};
 
 #[derive(Debug)]
@@ -18,6 +20,12 @@ pub struct TensorFile {
     pub path: PathBuf,
     /// For people.
     pub name: String,
+    /// One, or all that the index at `path` names.
+    shards: Vec<Shard>,
+}
+
+#[derive(Debug)]
+struct Shard {
     file: Mutex<std::fs::File>,
     metadata: Metadata,
     /// Bytes before the first tensor.
@@ -25,25 +33,43 @@ pub struct TensorFile {
 }
 
 impl TensorFile {
-    /// Errors: model, where it is no whole safetensors file.
+    /// `path` is a safetensors file, or an index of some.
+    ///
+    /// Errors: model, where one is not whole.
     pub fn open(path: &Path, name: &str) -> Result<Self> {
-        let (file, metadata, start) = open(path).map_err(|e| torn(name, &e))?;
+        let paths = pieces(path, name)?;
+        let shard = |piece: &PathBuf| {
+            let (file, metadata, start) = open(piece).map_err(|e| match piece == path {
+                true => torn(name, &e),
+                false => torn(&piece.display().to_string(), &e),
+            })?;
+            let file = Mutex::new(file);
+            Ok(Shard {
+                file,
+                metadata,
+                start,
+            })
+        };
         Ok(Self {
             path: path.to_owned(),
             name: name.to_owned(),
-            file: Mutex::new(file),
-            metadata,
-            start,
+            shards: paths.iter().map(shard).collect::<Result<_>>()?,
         })
     }
 
+    /// Where a tensor is, and what the header says of it.
+    fn find(&self, name: &str) -> Option<(&Shard, &TensorInfo)> {
+        let mut shards = self.shards.iter();
+        shards.find_map(|shard| Some((shard, shard.metadata.info(name)?)))
+    }
+
     pub fn dims(&self, name: &str) -> Option<&[usize]> {
-        Some(&self.metadata.info(name)?.shape)
+        Some(&self.find(name)?.1.shape)
     }
 
     /// Every tensor's name and shape.
     pub fn shapes(&self) -> HashMap<String, Vec<usize>> {
-        let tensors = self.metadata.tensors().into_iter();
+        let tensors = self.shards.iter().flat_map(|s| s.metadata.tensors());
         tensors
             .map(|(name, info)| (name, info.shape.clone()))
             .collect()
@@ -51,20 +77,23 @@ impl TensorFile {
 
     /// Bytes of a tensor; 0 where there is none.
     pub fn bytes(&self, name: &str) -> u64 {
-        let (from, to) = self.metadata.info(name).map_or((0, 0), |i| i.data_offsets);
+        let (from, to) = self.find(name).map_or((0, 0), |(_, i)| i.data_offsets);
         (to - from) as u64
     }
 
     /// A tensor's type, such as `f16`; empty where there is none.
     pub fn dtype(&self, name: &str) -> String {
-        let dtype = self.metadata.info(name).map(|info| info.dtype);
+        let dtype = self.find(name).map(|(_, info)| info.dtype);
         dtype.map_or_else(String::new, |dtype| dtype.to_string().to_lowercase())
     }
 
     /// What the header says beside the tensors.
     pub fn note(&self, key: &str) -> Option<&str> {
-        let notes = self.metadata.metadata().as_ref()?;
-        notes.get(key).map(String::as_str)
+        let mut notes = self
+            .shards
+            .iter()
+            .filter_map(|s| s.metadata.metadata().as_ref());
+        notes.find_map(|notes| notes.get(key)).map(String::as_str)
     }
 
     /// A tensor, or some of it along its first dimension, as it is stored.
@@ -72,7 +101,7 @@ impl TensorFile {
     /// # Panics
     /// Where there is no such tensor or it has fewer rows.
     pub fn read(&self, name: &str, rows: Option<Range<usize>>) -> Result<Tensor> {
-        let info = self.metadata.info(name).expect("a tensor of the file");
+        let (shard, info) = self.find(name).expect("a tensor of the file");
         let mut shape = info.shape.clone();
         let (mut from, mut to) = info.data_offsets;
         if let Some(rows) = rows {
@@ -80,14 +109,16 @@ impl TensorFile {
             (from, to) = (from + rows.start * each, from + rows.end * each);
             shape[0] = rows.len();
         }
-        let bytes = self.bytes_at(from, to).map_err(|e| {
+        let bytes = shard.bytes_at(from, to).map_err(|e| {
             let what = format!("cannot read {name} of {}: {e}", self.name);
             Error::model(what, "check the disk, or fetch the file again")
         })?;
         let view = TensorView::new(info.dtype, shape, &bytes).map_err(candle_core::Error::wrap)?;
         Ok(view.load(&Device::Cpu)?)
     }
+}
 
+impl Shard {
     fn bytes_at(&self, from: usize, to: usize) -> std::io::Result<Vec<u8>> {
         let mut bytes = vec![0; to - from];
         let mut file = self.file.lock().unwrap_or_else(PoisonError::into_inner);

@@ -14,6 +14,7 @@ use super::checkpoint::Part;
 use super::files::{Files, Source};
 use super::lora::Additions;
 use super::tensor_file::{TensorFile, torn};
+use super::weight_files::pieces;
 use crate::error::{Error, Result};
 use crate::kernels::Keep;
 
@@ -228,7 +229,8 @@ fn random(path: &str, shape: &Shape) -> Result<Tensor> {
     )?)
 }
 
-/// SHA-256 over whole files, one after another, in hex; a file of several components counts once.
+/// SHA-256 over whole files, one after another, in hex; a file of several components counts once, an index
+/// as its shards.
 pub fn sha256(files: &Files, paths: &[String]) -> Result<String> {
     let mut hash = Sha256::new();
     let mut seen: HashSet<PathBuf> = HashSet::new();
@@ -236,7 +238,12 @@ pub fn sha256(files: &Files, paths: &[String]) -> Result<String> {
         match files.source(path)? {
             Source::Bytes(bytes) => hash.update(bytes),
             Source::Text(text) => hash.update(&text),
-            Source::File(path) => update(&mut hash, &path)?,
+            Source::File(file) => {
+                let pieces = pieces(&file, &files.name(path))?;
+                pieces
+                    .iter()
+                    .try_for_each(|piece| update(&mut hash, piece))?;
+            }
             Source::Part(part) if seen.insert(part.file.path.clone()) => {
                 update(&mut hash, &part.file.path)?;
             }

@@ -103,8 +103,7 @@ impl Console {
 
     /// Starts to report `total_steps` steps of work called `label`; one at a time.
     pub fn progress(&self, total_steps: usize, label: &str) -> Progress<'_> {
-        let bar = self.live && self.verbosity >= Verbosity::Normal;
-        *lock(&self.bar) = bar.then(|| self.draw_bar(total_steps, label));
+        *lock(&self.bar) = self.draws_bars().then(|| self.draw_bar(total_steps, label));
         Progress {
             console: self,
             label: label.to_string(),
@@ -112,6 +111,16 @@ impl Console {
             done: 0,
             start: Instant::now(),
         }
+    }
+
+    /// Whether bars are drawn: others than [`Console::progress`]'s must not be up with it.
+    pub(super) fn draws_bars(&self) -> bool {
+        self.live && self.verbosity >= Verbosity::Normal
+    }
+
+    /// The bar that lines step aside for; of several drawn together any.
+    pub(super) fn hold(&self, bar: Option<ProgressBar>) {
+        *lock(&self.bar) = bar;
     }
 
     fn draw_bar(&self, total: usize, label: &str) -> ProgressBar {
@@ -214,7 +223,7 @@ fn rate(per_second: f64) -> String {
     }
 }
 
-fn duration(left: Duration) -> String {
+pub(super) fn duration(left: Duration) -> String {
     match left.as_secs_f64().round() as u64 {
         s if s < 60 => format!("{s} s"),
         s if s < 3600 => format!("{}:{:02} min", s / 60, s % 60),

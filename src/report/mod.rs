@@ -4,6 +4,7 @@
 pub mod atomic;
 pub mod command;
 pub mod console;
+pub mod downloads;
 pub mod face;
 pub mod html;
 pub mod output;

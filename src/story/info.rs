@@ -106,6 +106,11 @@ fn tell(story: &Story, lines: &mut Lines) {
     let told = ["src", "negative_prompt", "edit", "width", "height"];
     lines.add_all(&settings, &told);
     lines.add("model", &story.model.id);
+    if let Some(origin) = &story.model.origin {
+        lines.add("revision", &origin.revision);
+        let variant = origin.variant.iter();
+        variant.for_each(|variant| lines.add("variant", variant));
+    }
     for lora in &story.model.loras {
         lines.add("lora", &lora.to_string());
     }

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 /// Modules by floor, lowest first (see the table in `lib.rs`).
 const FLOORS: [&[&str]; 7] = [
     &["error", "prompt", "machine", "device"],
-    &["kernels"],
+    &["kernels", "hub"],
     &["attention"],
     &["model"],
     &["edit"],

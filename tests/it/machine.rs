@@ -4,8 +4,8 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
 use prompt_to_prompt::error::Error;
+use prompt_to_prompt::hub::HubPaths;
 use prompt_to_prompt::machine::{Cpu, Memory, gib};
-use prompt_to_prompt::model::HubPaths;
 
 #[test]
 fn memory_and_cores_are_those_of_this_machine() {

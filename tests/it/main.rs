@@ -12,6 +12,8 @@ mod allocations;
 mod blend;
 /// Folders that are no usable model, and what is said of them.
 mod broken_models;
+/// The cache of a hub, whatever is compiled in.
+mod cached;
 /// The built binary from flags to files, streams and exit codes.
 mod cli;
 mod clip_tokens;
@@ -29,6 +31,9 @@ mod fit;
 mod forms;
 /// Which maps are kept, what becomes of them, and whether they point at what they name.
 mod heat;
+/// Models of the Hugging Face hub, and what is kept of them.
+#[cfg(feature = "hub")]
+mod hub;
 /// Fast kernels against plain candle, and the law of rows and threads.
 mod kernels;
 /// The laws of the house: what any change must leave true.

@@ -40,7 +40,7 @@ pub fn copy_of_mini_sd() -> tempfile::TempDir {
     to
 }
 
-fn copy(from: &Path, to: &Path) {
+pub fn copy(from: &Path, to: &Path) {
     std::fs::create_dir_all(to).unwrap();
     for entry in std::fs::read_dir(from).unwrap() {
         let entry = entry.unwrap();

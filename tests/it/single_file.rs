@@ -87,7 +87,7 @@ fn source(file: &Path, configs: &Path) -> ModelSource {
 }
 
 /// What a model makes of an edit: bits of latents, and pictures.
-fn drawn(folder: &ModelFolder) -> (Vec<u32>, Vec<Vec<u8>>) {
+pub fn drawn(folder: &ModelFolder) -> (Vec<u32>, Vec<Vec<u8>>) {
     let job = small_job();
     let (prepared, model) = (Prepared::new(&job, folder).unwrap(), folder.load().unwrap());
     let done = run(&job, &prepared, &model, &mut [], &mut |_| Ok(())).unwrap();

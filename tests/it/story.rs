@@ -50,6 +50,7 @@ fn foreign(texts: &[(&str, &str)]) -> (String, String, String, Value) {
 fn story(src: &str, dst: &str, negative: &str, word: &str) -> Story {
     let model = ModelId {
         id: "story, book: 2".to_owned(),
+        origin: None,
         weights_sha256: "0123456789abcdef".to_owned(),
         configs_sha256: "fedcba".to_owned(),
         loras: vec![],

@@ -208,6 +208,21 @@ impl Entry {
         self.blame(&settings, vocabulary, error)
     }
 
+    /// The same, where nothing in it says whose fault it is but that of a key.
+    pub fn blamed_on(&self, name: &str, vocabulary: &Vocabulary, error: &Error) -> Problem {
+        let problem = self.blamed(vocabulary, error);
+        let setting = vocabulary
+            .find(name)
+            .and_then(|key| self.settings.get(&key));
+        match setting.and_then(|setting| setting.place.clone()) {
+            Some(place) if problem.place == self.place => Problem {
+                place: Some(place),
+                ..problem
+            },
+            _ => problem,
+        }
+    }
+
     fn problem(
         &self,
         settings: &Settings,

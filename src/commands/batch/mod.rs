@@ -28,7 +28,7 @@ pub fn batch(args: &BatchArgs, console: &Console) -> Result<()> {
     let out = args.run.folder.clone();
     let out = out.or_else(|| file.output.clone());
     let out = out.unwrap_or_else(|| default_folder(&args.file));
-    let tasks = Tasks::new(&file.entries, &vocabulary, &args.overrides.0, &out);
+    let tasks = Tasks::new(&file.entries, &vocabulary, &args.overrides.0, &out, console)?;
     // A job that cannot be drawn is no reason not to draw the others; a file that cannot be read is.
     if !file.problems.is_empty() {
         refuse(&args.file, &file, &tasks, console)?;
@@ -49,7 +49,7 @@ pub fn check(path: &Path, console: &Console) -> Result<()> {
     let vocabulary = Vocabulary::new();
     let file = read(path, &vocabulary);
     let out = default_folder(path);
-    let tasks = Tasks::new(&file.entries, &vocabulary, &Settings::new(), &out);
+    let tasks = Tasks::new(&file.entries, &vocabulary, &Settings::new(), &out, console)?;
     refuse(path, &file, &tasks, console)?;
     tasks.tell_warnings(console);
     let edits = tasks

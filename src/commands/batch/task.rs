@@ -9,12 +9,13 @@ use prompt_to_prompt::error::{Error, Result};
 use prompt_to_prompt::job::{MaskSource, Prepared};
 use prompt_to_prompt::kernels::family;
 use prompt_to_prompt::machine::Memory;
-use prompt_to_prompt::model::{Footprint, LoraId, ModelFolder, ModelSource};
+use prompt_to_prompt::model::{Footprint, LoraId, ModelFolder, ModelSource, Need};
 use prompt_to_prompt::report::console::Console;
 use sha2::{Digest, Sha256};
 
 use crate::cli::{Entry, Order, Problem, Settings, Vocabulary, plain};
-use crate::commands::draw::{Checked, Latents, Request};
+use crate::commands::draw::{Checked, Latents, Request, go_on, interrupt_flag};
+use crate::commands::open::open_quietly;
 
 /// A job that can be drawn.
 pub struct Task {
@@ -52,8 +53,8 @@ pub struct Opened {
 }
 
 impl Opened {
-    fn new(source: &ModelSource) -> Self {
-        let folder = ModelFolder::open_source(source).and_then(|folder| {
+    fn new(source: &ModelSource, console: &Console) -> Self {
+        let folder = open_quietly(source, Need::Weights, console).and_then(|folder| {
             let hashes = folder.hashes()?;
             Ok((folder, hashes))
         });
@@ -74,7 +75,15 @@ impl Opened {
 
 impl Tasks {
     /// `over` is what the command line says.
-    pub fn new(entries: &[Entry], vocabulary: &Vocabulary, over: &Settings, out: &Path) -> Self {
+    ///
+    /// Errors: interrupted, while a model is fetched.
+    pub fn new(
+        entries: &[Entry],
+        vocabulary: &Vocabulary,
+        over: &Settings,
+        out: &Path,
+        console: &Console,
+    ) -> Result<Self> {
         let mut tasks = Self::default();
         let orders: Vec<_> = entries
             .iter()
@@ -82,15 +91,17 @@ impl Tasks {
             .collect();
         let mut failed = vec![];
         for (entry, order, name) in named(orders, &mut failed) {
-            if let Err(problem) = tasks.add(entry, order, &name, vocabulary, out) {
+            if let Err(problem) = tasks.add(entry, order, &name, (vocabulary, console), out) {
                 failed.push((entry, Failure { name, problem }));
             }
+            // A model may have been fetched.
+            go_on(&interrupt_flag(console))?;
         }
         let sure =
             |(entry, failure): &(&Entry, Failure)| entry.is_sure(vocabulary, &failure.problem);
         let failed = failed.into_iter().filter(sure);
         tasks.failures = failed.map(|(_, failure)| failure).collect();
-        tasks
+        Ok(tasks)
     }
 
     fn add(
@@ -98,7 +109,7 @@ impl Tasks {
         entry: &Entry,
         order: Order,
         name: &str,
-        vocabulary: &Vocabulary,
+        (vocabulary, console): (&Vocabulary, &Console),
         out: &Path,
     ) -> std::result::Result<(), Problem> {
         let target = out.join(name);
@@ -109,11 +120,12 @@ impl Tasks {
             let name = name_of_latents(&file).map_err(|error| blamed(&error))?;
             request.save_latents = Some(target.join(name));
         }
-        let model = self.model(&request.model);
+        let model = self.model(&request.model, console);
         let Opened {
             folder, footprints, ..
         } = &mut self.models[model];
-        let (opened, hashes) = folder.as_ref().map_err(blamed)?;
+        let of_model = |error| entry.blamed_on("model", vocabulary, error);
+        let (opened, hashes) = folder.as_ref().map_err(of_model)?;
         let checked = Checked::new(request, opened).map_err(|error| blamed(&error))?;
         // Jobs are many, sizes few, and each reads the headers of all weights.
         let size = checked.prepared.latent_size;
@@ -135,10 +147,10 @@ impl Tasks {
         Ok(())
     }
 
-    fn model(&mut self, source: &ModelSource) -> usize {
+    fn model(&mut self, source: &ModelSource, console: &Console) -> usize {
         let known = self.models.iter().position(|model| model.source == *source);
         known.unwrap_or_else(|| {
-            self.models.push(Opened::new(source));
+            self.models.push(Opened::new(source, console));
             self.models.len() - 1
         })
     }

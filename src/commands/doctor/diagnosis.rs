@@ -7,9 +7,10 @@ use std::path::Path;
 
 use prompt_to_prompt::device::{ComputeChoice, Kind, kinds};
 use prompt_to_prompt::error::Result;
+use prompt_to_prompt::hub::{Settings, Stored, TokenSource};
 use prompt_to_prompt::kernels::Form;
 use prompt_to_prompt::machine::{Cpu, Memory};
-use prompt_to_prompt::model::{HubPaths, ModelFolder, STORYBOOK};
+use prompt_to_prompt::model::{ModelFolder, STORYBOOK, family_of};
 use serde::Serialize;
 
 use super::environment::{self, Setting};
@@ -89,13 +90,26 @@ pub struct EmbeddedModel {
 
 #[derive(Serialize)]
 pub struct Hub {
+    /// Whether models can be fetched at all.
+    pub compiled_in: bool,
+    pub endpoint: String,
+    /// The variable that keeps us from the network.
+    pub offline: Option<&'static str>,
     pub cache: String,
     pub cache_exists: bool,
     pub cache_bytes: u64,
-    pub models: usize,
-    /// `HF_TOKEN`, `file` or nothing; never the token.
+    pub models: Vec<CachedModel>,
+    /// The name of a variable, `file` or nothing; never the token.
     pub token: Option<&'static str>,
     pub token_file: String,
+}
+
+#[derive(Serialize)]
+pub struct CachedModel {
+    pub id: String,
+    /// As far as its configs tell.
+    pub family: Option<&'static str>,
+    pub bytes: u64,
 }
 
 #[derive(Serialize)]
@@ -130,7 +144,7 @@ impl Diagnosis {
                 configs_sha256,
                 id: model.id,
             },
-            hub: HubPaths::from_env().map(hub),
+            hub: hub(&Settings::from_env()),
             terminal: Terminal {
                 stdout_is_terminal: std::io::stdout().is_terminal(),
                 stderr_is_terminal: std::io::stderr().is_terminal(),
@@ -196,19 +210,28 @@ fn device(kind: Kind) -> DeviceFacts {
     }
 }
 
-fn hub(paths: HubPaths) -> Hub {
-    let token = match environment::value("HF_TOKEN") {
-        Some(_) => Some("HF_TOKEN"),
-        None => paths.token.is_file().then_some("file"),
+fn hub(settings: &Settings) -> Option<Hub> {
+    let (paths, cache) = (settings.paths.as_ref()?, settings.cache().ok()?);
+    let token = settings.token.as_ref().map(|token| match token.source {
+        TokenSource::Variable(name) => name,
+        TokenSource::File(_) => "file",
+    });
+    let model = |stored: Stored| CachedModel {
+        family: stored.snapshots.iter().find_map(|s| family_of(&s.folder)),
+        bytes: stored.bytes,
+        id: stored.id,
     };
-    Hub {
+    Some(Hub {
+        compiled_in: cfg!(feature = "hub"),
+        endpoint: settings.shown(),
+        offline: settings.offline,
         cache_exists: paths.cache.is_dir(),
         cache_bytes: size_of(&paths.cache),
-        models: models_in(&paths.cache),
+        models: cache.stored().into_iter().map(model).collect(),
         cache: paths.cache.display().to_string(),
         token,
         token_file: paths.token.display().to_string(),
-    }
+    })
 }
 
 /// Bytes of all files below a folder; links count for nothing, as in a hub's snapshots.
@@ -220,12 +243,4 @@ fn size_of(folder: &Path) -> u64 {
     };
     let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
     entries.map(size).sum()
-}
-
-fn models_in(cache: &Path) -> usize {
-    let entries = std::fs::read_dir(cache).into_iter().flatten().flatten();
-    let names = entries.map(|entry| entry.file_name());
-    names
-        .filter(|name| name.to_string_lossy().starts_with("models--"))
-        .count()
 }

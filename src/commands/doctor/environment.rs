@@ -22,7 +22,7 @@ const fn variable(name: &'static str, purpose: &'static str) -> Variable {
     }
 }
 
-pub const VARIABLES: [Variable; 20] = [
+pub const VARIABLES: [Variable; 35] = [
     variable(
         "RAYON_NUM_THREADS",
         "Worker threads, where --threads is not given.",
@@ -78,11 +78,66 @@ pub const VARIABLES: [Variable; 20] = [
         "HF_TOKEN_PATH",
         "The file of the access token, else token in HF_HOME.",
     ),
+    variable(
+        "HF_HUB_DISABLE_IMPLICIT_TOKEN",
+        "Whether no token is sent, though there is one.",
+    ),
+    variable(
+        "HF_ENDPOINT",
+        "The hub's address, such as that of a mirror.",
+    ),
+    variable(
+        "HF_HUB_OFFLINE",
+        "Whether only the cache is used, as under --offline.",
+    ),
+    variable("TRANSFORMERS_OFFLINE", "The same, under another name."),
+    variable(
+        "HF_HUB_ETAG_TIMEOUT",
+        "Seconds until the hub must answer, else 10.",
+    ),
+    variable(
+        "HF_HUB_DOWNLOAD_TIMEOUT",
+        "Seconds between two pieces of a file at most, else 10.",
+    ),
+    variable(
+        "HF_HUB_DISABLE_PROGRESS_BARS",
+        "Whether downloads show no bars.",
+    ),
     Variable {
         name: "HF_TOKEN",
         purpose: "The access token itself; p2p doctor says only whether it is set.",
         secret: true,
     },
+    Variable {
+        name: "HUGGING_FACE_HUB_TOKEN",
+        purpose: "The older name of HF_TOKEN.",
+        secret: true,
+    },
+    Variable {
+        name: "HTTPS_PROXY",
+        purpose: "The proxy on the way to https:// addresses; it may hold a password.",
+        secret: true,
+    },
+    Variable {
+        name: "HTTP_PROXY",
+        purpose: "The proxy on the way to http:// addresses.",
+        secret: true,
+    },
+    Variable {
+        name: "ALL_PROXY",
+        purpose: "The proxy where neither is set.",
+        secret: true,
+    },
+    variable("NO_PROXY", "Hosts that are reached without a proxy."),
+    variable(
+        "SSL_CERT_FILE",
+        "Certificates to trust instead of the built-in ones.",
+    ),
+    variable(
+        "REQUESTS_CA_BUNDLE",
+        "The same, as Python's requests call it.",
+    ),
+    variable("CURL_CA_BUNDLE", "The same, as curl calls it."),
 ];
 
 /// What a variable is set to.

@@ -2,7 +2,9 @@
 
 use prompt_to_prompt::machine::gib;
 
-use super::diagnosis::{DeviceFacts, Diagnosis, Hub, MemoryFacts, Processor, Terminal};
+use super::diagnosis::{
+    CachedModel, DeviceFacts, Diagnosis, Hub, MemoryFacts, Processor, Terminal,
+};
 use super::environment::Setting;
 
 pub fn render(diagnosis: &Diagnosis) -> String {
@@ -112,7 +114,7 @@ fn hub_lines(hub: Option<&Hub>) -> Vec<String> {
         return vec!["no home folder, and neither HF_HOME nor XDG_CACHE_HOME is set".to_owned()];
     };
     let content = match hub.cache_exists {
-        true => format!("{} in {} models", gib(hub.cache_bytes), hub.models),
+        true => format!("{} in {} models", gib(hub.cache_bytes), hub.models.len()),
         false => "not there".to_owned(),
     };
     let token = match hub.token {
@@ -120,10 +122,25 @@ fn hub_lines(hub: Option<&Hub>) -> Vec<String> {
         Some(variable) => format!("set in {variable}"),
         None => "none".to_owned(),
     };
-    vec![
+    let asked = match (hub.compiled_in, hub.offline) {
+        (false, _) => "not asked: the feature `hub` is not compiled in".to_owned(),
+        (true, Some(variable)) => format!("{}, not asked: {variable}", hub.endpoint),
+        (true, None) => hub.endpoint.clone(),
+    };
+    let model = |model: &CachedModel| {
+        let family = model.family.map(|family| format!(", {family}"));
+        let family = family.unwrap_or_default();
+        format!("{:<6} {}, {}{family}", "model", model.id, gib(model.bytes))
+    };
+    let about = [
+        format!("{:<6} {asked}", "at"),
         format!("{:<6} {}, {content}", "cache", hub.cache),
         format!("{:<6} {token}", "token"),
-    ]
+    ];
+    about
+        .into_iter()
+        .chain(hub.models.iter().map(model))
+        .collect()
 }
 
 fn terminal(terminal: &Terminal) -> String {
@@ -143,7 +160,7 @@ fn setting(setting: &Setting) -> String {
         (None, true) => "set".to_owned(),
         (None, false) => "not set".to_owned(),
     };
-    format!("{:<21} {value}", setting.name)
+    format!("{:<29} {value}", setting.name)
 }
 
 /// Values come from outside: signs that would steer the terminal are spelled out.

@@ -113,6 +113,13 @@ impl Assembly {
         }
     }
 
+    /// Its files, as far as they can be listed.
+    pub fn names(&self) -> Vec<String> {
+        let below = self.base.iter().flat_map(Files::names);
+        let below = below.filter(|path| self.below(path).is_some());
+        self.pieces.keys().cloned().chain(below).collect()
+    }
+
     pub fn name(&self, path: &str) -> String {
         match (self.pieces.get(path), self.below(path)) {
             (Some(Piece::File(file)), _) => file.display().to_string(),

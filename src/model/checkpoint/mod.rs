@@ -10,6 +10,7 @@ mod parts;
 mod single;
 
 pub use assembly::Assembly;
+pub use family::Family;
 pub use names::{KeyMap, Renames, Stored, flatten_attention, key_map};
 pub use part::Part;
 
@@ -63,12 +64,14 @@ impl Found {
     }
 }
 
-/// The name alone: where a file stands does not determine a picture.
+/// The name alone: where a file stands does not determine a picture. That of a link is its own: a hub's
+/// cache links to contents that are called by their hash.
 pub fn file_name(path: &Path) -> String {
-    let name = path
-        .canonicalize()
-        .ok()
-        .and_then(|path| Some(path.file_name()?.to_string_lossy().into_owned()));
+    let whole = path.file_name().is_none().then(|| path.canonicalize().ok());
+    let whole = whole.flatten().unwrap_or_else(|| path.to_owned());
+    let name = whole
+        .file_name()
+        .map(|name| name.to_string_lossy().into_owned());
     name.unwrap_or_else(|| path.display().to_string())
 }
 

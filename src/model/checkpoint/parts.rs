@@ -11,6 +11,7 @@ use crate::model::embedded::STORYBOOK;
 use crate::model::files::Files;
 use crate::model::source::ModelSource;
 use crate::model::tensor_file::TensorFile;
+use crate::model::weight_files::names;
 
 const ENCODERS: [&str; 2] = ["text_encoder", "text_encoder_2"];
 const TOKENIZERS: [&str; 2] = ["tokenizer", "tokenizer_2"];
@@ -214,9 +215,7 @@ fn put(
     let Some(stem) = weights else {
         return Ok(());
     };
-    let source = Files::Folder(from.to_owned());
-    let names = ["", ".fp16"].map(|variant| format!("{stem}{variant}.safetensors"));
-    let name = source.first_of(&names)?;
+    let name = Files::Folder(from.to_owned()).first_of(&names(stem, None))?;
     files.clear(&format!("{folder}/{stem}"));
     files.file(&format!("{folder}/{stem}.safetensors"), from.join(name));
     Ok(())

@@ -173,6 +173,9 @@ fn command(run: &Run, picture: &Picture) -> String {
     let mut settings = picture.settings.clone();
     let model = &run.manifest.model;
     settings.insert("model".to_owned(), json!(model.id));
+    for (key, value) in [("revision", &model.revision), ("variant", &model.variant)] {
+        settings.extend(value.as_ref().map(|value| (key.to_owned(), json!(value))));
+    }
     let loras: Vec<String> = model.loras.iter().map(ToString::to_string).collect();
     if !loras.is_empty() {
         settings.insert("lora".to_owned(), json!(loras));
@@ -223,6 +226,10 @@ fn listed(manifest: &Manifest, picture: &Picture) -> Vec<(String, String)> {
         ("drawn by", format!("p2p {version}")),
     ];
     let drawn_by = drawn_by.map(|(name, value)| (name.to_owned(), value));
+    let of_hub = [("revision", &model.revision), ("variant", &model.variant)];
+    let of_hub = of_hub
+        .into_iter()
+        .filter_map(|(name, value)| Some((name.to_owned(), value.clone()?)));
     let loras = model
         .loras
         .iter()
@@ -230,6 +237,7 @@ fn listed(manifest: &Manifest, picture: &Picture) -> Vec<(String, String)> {
     kind.into_iter()
         .chain(set)
         .chain(drawn_by)
+        .chain(of_hub)
         .chain(loras)
         .collect()
 }

@@ -29,6 +29,9 @@ pub(super) struct Manifest {
 #[derive(Debug, Clone, Deserialize)]
 pub(super) struct Model {
     pub id: String,
+    /// Of a model of the hub.
+    pub revision: Option<String>,
+    pub variant: Option<String>,
     pub weights_sha256: String,
     #[serde(default)]
     pub loras: Vec<LoraId>,

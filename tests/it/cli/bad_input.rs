@@ -9,6 +9,7 @@ use crate::model::{copy_of_mini_sd, edit, rewrite};
 
 const WRONG_USAGE: i32 = 2;
 const FAILED: i32 = 1;
+const MODEL: i32 = 4;
 
 /// Runs in `place` and holds the refusal to the house's rules. Weights are read after the run is
 /// announced: `-q` leaves the error alone on stderr.
@@ -314,7 +315,7 @@ fn broken(damage: impl Fn(&Path), cause: &[&str], cure: &str) {
     let model = copy.path().to_str().unwrap();
     let args = [&EDIT[..], &["-q", "--model", model]].concat();
     for part in cause {
-        refused(&args, FAILED, part, cure);
+        refused(&args, MODEL, part, cure);
     }
 }
 

@@ -70,6 +70,8 @@ impl Place {
     fn command(&self, args: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_p2p"));
         command.args(args).current_dir(self.0.path());
+        // What is no path is not looked for on a network.
+        command.env("HF_HUB_OFFLINE", "1");
         command
     }
 

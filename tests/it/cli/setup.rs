@@ -299,8 +299,9 @@ fn doctor_reports_what_is_there() {
         "cuda   not compiled in\n",
         "\nmodel       storybook, embedded\n",
         "cache  /nowhere/.cache/huggingface/hub, not there\n",
-        "HF_TOKEN              not set\n",
-        "LANG                  = en_GB.UTF-8\n",
+        &format!("{:<29} not set\n", "HF_TOKEN"),
+        &format!("{:<29} = en_GB.UTF-8\n", "LANG"),
+        "at     https://huggingface.co\n",
     ] {
         assert!(text.contains(line), "no {line:?} in\n{text}");
     }
@@ -335,7 +336,10 @@ fn doctor_never_shows_a_token() {
         assert!(text.contains(shown), "{text}");
     }
     let (text, json) = doctor(&[("HF_TOKEN", secret)]);
-    assert!(text.contains("HF_TOKEN              set\n"), "{text}");
+    assert!(
+        text.contains(&format!("{:<29} set\n", "HF_TOKEN")),
+        "{text}"
+    );
     let settings = json["environment"].as_array().unwrap();
     let token = settings.iter().find(|s| s["name"] == "HF_TOKEN").unwrap();
     assert_eq!(
@@ -361,7 +365,10 @@ fn doctor_measures_the_hub_cache() {
         ("HF_HUB_CACHE", "~/hub"),
     ]);
     assert_eq!(json["hub"]["cache_exists"], true);
-    assert_eq!(json["hub"]["models"], 2);
+    let models = json["hub"]["models"].as_array().unwrap();
+    let ids: Vec<&Value> = models.iter().map(|model| &model["id"]).collect();
+    assert_eq!(ids, ["a/b", "c/d"]);
+    assert!(text.contains("model  c/d, 1 MiB\n"), "{text}");
     assert_eq!(json["hub"]["cache_bytes"], 3 << 20);
     assert!(text.contains("hub, 3 MiB in 2 models\n"), "{text}");
     std::fs::write(place.path("file"), "").unwrap();

@@ -518,7 +518,7 @@ fn the_model_that_drew_it_is_wanted() {
     for command in ["rerun", "verify"] {
         let output = place.p2p(&[command, "mini/edited-1.png"]);
         let said = stderr(&output);
-        assert_eq!(output.status.code(), Some(1), "{said}");
+        assert_eq!(output.status.code(), Some(4), "{said}");
         assert!(said.contains("drawn by the model \"mini-sd\""), "{said}");
         assert!(
             said.contains("give its folder or file with --model PATH"),
@@ -533,7 +533,7 @@ fn the_model_that_drew_it_is_wanted() {
         });
         let output = place.p2p(&[command, "retold.png"]);
         let said = stderr(&output);
-        assert_eq!(output.status.code(), Some(1), "{said}");
+        assert_eq!(output.status.code(), Some(4), "{said}");
         assert!(
             said.contains("by another \"storybook\": its weights differ"),
             "{said}"

@@ -1,0 +1,224 @@
+//! `p2p models`: what the hub's cache holds, what is fetched into it and what is removed.
+
+use std::time::SystemTime;
+
+use prompt_to_prompt::error::{Error, Result};
+use prompt_to_prompt::hub::{Cache, Name, Settings, Snapshot, Stored, aliases, redirected, size};
+use prompt_to_prompt::model::{ModelSource, Need, family_of};
+use prompt_to_prompt::report::console::Console;
+use serde_json::{Value, json};
+
+use super::open::fetch;
+use super::print;
+use crate::cli::ModelsCommand;
+
+pub fn models(command: &ModelsCommand, console: &Console) -> Result<()> {
+    let cache = Settings::from_env().cache()?;
+    match command {
+        ModelsCommand::Ls { json: true } => print(&format!("{:#}\n", listed_as_json(&cache))),
+        ModelsCommand::Ls { .. } => print(&listed(&cache)),
+        ModelsCommand::Path { model, revision } => {
+            let stored = stored(&cache, model)?;
+            let snapshot = snapshot(&stored, revision)?;
+            print(&format!("{}\n", snapshot.folder.display()))
+        }
+        ModelsCommand::Pull {
+            model,
+            revision,
+            variant,
+            ..
+        } => {
+            id_of(model)?;
+            let source = ModelSource {
+                revision: revision.clone(),
+                variant: variant.clone(),
+                ..ModelSource::named(model)
+            };
+            let path = fetch(&source, Need::Weights, console)?;
+            print(&format!("{}\n", path.display()))
+        }
+        ModelsCommand::Rm {
+            model,
+            revision,
+            dry_run,
+        } => {
+            let stored = stored(&cache, model)?;
+            let only = revision
+                .as_ref()
+                .map(|revision| snapshot(&stored, revision));
+            let removal = cache.removal(&stored, only.transpose()?);
+            let (id, bytes) = (&stored.id, size(removal.bytes));
+            if *dry_run {
+                let paths = removal
+                    .paths
+                    .iter()
+                    .map(|path| format!("{}\n", path.display()));
+                console.note(&format!("{id}: {bytes} would be freed"));
+                return print(&paths.collect::<String>());
+            }
+            cache.remove(&removal)?;
+            print(&format!("{id}: {bytes} freed\n"))
+        }
+    }
+}
+
+/// What an alias stands for, or the id itself.
+///
+/// Errors: usage, where it is no name of the hub.
+fn id_of(model: &str) -> Result<String> {
+    let alias = aliases().iter().find(|alias| alias.alias == model);
+    let id = alias.map_or(model, |alias| &alias.id);
+    match Name::parse(id) {
+        Some(name) => Ok(name.id),
+        None => Err(Error::usage(
+            format!("{model} is no model of the hub"),
+            "give OWNER/NAME, or an alias that p2p models ls lists",
+        )),
+    }
+}
+
+fn stored(cache: &Cache, model: &str) -> Result<Stored> {
+    let id = id_of(model)?;
+    let moved = || redirected(&id).and_then(|(to, _)| cache.stored_as(to));
+    cache.stored_as(&id).or_else(moved).ok_or_else(|| {
+        Error::model(
+            format!("{id} is not in the cache"),
+            format!("p2p models ls says what is; p2p models pull {model} fetches it"),
+        )
+    })
+}
+
+fn snapshot<'s>(stored: &'s Stored, revision: &str) -> Result<&'s Snapshot> {
+    stored.snapshot(revision).ok_or_else(|| {
+        let there: Vec<String> = stored.snapshots.iter().map(revisions).collect();
+        Error::model(
+            format!("revision {revision} of {} is not in the cache", stored.id),
+            match there.is_empty() {
+                true => format!("fetch it: p2p models pull {}", stored.id),
+                false => format!("these are: {}", there.join("; ")),
+            },
+        )
+    })
+}
+
+/// `main 451f4fe`
+fn revisions(snapshot: &Snapshot) -> String {
+    let commit = snapshot.commit.chars().take(7).collect::<String>();
+    let names = snapshot.revisions.iter().map(String::as_str);
+    names.chain([&*commit]).collect::<Vec<_>>().join(" ")
+}
+
+fn family(stored: &Stored) -> Option<&'static str> {
+    let mut snapshots = stored.snapshots.iter();
+    snapshots.find_map(|snapshot| family_of(&snapshot.folder))
+}
+
+fn listed(cache: &Cache) -> String {
+    let all = cache.stored();
+    let head = ["MODEL", "REVISION", "SIZE", "USED", "FAMILY"].map(str::to_owned);
+    let row = |stored: &Stored| {
+        let snapshots: Vec<String> = stored.snapshots.iter().map(revisions).collect();
+        [
+            stored.id.clone(),
+            snapshots.join(", "),
+            size(stored.bytes),
+            ago(stored.used.max(stored.modified)),
+            match stored.incomplete {
+                (0, _) => family(stored).unwrap_or("").to_owned(),
+                (n, bytes) => format!("{n} cut short at {}: pull it again", size(bytes)),
+            },
+        ]
+    };
+    let rows: Vec<[String; 5]> = all.iter().map(row).collect();
+    let mut text = match rows.is_empty() {
+        true => format!("no models in {}\n", cache.root.display()),
+        false => {
+            let bytes = all.iter().map(|stored| stored.bytes).sum();
+            let whole = table(&[&[head], &*rows].concat());
+            format!("{whole}{} in {}\n", size(bytes), cache.root.display())
+        }
+    };
+    let head = ["ALIAS", "MODEL", "", ""].map(str::to_owned);
+    let there = |id: &str| all.iter().any(|stored| stored.id == id);
+    let alias = aliases().iter().map(|alias| {
+        let there = if there(&alias.id) { "in the cache" } else { "" };
+        let cells = [&*alias.alias, &alias.id, there, &alias.notes];
+        cells.map(str::to_owned)
+    });
+    text += "\n";
+    text += &table(&[head].into_iter().chain(alias).collect::<Vec<_>>());
+    text
+}
+
+/// Columns as wide as their widest cell.
+fn table<const N: usize>(rows: &[[String; N]]) -> String {
+    let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max();
+    let widths: [usize; N] = std::array::from_fn(|column| width(column).unwrap_or(0));
+    let line = |row: &[String; N]| {
+        let cells = row
+            .iter()
+            .zip(widths)
+            .map(|(cell, width)| format!("{cell:<width$}"));
+        let line = cells.collect::<Vec<_>>().join("  ");
+        format!("{}\n", line.trim_end())
+    };
+    rows.iter().map(line).collect()
+}
+
+fn ago(time: Option<SystemTime>) -> String {
+    let passed = time.and_then(|time| SystemTime::now().duration_since(time).ok());
+    let count = |n: u64, what: &str| match n {
+        1 => format!("1 {what} ago"),
+        n => format!("{n} {what}s ago"),
+    };
+    match passed.map(|passed| passed.as_secs() / 60) {
+        None | Some(0) => "just now".to_owned(),
+        Some(minutes) if minutes < 60 => count(minutes, "minute"),
+        Some(minutes) if minutes < 48 * 60 => count(minutes / 60, "hour"),
+        Some(minutes) => count(minutes / 60 / 24, "day"),
+    }
+}
+
+fn listed_as_json(cache: &Cache) -> Value {
+    let all = cache.stored();
+    let seconds = |time: Option<SystemTime>| {
+        let since = time.and_then(|time| time.duration_since(SystemTime::UNIX_EPOCH).ok());
+        since.map(|since| since.as_secs())
+    };
+    let snapshot = |snapshot: &Snapshot| {
+        json!({
+            "commit": snapshot.commit,
+            "revisions": snapshot.revisions,
+            "path": snapshot.folder,
+            "files": snapshot.files,
+            "bytes": snapshot.bytes,
+        })
+    };
+    let model = |stored: &Stored| {
+        json!({
+            "id": stored.id,
+            "path": stored.folder,
+            "bytes": stored.bytes,
+            "family": family(stored),
+            "modified": seconds(stored.modified),
+            "used": seconds(stored.used),
+            "incomplete": stored.incomplete.0,
+            "snapshots": stored.snapshots.iter().map(snapshot).collect::<Vec<_>>(),
+        })
+    };
+    let alias = |alias: &prompt_to_prompt::hub::Alias| {
+        json!({
+            "alias": alias.alias,
+            "id": alias.id,
+            "revision": alias.revision,
+            "notes": alias.notes,
+            "cached": all.iter().any(|stored| stored.id == alias.id),
+        })
+    };
+    json!({
+        "schema": "p2p.models/v1",
+        "cache": cache.root,
+        "models": all.iter().map(model).collect::<Vec<_>>(),
+        "aliases": aliases().iter().map(alias).collect::<Vec<_>>(),
+    })
+}

@@ -1,0 +1,47 @@
+//! Short names of well-known models, and ids that are gone from the hub: `assets/models.json`.
+
+use std::sync::LazyLock;
+
+use serde::Deserialize;
+
+/// A short name, and what it stands for.
+#[derive(Debug, Clone, Deserialize)]
+pub struct Alias {
+    pub alias: String,
+    pub id: String,
+    pub revision: String,
+    pub notes: String,
+}
+
+/// An id of old tutorials.
+#[derive(Debug, Deserialize)]
+struct Moved {
+    from: String,
+    to: String,
+    /// A month, `2024-08`.
+    since: String,
+}
+
+#[derive(Debug, Deserialize)]
+struct Known {
+    aliases: Vec<Alias>,
+    moved: Vec<Moved>,
+}
+
+static KNOWN: LazyLock<Known> = LazyLock::new(|| {
+    let text = include_str!("../../assets/models.json");
+    serde_json::from_str(text).expect("a test reads it")
+});
+
+pub fn aliases() -> &'static [Alias] {
+    &KNOWN.aliases
+}
+
+/// Where a repository that is gone went, and a line that says so.
+pub fn redirected(id: &str) -> Option<(&'static str, String)> {
+    let mut moved = KNOWN.moved.iter();
+    let moved = moved.find(|moved| moved.from.eq_ignore_ascii_case(id))?;
+    let Moved { from, to, since } = moved;
+    let line = format!("{from} is gone from the hub since {since}: {to} is taken instead");
+    Some((to, line))
+}

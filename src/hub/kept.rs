@@ -1,0 +1,82 @@
+//! The hub as far as the cache has it. Opens no connection.
+
+#[cfg(not(feature = "hub"))]
+use super::Hub;
+use super::cache::Cache;
+use super::{Away, Repo, Wanted};
+use crate::error::{Error, Result};
+
+pub struct Kept {
+    pub cache: Cache,
+}
+
+impl Kept {
+    #[cfg(feature = "hub")]
+    pub fn known(&self, wanted: Wanted) -> bool {
+        self.cache.commit(wanted.id, wanted.revision).is_some()
+    }
+
+    /// What the cache has of a repository.
+    pub fn repo_because(&self, wanted: Wanted, away: Away) -> Result<Repo> {
+        let Wanted { id, revision, .. } = wanted;
+        let Some(commit) = self.cache.commit(id, revision) else {
+            let what = match revision {
+                super::MAIN => format!("{id} is not in the cache"),
+                _ => format!("revision {revision} of {id} is not in the cache"),
+            };
+            return Err(missing(&what, id, &away));
+        };
+        Ok(Repo {
+            files: self.cache.files(id, &commit),
+            whole: false,
+            folder: self.cache.snapshot(id, &commit),
+            id: id.to_owned(),
+            commit,
+            away: Some(away),
+        })
+    }
+
+    /// Errors: model, for the first file that is not there.
+    pub fn all_there(&self, repo: &Repo, paths: &[String], away: &Away) -> Result<()> {
+        let lacking = paths.iter().find(|path| !repo.folder.join(path).is_file());
+        lacking.map_or(Ok(()), |path| {
+            let what = format!("{path} of {} is not in the cache", repo.id);
+            Err(missing(&what, &repo.id, away))
+        })
+    }
+}
+
+/// All there is where the feature `hub` is not compiled in.
+#[cfg(not(feature = "hub"))]
+impl Hub for Kept {
+    fn repo(&self, wanted: Wanted) -> Result<Repo> {
+        self.repo_because(wanted, Away::NotBuilt)
+    }
+
+    fn fetch(&self, repo: &Repo, paths: &[String]) -> Result<()> {
+        let away = repo.away.clone().unwrap_or(Away::NotBuilt);
+        self.all_there(repo, paths, &away)
+    }
+
+    fn note(&self, _: &str) {}
+}
+
+fn missing(what: &str, id: &str, away: &Away) -> Error {
+    match away {
+        Away::Flag => Error::model(
+            format!("{what}, and --offline keeps p2p from the network"),
+            format!("fetch it once: p2p models pull {id}"),
+        ),
+        Away::Variable(name) => Error::model(
+            format!("{what}, and {name} keeps p2p from the network"),
+            format!("fetch it once: {name}=0 p2p models pull {id}"),
+        ),
+        Away::Silent(cause, cure) => Error::model(format!("{what}, and {cause}"), cure.clone()),
+        Away::NotBuilt => Error::model(
+            format!("{what}, and this p2p was built without the feature `hub`"),
+            format!(
+                "build it with its default features, or fetch it with Hugging Face's own tool: hf download {id}"
+            ),
+        ),
+    }
+}

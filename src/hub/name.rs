@@ -1,0 +1,73 @@
+//! Names on the hub: repositories, revisions, files. Owns which texts are such names, and which of them
+//! may become paths on this machine.
+
+/// The branch that counts where none is named.
+pub const MAIN: &str = "main";
+
+/// `owner/name`, or a file of it: `owner/name/folder/file.safetensors`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Name {
+    pub id: String,
+    pub file: Option<String>,
+}
+
+/// Endings of weight files: `models/dreams.safetensors` is a path that leads nowhere, no repository.
+const WEIGHTS: [&str; 7] = ["safetensors", "sft", "ckpt", "bin", "pt", "pth", "gguf"];
+/// Signs of an owner or a name at most.
+const LONGEST: usize = 96;
+
+impl Name {
+    /// `None` where a text is no such name.
+    pub fn parse(text: &str) -> Option<Self> {
+        let (owner, rest) = text.split_once('/')?;
+        let (name, file) = match rest.split_once('/') {
+            Some((name, file)) => (name, Some(file)),
+            None => (rest, None),
+        };
+        let whole = match file {
+            Some(file) => is_file(file) && is_weights(file),
+            None => !is_weights(name),
+        };
+        (whole && is_part(owner) && is_part(name)).then(|| Self {
+            id: format!("{owner}/{name}"),
+            file: file.map(str::to_owned),
+        })
+    }
+}
+
+fn is_part(text: &str) -> bool {
+    let sign = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
+    let ends = |c: char| c == '-' || c == '.';
+    !text.is_empty()
+        && text.len() <= LONGEST
+        && text.chars().all(sign)
+        && !text.starts_with(ends)
+        && !text.ends_with(ends)
+        && !text.contains("--")
+        && !text.contains("..")
+}
+
+fn is_weights(file: &str) -> bool {
+    let ending = file.rsplit_once('.').map(|(_, ending)| ending);
+    ending.is_some_and(|ending| WEIGHTS.contains(&&*ending.to_lowercase()))
+}
+
+/// Whether a path or a revision stays where it is put: the hub's word alone is not taken for that.
+pub fn is_file(path: &str) -> bool {
+    let part = |part: &str| !part.is_empty() && part != "." && part != "..";
+    let sign = |c: char| !c.is_control() && !"\\:*?\"<>|".contains(c);
+    path.split('/').all(part) && path.chars().all(sign)
+}
+
+/// Whether a text may be what the cache calls a content.
+#[cfg(feature = "hub")]
+pub fn is_etag(text: &str) -> bool {
+    let sign = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
+    !text.is_empty() && text.len() <= 128 && text.chars().all(sign)
+}
+
+/// A whole commit: what it stands for never changes.
+pub fn is_commit(revision: &str) -> bool {
+    let hex = |c: char| c.is_ascii_digit() || ('a'..='f').contains(&c);
+    revision.len() == 40 && revision.chars().all(hex)
+}

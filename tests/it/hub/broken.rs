@@ -1,0 +1,252 @@
+//! Connections that break, contents that are not what they should be, and two who want the same.
+
+use std::process::Stdio;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use super::mock::etag;
+use super::*;
+
+const UNET: &str = "unet/diffusion_pytorch_model.safetensors";
+
+/// A blob of the miniature.
+fn blob(place: &Place, path: &str) -> PathBuf {
+    let etag = etag(path, &miniature()[path]);
+    place.repo().join("blobs").join(etag)
+}
+
+/// Asked for the UNet's weights.
+fn is_unet(request: &Request) -> bool {
+    request.target.ends_with(UNET)
+}
+
+fn ranges(place: &Place) -> Vec<Option<String>> {
+    let log = place.mock.log().into_iter().filter(is_unet);
+    log.map(|request| request.header("range").map(str::to_owned))
+        .collect()
+}
+
+#[test]
+fn a_broken_connection_is_taken_up_where_it_broke() {
+    let place = Place::new();
+    let bytes = miniature()[UNET].clone();
+    let length = bytes.len();
+    let first = AtomicUsize::new(0);
+    place.mock.fault(move |request| {
+        let break_it = is_unet(request) && first.fetch_add(1, Ordering::SeqCst) == 0;
+        break_it.then(|| {
+            let mut response = Response::new(200, bytes.clone());
+            response.cut = Some(length / 2);
+            response
+        })
+    });
+    place.open(ID).unwrap();
+    let asked = ranges(&place);
+    assert_eq!(asked.len(), 2, "{asked:?}");
+    assert_eq!(asked[0], None);
+    assert_eq!(asked[1], Some(format!("bytes={}-", length / 2)));
+}
+
+#[test]
+fn a_download_that_was_ended_goes_on_in_the_next_run() {
+    let place = Place::new();
+    let bytes = miniature()[UNET].clone();
+    let half = bytes.len() / 2;
+    let incomplete = blob(&place, UNET).with_extension("incomplete");
+    let cut = bytes.clone();
+    place.mock.fault(move |request| {
+        is_unet(request).then(|| match request.header("range") {
+            None => {
+                let mut response = Response::new(200, cut.clone());
+                response.cut = Some(half);
+                response
+            }
+            Some(_) => Response::new(503, ""),
+        })
+    });
+    let output = place.p2p(&["models", "pull", ID]);
+    assert_eq!(output.status.code(), Some(4), "{}", stderr(&output));
+    assert!(
+        stderr(&output).contains("answers 503"),
+        "{}",
+        stderr(&output)
+    );
+    assert_eq!(incomplete.metadata().unwrap().len() as usize, half);
+    let listed = stdout(&place.succeed(&["models", "ls"]));
+    assert!(listed.contains("1 cut short"), "{listed}");
+    place.mock.well();
+    place.mock.forget();
+    place.succeed(&["models", "pull", ID]);
+    assert_eq!(ranges(&place), [Some(format!("bytes={half}-"))]);
+    assert!(std::fs::read(blob(&place, UNET)).unwrap() == bytes);
+    assert!(!incomplete.exists());
+}
+
+#[test]
+fn a_server_that_gives_the_whole_again_is_taken_at_its_word() {
+    let place = Place::new();
+    let bytes = miniature()[UNET].clone();
+    let incomplete = blob(&place, UNET).with_extension("incomplete");
+    std::fs::create_dir_all(incomplete.parent().unwrap()).unwrap();
+    std::fs::write(&incomplete, "another beginning").unwrap();
+    let whole = bytes.clone();
+    place
+        .mock
+        .fault(move |request| is_unet(request).then(|| Response::new(200, whole.clone())));
+    place.open(ID).unwrap();
+    assert!(std::fs::read(blob(&place, UNET)).unwrap() == bytes);
+}
+
+#[test]
+fn another_beginning_is_found_out_and_fetched_again() {
+    let place = Place::new();
+    let incomplete = blob(&place, UNET).with_extension("incomplete");
+    std::fs::create_dir_all(incomplete.parent().unwrap()).unwrap();
+    std::fs::write(&incomplete, "another beginning").unwrap();
+    let heard = Heard::default();
+    place
+        .open_watched(&ModelSource::named(ID), &[], &heard)
+        .unwrap();
+    assert_eq!(ranges(&place), [Some("bytes=17-".to_owned()), None]);
+    assert!(heard.lines().contains("another checksum: fetched again"));
+    assert!(std::fs::read(blob(&place, UNET)).unwrap() == miniature()[UNET]);
+}
+
+#[test]
+fn a_wrong_checksum_is_no_model() {
+    let place = Place::new();
+    let mut wrong = miniature()[UNET].clone();
+    *wrong.last_mut().unwrap() ^= 1;
+    place
+        .mock
+        .fault(move |request| is_unet(request).then(|| Response::new(200, wrong.clone())));
+    let output = place.p2p(&["models", "pull", ID]);
+    assert_eq!(output.status.code(), Some(4));
+    let said = stderr(&output);
+    assert!(
+        said.contains(UNET) && said.contains("another checksum"),
+        "{said}"
+    );
+    assert_eq!(ranges(&place).len(), 2);
+    assert!(!blob(&place, UNET).exists());
+    assert!(!blob(&place, UNET).with_extension("incomplete").exists());
+}
+
+#[test]
+fn a_damaged_cache_is_mended() {
+    let place = Place::new();
+    place.open(ID).unwrap();
+    place.mock.forget();
+    // Cut short: seen by its length whenever the hub is asked.
+    let path = blob(&place, UNET);
+    let half = std::fs::read(&path).unwrap()[..1000].to_vec();
+    std::fs::write(&path, half).unwrap();
+    place.open(ID).unwrap();
+    assert_eq!(place.mock.fetched(), [UNET]);
+    // Gone, with the link left behind.
+    std::fs::remove_file(&path).unwrap();
+    place.open(ID).unwrap();
+    assert_eq!(place.mock.fetched(), [UNET, UNET]);
+    assert!(std::fs::read(&path).unwrap() == miniature()[UNET]);
+    // Of the right length: seen where it is asked for.
+    let mut wrong = miniature()[UNET].clone();
+    wrong[5000] ^= 1;
+    std::fs::write(&path, wrong).unwrap();
+    let said = stderr(&place.succeed(&["models", "pull", ID]));
+    assert!(said.contains("is damaged"), "{said}");
+    assert!(std::fs::read(&path).unwrap() == miniature()[UNET]);
+}
+
+#[test]
+fn two_processes_fetch_each_content_once() {
+    let place = Place::new();
+    place.mock.fault(|request| {
+        if is_unet(request) {
+            std::thread::sleep(Duration::from_millis(1500));
+        }
+        None
+    });
+    let start = || {
+        let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_p2p"));
+        for name in VARIABLES {
+            command.env_remove(name);
+        }
+        let command = command
+            .args(["models", "pull", ID])
+            .env("HF_HOME", place.home.path())
+            .env("HF_ENDPOINT", &place.mock.endpoint)
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
+        command.spawn().unwrap()
+    };
+    let both = [start(), start()].map(|run| run.wait_with_output().unwrap());
+    for output in &both {
+        assert!(output.status.success(), "{}", stderr(output));
+    }
+    let mut fetched = place.mock.fetched();
+    let all = fetched.len();
+    fetched.sort();
+    fetched.dedup();
+    assert_eq!(all, fetched.len(), "{fetched:?}");
+    let waited = both
+        .iter()
+        .filter(|output| stderr(output).contains("waiting for another process"));
+    assert_eq!(waited.count(), 1);
+}
+
+#[test]
+#[cfg(unix)]
+fn ctrl_c_ends_a_download_and_keeps_what_came() {
+    let place = Place::new();
+    let bytes = miniature()[UNET].clone();
+    let stalled = bytes.clone();
+    place.mock.fault(move |request| {
+        is_unet(request).then(|| {
+            let mut response = Response::new(200, stalled.clone());
+            // The rest does not come for long.
+            response.cut = Some(100_000);
+            response
+                .headers
+                .push(("X-Stall".to_owned(), "20".to_owned()));
+            response
+        })
+    });
+    let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_p2p"));
+    for name in VARIABLES {
+        command.env_remove(name);
+    }
+    let command = command
+        .args(["models", "pull", ID])
+        .env("HF_HOME", place.home.path())
+        .env("HF_ENDPOINT", &place.mock.endpoint)
+        .env("HF_HUB_DOWNLOAD_TIMEOUT", "60")
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
+    let run = command.spawn().unwrap();
+    let incomplete = blob(&place, UNET).with_extension("incomplete");
+    let begun = || {
+        incomplete
+            .metadata()
+            .is_ok_and(|data| data.len() == 100_000)
+    };
+    let start = std::time::Instant::now();
+    while !begun() {
+        assert!(start.elapsed() < Duration::from_secs(30));
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    let id = run.id().to_string();
+    let sent = std::process::Command::new("kill")
+        .args(["-INT", &id])
+        .status();
+    assert!(sent.unwrap().success());
+    let asked = std::time::Instant::now();
+    let output = run.wait_with_output().unwrap();
+    assert!(asked.elapsed() < Duration::from_secs(5));
+    let said = stderr(&output);
+    assert_eq!(output.status.code(), Some(130), "{said}");
+    assert!(said.contains("what came so far is kept"), "{said}");
+    assert!(begun());
+    place.mock.well();
+    place.mock.forget();
+    place.succeed(&["models", "pull", ID]);
+    assert_eq!(ranges(&place), [Some("bytes=100000-".to_owned())]);
+}

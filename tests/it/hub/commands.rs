@@ -1,0 +1,187 @@
+//! `p2p models`, and what other commands say of the hub.
+
+use serde_json::Value;
+
+use super::*;
+
+/// A second commit of the miniature, which shares all large files with the first.
+fn second(place: &Place) -> (String, String) {
+    place.succeed(&["models", "pull", ID]);
+    let first = place
+        .snapshot()
+        .file_name()
+        .unwrap()
+        .to_str()
+        .unwrap()
+        .to_owned();
+    let mut files = miniature();
+    files.insert("scheduler/scheduler_config.json".to_owned(), {
+        let text = String::from_utf8(files["scheduler/scheduler_config.json"].clone()).unwrap();
+        text.replace("0.00085", "0.002").into()
+    });
+    let second = place.mock.add(ID, files);
+    place.succeed(&["models", "pull", ID]);
+    (first, second)
+}
+
+/// Whether every link of a snapshot leads somewhere.
+fn is_whole(snapshot: &Path) -> bool {
+    let files = listing(snapshot);
+    !files.is_empty() && files.iter().all(|file| snapshot.join(file).is_file())
+}
+
+#[test]
+fn pull_and_path_print_the_folder() {
+    let place = Place::new();
+    let pulled = stdout(&place.succeed(&["models", "pull", ID]));
+    assert_eq!(Path::new(pulled.trim_end()), place.snapshot());
+    assert_eq!(stdout(&place.succeed(&["models", "path", ID])), pulled);
+    let commit = place.snapshot();
+    let commit = commit.file_name().unwrap().to_str().unwrap();
+    let by_commit = place.succeed(&["models", "path", ID, "--revision", &commit[..8]]);
+    assert_eq!(stdout(&by_commit), pulled);
+    // The folder is a model.
+    place.succeed(&["sites", "--model", pulled.trim_end()]);
+    let quiet = place.succeed(&["models", "pull", ID, "--quiet"]);
+    assert!(quiet.stderr.is_empty());
+    for (args, code, what) in [
+        (
+            &["models", "path", "ada/other"][..],
+            4,
+            "p2p models pull ada/other",
+        ),
+        (
+            &["models", "path", "sd15"],
+            4,
+            "stable-diffusion-v1-5/stable-diffusion-v1-5 is not",
+        ),
+        (
+            &["models", "path", ID, "--revision", "v2"],
+            4,
+            "these are: main",
+        ),
+        (&["models", "path", "nonsense"], 2, "is no model of the hub"),
+        (
+            &["models", "pull", "storybook"],
+            2,
+            "is no model of the hub",
+        ),
+        (&["models", "rm", "ada/other"], 4, "is not in the cache"),
+    ] {
+        let output = place.p2p(args);
+        assert_eq!(output.status.code(), Some(code), "{args:?}");
+        assert!(stderr(&output).contains(what), "{}", stderr(&output));
+    }
+}
+
+#[test]
+fn ls_lists_models_and_aliases() {
+    let place = Place::new();
+    let empty = stdout(&place.succeed(&["models", "ls"]));
+    assert!(
+        empty.starts_with("no models in") && empty.contains("sdxl-turbo"),
+        "{empty}"
+    );
+    place.mock.add("stabilityai/sd-turbo", miniature());
+    place.succeed(&["models", "pull", ID]);
+    place.succeed(&["models", "pull", "sd-turbo"]);
+    let text = stdout(&place.succeed(&["models", "ls"]));
+    let line = |of: &str| {
+        text.lines()
+            .find(|line| line.starts_with(of))
+            .unwrap_or_default()
+    };
+    assert!(
+        line(ID).contains("main ") && line(ID).contains(" MB "),
+        "{text}"
+    );
+    assert!(line("sd-turbo ").contains("in the cache"), "{text}");
+    assert!(!line("sd15 ").contains("in the cache"), "{text}");
+    let json: Value =
+        serde_json::from_slice(&place.succeed(&["models", "ls", "--json"]).stdout).unwrap();
+    assert_eq!(json["schema"], "p2p.models/v1");
+    assert_eq!(json["models"][0]["id"], ID);
+    assert_eq!(json["models"][0]["snapshots"][0]["revisions"][0], "main");
+    let bytes = json["models"][0]["bytes"].as_u64().unwrap();
+    let files = json["models"][0]["snapshots"][0]["bytes"].as_u64().unwrap();
+    assert!(bytes >= files && bytes < files + 1000, "{bytes} {files}");
+    let cached = |alias: &str| {
+        let aliases = json["aliases"].as_array().unwrap();
+        aliases.iter().find(|a| a["alias"] == alias).unwrap()["cached"].clone()
+    };
+    assert_eq!(
+        (cached("sd-turbo"), cached("sd15")),
+        (true.into(), false.into())
+    );
+    let doctor = stdout(&place.succeed(&["doctor"]));
+    assert!(
+        doctor.contains(&place.mock.endpoint) && doctor.contains(ID),
+        "{doctor}"
+    );
+}
+
+#[test]
+fn rm_of_a_revision_leaves_others_whole() {
+    let place = Place::new();
+    let (first, second) = second(&place);
+    let snapshot = |commit: &str| place.repo().join("snapshots").join(commit);
+    let blobs = || listing(&place.repo().join("blobs"));
+    let before = (blobs(), listing(place.home.path()));
+    let rm = ["models", "rm", ID, "--revision", &first];
+    let dry = place.succeed(&[&rm[..], &["--dry-run"]].concat());
+    assert!(stderr(&dry).contains("would be freed"));
+    assert_eq!(before, (blobs(), listing(place.home.path())));
+    let freed = stdout(&place.succeed(&rm));
+    assert!(freed.contains("freed"), "{freed}");
+    assert!(!snapshot(&first).exists() && is_whole(&snapshot(&second)));
+    assert_eq!(blobs().len(), before.0.len() - 1);
+    place.succeed(&[
+        "explain",
+        "--offline",
+        "--model",
+        ID,
+        "--src",
+        "a cat",
+        "--dst",
+        "a dog",
+    ]);
+    // The last one goes with the rest.
+    place.succeed(&["models", "rm", ID, "--revision", "main"]);
+    assert!(!place.repo().exists());
+}
+
+#[test]
+fn rm_removes_all_of_a_model() {
+    let place = Place::new();
+    place.mock.add("ada/other", miniature());
+    place.succeed(&["models", "pull", "ada/other"]);
+    second(&place);
+    let dry = stdout(&place.succeed(&["models", "rm", ID, "--dry-run"]));
+    assert!(dry.contains("models--ada--mini-sd"), "{dry}");
+    place.succeed(&["models", "rm", ID]);
+    let left = listing(&place.cache());
+    assert!(
+        left.iter().all(|path| !path.contains("mini-sd")),
+        "{left:?}"
+    );
+    place.succeed(&["models", "path", "ada/other"]);
+}
+
+#[test]
+fn job_files_have_the_keys_and_a_batch_fetches_once() {
+    let place = Place::new();
+    let jobs = format!(
+        "[defaults]\nmodel = \"{ID}\"\nrevision = \"main\"\nsteps = 1\nsrc = \"a cat\"\n\
+         [[job]]\ndst = \"a dog\"\n[[job]]\ndst = \"a lion\"\n"
+    );
+    std::fs::write(place.work.path().join("jobs.toml"), jobs).unwrap();
+    place.succeed(&["batch", "jobs.toml", "-o", "out"]);
+    let listed = place
+        .mock
+        .log()
+        .iter()
+        .filter(|r| r.target.starts_with("/api/"))
+        .count();
+    assert_eq!(listed, 1);
+    place.succeed(&["batch", "jobs.toml", "-o", "out2", "--offline"]);
+}

@@ -1,0 +1,294 @@
+//! A hub in the test process: repositories by commit, `resolve/` with parts of files, a log of what was
+//! asked, and faults on demand.
+
+use std::collections::{BTreeMap, HashMap};
+use std::io::{BufRead, BufReader, Write};
+use std::net::{TcpListener, TcpStream};
+use std::path::Path;
+use std::sync::{Arc, Mutex};
+
+use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
+
+#[derive(Debug, Clone)]
+pub struct Request {
+    pub method: String,
+    /// Path and query.
+    pub target: String,
+    /// Names in lower case.
+    pub headers: HashMap<String, String>,
+}
+
+impl Request {
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.headers.get(name).map(String::as_str)
+    }
+}
+
+#[derive(Debug, Clone)]
+pub struct Response {
+    pub status: u16,
+    pub headers: Vec<(String, String)>,
+    pub body: Vec<u8>,
+    /// Bytes after which the connection breaks.
+    pub cut: Option<usize>,
+}
+
+impl Response {
+    pub fn new(status: u16, body: impl Into<Vec<u8>>) -> Self {
+        Self {
+            status,
+            headers: vec![],
+            body: body.into(),
+            cut: None,
+        }
+    }
+
+    pub fn with(mut self, name: &str, value: &str) -> Self {
+        self.headers.push((name.to_owned(), value.to_owned()));
+        self
+    }
+}
+
+type Files = BTreeMap<String, Vec<u8>>;
+/// What is answered instead, where something is.
+type Fault = dyn Fn(&Request) -> Option<Response> + Send + Sync;
+
+#[derive(Default)]
+struct Content {
+    /// By id and commit.
+    commits: HashMap<(String, String), Files>,
+    /// By id and branch.
+    branches: HashMap<(String, String), String>,
+    fault: Option<Arc<Fault>>,
+    log: Vec<Request>,
+}
+
+pub struct Mock {
+    pub endpoint: String,
+    content: Arc<Mutex<Content>>,
+}
+
+impl Mock {
+    pub fn new() -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let endpoint = format!("http://{}", listener.local_addr().unwrap());
+        let content: Arc<Mutex<Content>> = Arc::default();
+        let shared = content.clone();
+        // It ends with the tests.
+        std::thread::spawn(move || {
+            for stream in listener.incoming().flatten() {
+                let content = shared.clone();
+                std::thread::spawn(move || serve(stream, &content));
+            }
+        });
+        Self { endpoint, content }
+    }
+
+    /// A repository whose `main` is a folder's files; its commit comes back.
+    pub fn add(&self, id: &str, files: Files) -> String {
+        let mut hash = Sha256::new();
+        for (path, bytes) in &files {
+            hash.update(path);
+            hash.update(bytes);
+        }
+        let commit = format!("{:x}", hash.finalize())[..40].to_owned();
+        let mut content = self.content.lock().unwrap();
+        let main = (id.to_owned(), "main".to_owned());
+        content.branches.insert(main, commit.clone());
+        content
+            .commits
+            .insert((id.to_owned(), commit.clone()), files);
+        commit
+    }
+
+    pub fn fault(&self, fault: impl Fn(&Request) -> Option<Response> + Send + Sync + 'static) {
+        self.content.lock().unwrap().fault = Some(Arc::new(fault));
+    }
+
+    pub fn well(&self) {
+        self.content.lock().unwrap().fault = None;
+    }
+
+    pub fn log(&self) -> Vec<Request> {
+        self.content.lock().unwrap().log.clone()
+    }
+
+    /// Of the files that were asked for, in order.
+    pub fn fetched(&self) -> Vec<String> {
+        let path = |request: &Request| {
+            let (_, rest) = request.target.split_once("/resolve/")?;
+            let (_, path) = rest.split_once('/')?;
+            (request.method == "GET").then(|| path.to_owned())
+        };
+        self.log().iter().filter_map(path).collect()
+    }
+
+    pub fn forget(&self) {
+        self.content.lock().unwrap().log.clear();
+    }
+}
+
+/// Files of a folder, with those on top that no model needs.
+pub fn files_of(folder: &Path) -> Files {
+    let mut files = Files::new();
+    collect(folder, "", &mut files);
+    files
+}
+
+fn collect(folder: &Path, before: &str, files: &mut Files) {
+    for entry in std::fs::read_dir(folder).unwrap().flatten() {
+        let name = format!("{before}{}", entry.file_name().to_string_lossy());
+        match entry.path().is_dir() {
+            true => collect(&entry.path(), &format!("{name}/"), files),
+            false => {
+                files.insert(name, std::fs::read(entry.path()).unwrap());
+            }
+        }
+    }
+}
+
+pub fn sha256(bytes: &[u8]) -> String {
+    format!("{:x}", Sha256::digest(bytes))
+}
+
+/// What the hub calls a file's content: git's hash of small ones is any forty signs here.
+pub fn etag(path: &str, bytes: &[u8]) -> String {
+    match is_large(path) {
+        true => sha256(bytes),
+        false => sha256(bytes)[..40].to_owned(),
+    }
+}
+
+fn is_large(path: &str) -> bool {
+    path.ends_with(".safetensors") || path.ends_with(".bin")
+}
+
+fn serve(mut stream: TcpStream, content: &Mutex<Content>) -> Option<()> {
+    let mut reader = BufReader::new(stream.try_clone().ok()?);
+    let request = read(&mut reader)?;
+    let fault = {
+        let mut content = content.lock().unwrap();
+        content.log.push(request.clone());
+        content.fault.clone()
+    };
+    let response = fault.and_then(|fault| fault(&request));
+    let response = response.unwrap_or_else(|| answer(&request, &content.lock().unwrap()));
+    let mut head = format!(
+        "HTTP/1.1 {} Status\r\nConnection: close\r\n",
+        response.status
+    );
+    for (name, value) in &response.headers {
+        head += &format!("{name}: {value}\r\n");
+    }
+    let length = response.body.len();
+    head += &format!("Content-Length: {length}\r\n\r\n");
+    stream.write_all(head.as_bytes()).ok()?;
+    if request.method != "HEAD" {
+        let whole = response.cut.unwrap_or(length).min(length);
+        stream.write_all(&response.body[..whole]).ok()?;
+        // A test may want the rest to be waited for.
+        let stall = response.headers.iter().find(|(name, _)| name == "X-Stall");
+        if let Some((_, seconds)) = stall {
+            stream.flush().ok()?;
+            std::thread::sleep(std::time::Duration::from_secs(seconds.parse().ok()?));
+        }
+    }
+    stream.flush().ok()
+}
+
+fn read(reader: &mut impl BufRead) -> Option<Request> {
+    let mut line = String::new();
+    reader.read_line(&mut line).ok()?;
+    let mut words = line.split_whitespace();
+    let (method, target) = (words.next()?.to_owned(), words.next()?.to_owned());
+    let mut headers = HashMap::new();
+    loop {
+        let mut line = String::new();
+        reader.read_line(&mut line).ok()?;
+        let Some((name, value)) = line.trim_end().split_once(':') else {
+            break;
+        };
+        headers.insert(name.to_lowercase(), value.trim().to_owned());
+    }
+    Some(Request {
+        method,
+        target,
+        headers,
+    })
+}
+
+fn answer(request: &Request, content: &Content) -> Response {
+    let path = request.target.split('?').next().unwrap();
+    let path = path.trim_start_matches('/');
+    if let Some(rest) = path.strip_prefix("api/models/") {
+        let (id, revision) = rest.split_once("/revision/").unwrap();
+        return listing(id, &revision.replace("%2F", "/"), content);
+    }
+    let Some((id, rest)) = path.split_once("/resolve/") else {
+        return Response::new(404, "");
+    };
+    let (revision, path) = rest.split_once('/').unwrap();
+    file(request, (id, revision, path), content)
+}
+
+fn commit<'c>(id: &str, revision: &str, content: &'c Content) -> Option<(String, &'c Files)> {
+    let branch = (id.to_owned(), revision.to_owned());
+    let commit = content.branches.get(&branch);
+    let commit = commit.map_or(revision, String::as_str).to_owned();
+    let files = content.commits.get(&(id.to_owned(), commit.clone()))?;
+    Some((commit, files))
+}
+
+fn listing(id: &str, revision: &str, content: &Content) -> Response {
+    let Some((commit, files)) = commit(id, revision, content) else {
+        let known = content.branches.keys().any(|(known, _)| known == id);
+        return match known {
+            true => Response::new(404, "").with("X-Error-Code", "RevisionNotFound"),
+            // As the hub answers whom it doesn't know.
+            false => Response::new(401, "").with("X-Error-Code", "RepoNotFound"),
+        };
+    };
+    let sibling = |(path, bytes): (&String, &Vec<u8>)| -> Value {
+        let etag = etag(path, bytes);
+        match is_large(path) {
+            true => json!({ "rfilename": path, "size": bytes.len(), "blobId": "0".repeat(40),
+                "lfs": { "sha256": etag, "size": bytes.len(), "pointerSize": 135 } }),
+            false => json!({ "rfilename": path, "size": bytes.len(), "blobId": etag }),
+        }
+    };
+    let siblings: Vec<Value> = files.iter().map(sibling).collect();
+    let listing = json!({ "id": id, "sha": commit, "private": false, "siblings": siblings });
+    Response::new(200, listing.to_string())
+}
+
+fn file(
+    request: &Request,
+    (id, revision, path): (&str, &str, &str),
+    content: &Content,
+) -> Response {
+    let found = commit(id, revision, content);
+    let Some((commit, bytes)) = found.and_then(|(c, files)| Some((c, files.get(path)?))) else {
+        return Response::new(404, "").with("X-Error-Code", "EntryNotFound");
+    };
+    let tag = format!("\"{}\"", etag(path, bytes));
+    let headed = |response: Response| {
+        response
+            .with("ETag", &tag)
+            .with("X-Repo-Commit", &commit)
+            .with("Accept-Ranges", "bytes")
+    };
+    let range = request
+        .header("range")
+        .and_then(|r| r.strip_prefix("bytes="));
+    let from = range.and_then(|r| r.trim_end_matches('-').parse::<usize>().ok());
+    match from {
+        None => headed(Response::new(200, bytes.clone())),
+        Some(from) if from >= bytes.len() => headed(Response::new(416, "")),
+        Some(from) => {
+            let range = format!("bytes {from}-{}/{}", bytes.len() - 1, bytes.len());
+            let part = Response::new(206, bytes[from..].to_vec());
+            headed(part).with("Content-Range", &range)
+        }
+    }
+}
