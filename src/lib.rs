@@ -22,7 +22,7 @@
 //!
 //! | floor | module | owns |
 //! |---|---|---|
-//! | 0 | [`error`], [`prompt`], [`machine`] | errors by whose fault; tokens of a prompt and the lookup of words; memory and cores |
+//! | 0 | [`error`], [`prompt`], [`machine`], [`device`] | errors by whose fault; tokens of a prompt and the lookup of words; memory and cores; devices and precision |
 //! | 1 | [`kernels`], [`hub`] | fast CPU operations, each beside its plain candle form; models of the Hugging Face hub and their cache |
 //! | 2 | [`attention`] | the seam: `Site`, `Term`, `SitePlan`, `AttentionHook`, `attend` |
 //! | 3 | [`model`] | UNet, VAE, text encoder, tokenizer; diffusers folders, single files, LoRAs; the embedded model |
@@ -54,6 +54,8 @@
 //! | add a model's short name, or say that one moved | `assets/models.json` |
 //! | fetch another file of a hub's model | `src/model/remote.rs`; how it is fetched, [`hub`] |
 //! | read another name in a checkpoint or a LoRA | `src/model/checkpoint/names.rs`, `src/model/lora/names.rs` |
+//! | compute on another device, or in other numbers | [`device`]; [`kernels::plain`] is what computes there |
+//! | make a run take less memory, or say so | [`model::Footprint`], [`model::Thrift`]; `src/model/bands.rs` for pictures in bands |
 //! | make something faster | [`kernels`], held to [`kernels::plain`] and timed by `examples/bench` |
 //!
 //! # Where we differ from the reference, on purpose
@@ -82,6 +84,7 @@
 //! through a view.
 
 pub mod attention;
+pub mod device;
 pub mod edit;
 pub mod error;
 pub mod heat;

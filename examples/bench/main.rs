@@ -5,13 +5,15 @@
 //! whose names contain it. Two JSON files compare two builds. With `--serve` it reads a name a line and
 //! answers in seconds and MiB at most: `tests/reference/bench_torch.py` alternates with it. `--check DIR` holds a
 //! UNet of Stable Diffusion 1.5's size against diffusers: `tests/reference/full_size.py` makes DIR.
-//! `--fast` and `--low-memory` are those of `p2p edit`.
+//! `--fast`, `--low-memory`, `--device`, `--dtype` and `--vae-tiling` are those of `p2p edit`.
 
 mod works;
 
 use std::io::{BufRead, Write};
+use std::str::FromStr;
 use std::time::Instant;
 
+use prompt_to_prompt::device::ComputeChoice;
 use prompt_to_prompt::error::{Error, Result};
 use prompt_to_prompt::kernels::{Form, Keep, fma_peak};
 
@@ -31,6 +33,7 @@ struct Args {
     check: Option<String>,
     serve: bool,
     keep: Keep,
+    compute: ComputeChoice,
     names: Vec<String>,
 }
 
@@ -45,6 +48,9 @@ fn main() -> Result<()> {
             "--check" => args.check = given.next(),
             "--fast" => args.keep.large_tiles = true,
             "--low-memory" => args.keep.late = true,
+            "--vae-tiling" => args.compute.vae_tiling = true,
+            "--device" => args.compute.device = parsed(given.next())?,
+            "--dtype" => args.compute.dtype = parsed(given.next())?,
             name if !name.starts_with('-') => args.names.push(arg),
             _ => {
                 let what = format!("no such option: {arg}");
@@ -56,13 +62,18 @@ fn main() -> Result<()> {
         }
     }
     if let Some(folder) = &args.check {
-        return works::check(folder, args.keep);
+        return works::check(folder, args.keep, &args.compute.open()?);
     }
-    let mut models = Models::new(args.model.clone(), args.keep);
+    let mut models = Models::new(args.model.clone(), args.keep, args.compute)?;
     match args.serve {
         true => serve(&mut models),
         false => table(&mut models, &args),
     }
+}
+
+fn parsed<T: FromStr<Err = String>>(text: Option<String>) -> Result<T> {
+    let value = text.unwrap_or_default().parse();
+    value.map_err(|cure| Error::usage("a flag's value is not known", cure))
 }
 
 /// Seconds of one run, inside the pool, as the sampler runs.

@@ -1,14 +1,15 @@
 //! The works that are measured, and the models they need.
 
-use candle_core::{Device, Tensor};
+use candle_core::{DType, Device, Tensor};
 use prompt_to_prompt::attention::{Carry, Kind, NoHook, SitePlan, Term, attend};
+use prompt_to_prompt::device::{Compute, ComputeChoice};
 use prompt_to_prompt::edit::{MapEdit, TokenMap, Window};
 use prompt_to_prompt::error::Result;
 use prompt_to_prompt::job::{EditSpec, Job, Prepared, run};
 use prompt_to_prompt::kernels::{Conv, ConvWeight, Form, Keep, conv2d, linear};
 use prompt_to_prompt::model::{
-    Config, Files, Model, ModelFolder, TextConfig, TextEncoder, UNet, UNetConfig, Vae, VaeConfig,
-    Weights,
+    Config, Files, Model, ModelFolder, ModelSource, TextConfig, TextEncoder, UNet, UNetConfig, Vae,
+    VaeConfig, Weights,
 };
 use prompt_to_prompt::sample::noise::randn;
 use prompt_to_prompt::sample::{
@@ -31,6 +32,8 @@ pub enum Work {
     /// A step whose cross-attention is recorded for heatmaps, at every resolution.
     Recorded(Size, usize),
     Vae(Size),
+    /// Of a picture of four times the native size.
+    LargeVae(Size),
     Text(Size),
     /// Tokens, text tokens or the same, heads, channels of a head, and whether an edited row rides along.
     Attention(usize, usize, usize, usize, bool),
@@ -49,6 +52,7 @@ pub fn all() -> Vec<Work> {
         all.push(Work::Step(size, 4, true));
         all.push(Work::Recorded(size, 2));
         all.push(Work::Vae(size));
+        all.push(Work::LargeVae(size));
         all.push(Work::Text(size));
     }
     for (n, t, d) in [
@@ -96,6 +100,7 @@ impl Work {
             Work::Step(size, rows, true) => format!("{} edited step, {rows} rows", of(size)),
             Work::Recorded(size, rows) => format!("{} recorded step, {rows} rows", of(size)),
             Work::Vae(size) => format!("{} vae", of(size)),
+            Work::LargeVae(size) => format!("{} large vae", of(size)),
             Work::Text(size) => format!("{} text", of(size)),
             Work::Attention(n, t, _, d, false) => format!("attention {n}x{t}, d {d}"),
             Work::Attention(n, t, _, d, true) => format!("injected attention {n}x{t}, d {d}"),
@@ -113,6 +118,8 @@ pub type Run<'a> = Box<dyn FnMut() -> Result<()> + Send + 'a>;
 /// that the peak of memory is that of the work.
 pub struct Models {
     keep: Keep,
+    choice: ComputeChoice,
+    compute: Compute,
     /// A folder of Stable Diffusion 1.5's shape in place of random weights.
     sd15_folder: Option<String>,
     storybook: Option<(ModelFolder, Model)>,
@@ -122,20 +129,25 @@ pub struct Models {
 }
 
 impl Models {
-    pub fn new(sd15_folder: Option<String>, keep: Keep) -> Self {
-        Self {
+    pub fn new(sd15_folder: Option<String>, keep: Keep, choice: ComputeChoice) -> Result<Self> {
+        Ok(Self {
             keep,
+            choice,
+            compute: choice.open()?,
             sd15_folder,
             storybook: None,
             unet: None,
             vae: None,
             text: None,
-        }
+        })
     }
 
     fn storybook(&mut self) -> Result<&(ModelFolder, Model)> {
         if self.storybook.is_none() {
-            let folder = ModelFolder::open("storybook")?;
+            let folder = ModelFolder::open_source(&ModelSource {
+                compute: self.choice,
+                ..ModelSource::named("storybook")
+            })?;
             let model = folder.load_as(self.keep)?;
             self.storybook = Some((folder, model));
         }
@@ -157,6 +169,7 @@ impl Models {
         }
         if self.unet.is_none() {
             let weights = self.weights("unet/diffusion_pytorch_model.safetensors")?;
+            let weights = weights.on(&self.compute.device, self.compute.dtype);
             self.unet = Some(UNet::load(&sd15_configs()?.0, &weights)?);
         }
         Ok(self.unet.as_ref().expect("set above"))
@@ -168,7 +181,12 @@ impl Models {
         }
         if self.vae.is_none() {
             let weights = self.weights("vae/diffusion_pytorch_model.safetensors")?;
-            self.vae = Some(Vae::load(&sd15_configs()?.1, &weights)?);
+            let weights = weights.on(&self.compute.device, DType::F32);
+            let vae = Vae::load(&sd15_configs()?.1, &weights)?;
+            self.vae = Some(match self.compute.vae_tiling {
+                true => vae.tiled(Vae::BAND),
+                false => vae,
+            });
         }
         Ok(self.vae.as_ref().expect("set above"))
     }
@@ -193,6 +211,8 @@ impl Models {
             }
             Work::Vae(Size::Storybook) => decode(self.vae(Size::Storybook)?, 16)?,
             Work::Vae(Size::Sd15) => decode(self.vae(Size::Sd15)?, 64)?,
+            Work::LargeVae(Size::Storybook) => decode(self.vae(Size::Storybook)?, 32)?,
+            Work::LargeVae(Size::Sd15) => decode(self.vae(Size::Sd15)?, 128)?,
             Work::Text(size) => encode(self.text(size)?),
             Work::Attention(n, t, heads, d, edited) => attention(n, t, heads, d, edited)?,
             Work::Linear(m, k, n) => {
@@ -237,6 +257,7 @@ impl Models {
                 of(size).map_or(0.0, |w| rows as f64 * w.unet_row)
             }
             Work::Vae(size) => of(size).map_or(0.0, |w| w.vae_decode),
+            Work::LargeVae(_) => 0.0,
             Work::Text(size) => of(size).map_or(0.0, |w| w.text),
             Work::Attention(n, t, heads, d, false) => 4.0 * (n * t * heads * d) as f64,
             Work::Attention(n, t, heads, d, true) => 6.0 * (n * t * heads * d) as f64,
@@ -363,9 +384,10 @@ fn edit<'a>(folder: &ModelFolder, model: &'a Model, edits: usize, steps: usize) 
 }
 
 /// A UNet in `folder` against what diffusers made of the same inputs (`golden.safetensors`).
-pub fn check(folder: &str, keep: Keep) -> Result<()> {
+pub fn check(folder: &str, keep: Keep, compute: &Compute) -> Result<()> {
     let files = Files::Folder(folder.into());
     let weights = Weights::open(&files, "unet/diffusion_pytorch_model.safetensors")?.kept(keep);
+    let weights = weights.on(&compute.device, compute.dtype);
     let unet = UNet::load(&sd15_configs()?.0, &weights)?;
     let golden = Weights::open(&files, "golden.safetensors")?;
     let latents = golden.get((1, 4, 64, 64), "latents")?;

@@ -2,19 +2,23 @@
 //! Owns which values go through which map, and the plain candle form; the blocked CPU form is a
 //! kernel. It never knows why one row's map carries another row's values.
 
-use candle_core::{D, Tensor};
+use candle_core::{D, DType, Device, Tensor};
 
 use super::{Carry, SitePlan, Term};
 use crate::error::Result;
+use crate::kernels::plain::widened;
 use crate::kernels::{self, Carried};
 
 /// Floats of one block of scores: 4 MiB, hot in cache, far below one map at 4,096 queries.
 const BLOCK: usize = 1 << 20;
+/// Of a graphics card, which is idle over small ones: 64 MiB.
+const LARGE_BLOCK: usize = 1 << 24;
 
 /// A row's map averaged over heads, `[n, t]`.
 #[derive(Debug, Clone)]
 pub struct HeadMean {
     pub row: usize,
+    /// In f32, on the CPU.
     pub map: Tensor,
 }
 
@@ -69,22 +73,29 @@ pub fn attend(
     };
     if let (Some(taps), Some(means)) = (&mut taps, means) {
         for (slot, &row) in read.iter().enumerate() {
-            taps.push(HeadMean {
-                row,
-                map: means.get(slot)?,
-            });
+            let map = shown(&means.get(slot)?)?;
+            taps.push(HeadMean { row, map });
         }
     }
     Ok(out)
 }
 
-/// Full softmax maps `[rows, heads, n, t]`: for hooks that rewrite, and for specifications.
+/// A map as whoever looks at it gets it: in f32, on the CPU.
+pub(super) fn shown(map: &Tensor) -> Result<Tensor> {
+    Ok(map.to_dtype(DType::F32)?.to_device(&Device::Cpu)?)
+}
+
+/// Full softmax maps `[rows, heads, n, t]`: for hooks that rewrite, and for specifications. Of numbers
+/// of 16 bits they are f32.
 pub fn probabilities(q: &Tensor, k: &Tensor, heads: usize) -> Result<Tensor> {
     let (q, k) = (by_head(q, heads)?, by_head(k, heads)?);
     let scale = 1.0 / (q.dim(D::Minus1)? as f64).sqrt();
-    Ok(candle_nn::ops::softmax_last_dim(
-        &(q * scale)?.matmul(&k.t()?)?,
-    )?)
+    softmax(&(q * scale)?.matmul(&k.t()?)?)
+}
+
+/// In f32 at least.
+fn softmax(scores: &Tensor) -> Result<Tensor> {
+    Ok(candle_nn::ops::softmax_last_dim(&widened(scores)?)?)
 }
 
 /// `[.., tokens, heads*d]` to contiguous `[.., heads, tokens, d]`.
@@ -106,13 +117,18 @@ fn carried_values(mix: &[Vec<Term>], row: usize, v: &Tensor) -> Result<Vec<Carri
             let values = match &term.carry {
                 Carry::Same => v,
                 Carry::Share(share) => (v * f64::from(*share))?,
-                Carry::Scale(w) => v.broadcast_mul(&w.unsqueeze(1)?)?,
-                Carry::Remap(s) => kernels::matmul(s, &v)?,
+                Carry::Scale(w) => v.broadcast_mul(&like(w, &v)?.unsqueeze(1)?)?,
+                Carry::Remap(s) => kernels::matmul(&like(s, &v)?, &v)?,
             };
             carried.push(Carried { reader, values });
         }
     }
     Ok(carried)
+}
+
+/// On the other's device, as its numbers.
+fn like(x: &Tensor, other: &Tensor) -> Result<Tensor> {
+    Ok(x.to_dtype(other.dtype())?.to_device(other.device())?)
 }
 
 /// The plain form of [`kernels::attention`].
@@ -138,7 +154,7 @@ pub(crate) fn plain(
         );
         let (parts, mean) = through_one_map(&q, &k, &vs, tap)?;
         for (carry, part) in carried.iter().zip(parts) {
-            let sum = &mut out[carry.reader];
+            let (sum, part) = (&mut out[carry.reader], widened(&part)?);
             *sum = Some(match sum.take() {
                 None => part,
                 Some(sum) => (sum + part)?,
@@ -147,10 +163,11 @@ pub(crate) fn plain(
         means.extend(mean);
     }
     let join = |heads: Option<Tensor>| -> Result<Tensor> {
-        Ok(match heads {
+        let joined = match heads {
             Some(x) => x.transpose(0, 1)?.contiguous()?.flatten_from(1)?, // [n, heads*d]
             None => Tensor::zeros((n, width), q.dtype(), q.device())?,
-        })
+        };
+        Ok(joined.to_dtype(q.dtype())?)
     };
     let out = out.into_iter().map(join).collect::<Result<Vec<_>>>()?;
     let means = if tap {
@@ -169,11 +186,19 @@ fn through_one_map(
     vs: &[Tensor],
     tap: bool,
 ) -> Result<(Vec<Tensor>, Option<Tensor>)> {
+    #[cfg(feature = "flash-attn")]
+    if !tap && let Some(parts) = super::flash::attention(q, k, vs)? {
+        return Ok((parts, None));
+    }
     let (heads, n, d) = q.dims3()?;
     let t = k.dim(1)?;
     let scale = 1.0 / (d as f64).sqrt();
-    let group = (BLOCK / (n * t)).clamp(1, heads);
-    let chunk = (BLOCK / (group * t)).clamp(1, n);
+    let block = match q.device() {
+        Device::Cpu => BLOCK,
+        _ => LARGE_BLOCK,
+    };
+    let group = (block / (n * t)).clamp(1, heads);
+    let chunk = (block / (group * t)).clamp(1, n);
     let mut outs: Vec<Vec<Tensor>> = vec![vec![]; vs.len()]; // per reader, per head group
     let mut mean: Option<Tensor> = None;
     for h in (0..heads).step_by(group) {
@@ -188,9 +213,10 @@ fn through_one_map(
         let mut maps = vec![];
         for j in (0..n).step_by(chunk) {
             let scores = q.narrow(1, j, chunk.min(n - j))?.matmul(&kt)?; // [group, chunk, t]
-            let probs = candle_nn::ops::softmax_last_dim(&scores)?;
+            let probs = softmax(&scores)?;
+            let narrow = probs.to_dtype(q.dtype())?;
             for (blocks, v) in blocks.iter_mut().zip(&values) {
-                blocks.push(probs.matmul(v)?);
+                blocks.push(narrow.matmul(v)?);
             }
             if tap {
                 maps.push((probs.sum(0)? / heads as f64)?);

@@ -2,7 +2,7 @@
 
 use candle_core::Tensor;
 
-use super::attend::by_head;
+use super::attend::{by_head, shown};
 use super::{HeadMean, Site, SitePlan, attend, probabilities};
 use crate::error::Result;
 
@@ -28,13 +28,13 @@ pub trait AttentionHook: Send {
     }
 
     /// A row's softmax map averaged over heads, `[n, t]`, or of each head, `[heads, n, t]`, before any
-    /// mixing. Only rows whose map is read by the plan have one, unless the tap asks for all (under
+    /// mixing; in f32, on the CPU. Only rows whose map is read by the plan have one, unless the tap asks for all (under
     /// [`SitePlan::Rewrite`]: all, as rewritten).
     fn observe(&mut self, _site: &Site, _row: usize, _map: &Tensor) -> Result<()> {
         Ok(())
     }
 
-    /// Full maps `[rows, heads, n, t]` in, maps of the same shape out.
+    /// Full maps `[rows, heads, n, t]` in, in f32 on the model's device, maps of the same shape out.
     fn rewrite(&mut self, _site: &Site, probs: Tensor) -> Result<Tensor> {
         Ok(probs)
     }
@@ -89,7 +89,7 @@ pub fn hooked(
     if tap.is_some_and(|tap| tap.each_head) {
         let maps = probabilities(&q, &k, site.heads)?;
         for (slot, row) in read.iter().enumerate() {
-            hook.observe(site, *row, &maps.get(slot)?)?;
+            hook.observe(site, *row, &shown(&maps.get(slot)?)?)?;
         }
     }
     Ok(out)
@@ -108,10 +108,10 @@ fn rewritten(
         for row in 0..probs.dim(0)? {
             let maps = probs.get(row)?;
             let map = if tap.each_head { maps } else { maps.mean(0)? };
-            hook.observe(site, row, &map)?;
+            hook.observe(site, row, &shown(&map)?)?;
         }
     }
     let v = by_head(v, site.heads)?;
-    let out = probs.contiguous()?.matmul(&v)?; // [rows, heads, n, d]
+    let out = probs.to_dtype(v.dtype())?.contiguous()?.matmul(&v)?; // [rows, heads, n, d]
     Ok(out.transpose(1, 2)?.contiguous()?.flatten_from(2)?)
 }

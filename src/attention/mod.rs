@@ -6,6 +6,8 @@
 //! and you are not called again for that site.*
 
 mod attend;
+#[cfg(feature = "flash-attn")]
+mod flash;
 mod hook;
 mod site;
 

@@ -5,6 +5,7 @@ use std::str::FromStr;
 
 use clap::{Args, ValueEnum, ValueHint};
 
+use prompt_to_prompt::device::{ComputeChoice, DeviceChoice, DtypeChoice};
 use prompt_to_prompt::model::{LoraSource, ModelSource, Prediction};
 
 /// Which of a model's files, parts from elsewhere, and what is added to weights.
@@ -51,6 +52,28 @@ pub struct ModelArgs {
     /// hub, OWNER/NAME/FILE; names as diffusers, PEFT or kohya's tools write them
     #[arg(help_heading = "Model", long, value_name = "FILE[=SCALE]", value_hint = ValueHint::FilePath)]
     pub lora: Vec<LoraArg>,
+
+    /// Compute UNet and VAE on this device: auto, cpu, cuda, cuda:1 (a card by its number) or metal
+    /// [default: auto: what P2P_DEVICE says, else a graphics card that is compiled in and there, else cpu]
+    #[arg(help_heading = "Model", long, value_name = "DEVICE")]
+    pub device: Option<DeviceChoice>,
+
+    /// Compute the UNet in these numbers; the VAE has f32. On the CPU f16 and bf16 take less memory and
+    /// more time [default: auto: what P2P_DTYPE says, else f32 on the CPU, f16 on a graphics card]
+    #[arg(help_heading = "Model", long, value_enum, value_name = "TYPE")]
+    pub dtype: Option<DtypeArg>,
+
+    /// Decode pictures in bands of rows: large ones in less memory, the same but for rounding
+    #[arg(help_heading = "Model", long)]
+    pub vae_tiling: bool,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub enum DtypeArg {
+    Auto,
+    F32,
+    F16,
+    Bf16,
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
@@ -102,6 +125,9 @@ impl ModelArgs {
                 true => others.lora.clone(),
                 false => self.lora.clone(),
             },
+            device: self.device.or(others.device),
+            dtype: self.dtype.or(others.dtype),
+            vae_tiling: self.vae_tiling || others.vae_tiling,
         }
     }
 
@@ -121,6 +147,16 @@ impl ModelArgs {
                 PredictionArg::VPrediction => Prediction::Velocity,
             }),
             loras: self.lora.iter().map(|arg| arg.0.clone()).collect(),
+            compute: ComputeChoice {
+                device: self.device.unwrap_or_default(),
+                dtype: self.dtype.map_or(DtypeChoice::Auto, |arg| match arg {
+                    DtypeArg::Auto => DtypeChoice::Auto,
+                    DtypeArg::F32 => DtypeChoice::F32,
+                    DtypeArg::F16 => DtypeChoice::F16,
+                    DtypeArg::Bf16 => DtypeChoice::Bf16,
+                }),
+                vae_tiling: self.vae_tiling,
+            },
         }
     }
 }

@@ -8,9 +8,10 @@ use std::time::Instant;
 use image::RgbImage;
 use prompt_to_prompt::error::{Error, Result};
 use prompt_to_prompt::heat::Selection;
+use prompt_to_prompt::heat::cost::Cost;
 use prompt_to_prompt::job::{Job, Outcome, Picture, Prepared, run};
 use prompt_to_prompt::kernels::Keep;
-use prompt_to_prompt::model::{ModelFolder, ModelSource, Need};
+use prompt_to_prompt::model::{ModelFolder, ModelSource, Need, RunSize};
 use prompt_to_prompt::report::atomic::AtomicFile;
 use prompt_to_prompt::report::console::Console;
 use prompt_to_prompt::report::html::{self, REPORT};
@@ -95,6 +96,32 @@ impl Checked {
         Some(Recorder::new(selection.recording.clone()))
     }
 
+    /// That it fits into memory by itself.
+    fn fits(&self, folder: &ModelFolder, keep: Keep) -> Result<()> {
+        let Prepared {
+            controller,
+            latent_size,
+            compute,
+            ..
+        } = &self.prepared;
+        let sites = folder.unet.sites(*latent_size);
+        let kept = match (&self.request.maps, &self.selection) {
+            (Some(maps), Some(selection)) => {
+                Cost::of(&maps.spec, &maps.look, selection, &self.prepared, &sites).bytes as u64
+            }
+            _ => 0,
+        };
+        let size = RunSize {
+            rows: controller.rows.len(),
+            latents: *latent_size,
+            kept,
+        };
+        let memory = compute.memory();
+        memory.map_or(Ok(()), |memory| {
+            folder.fits(size, folder.thrift(keep, true), memory)
+        })
+    }
+
     /// Pictures of its rows.
     pub fn pictures(&self) -> usize {
         self.prepared.controller.rows.len()
@@ -162,6 +189,11 @@ pub fn draw(mut request: Request, args: &OutputArgs, console: &Console) -> Resul
     let checked = Checked::new(request, &folder)?;
     let (request, prepared) = (&checked.request, &checked.prepared);
     let job = &request.job;
+    let keep = Keep {
+        large_tiles: job.fast,
+        late: args.low_memory,
+    };
+    checked.fits(&folder, keep)?;
     // Where nothing can be written, that shows before the work is done.
     let target = target(job, args);
     let output = OutputFolder::create(&target, args.force)?;
@@ -173,10 +205,6 @@ pub fn draw(mut request: Request, args: &OutputArgs, console: &Console) -> Resul
         tell(console, maps, selection, prepared, &sites);
     }
     let start = Instant::now();
-    let keep = Keep {
-        large_tiles: job.fast,
-        late: args.low_memory,
-    };
     let model = folder.parts(keep, true)?;
     let load_s = start.elapsed().as_secs_f64();
     let mut recorder = checked.recorder();
@@ -316,7 +344,12 @@ fn write_outputs(
     let wanted = |picture: &&Picture| draw_source || picture.row != Controller::SOURCE;
     let pictures: Vec<&Picture> = outcome.pictures.iter().filter(wanted).collect();
     for picture in &pictures {
-        let story = Story::new(&outcome.manifest.model, picture.role, &picture.settings);
+        let story = Story::new(
+            &outcome.manifest.model,
+            outcome.manifest.kernels,
+            picture.role,
+            &picture.settings,
+        );
         let name = format!("{}.png", picture.name);
         output.write_png(&name, &picture.image, &story.texts())?;
     }

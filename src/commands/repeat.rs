@@ -1,9 +1,10 @@
 //! `p2p rerun` and `p2p verify`: a picture drawn again from what it records of itself.
 
 use image::{ImageFormat, RgbImage};
+use prompt_to_prompt::device::DtypeChoice;
 use prompt_to_prompt::error::{Error, Result};
 use prompt_to_prompt::job::{Job, Prepared, run};
-use prompt_to_prompt::kernels::Keep;
+use prompt_to_prompt::kernels::{Keep, family};
 use prompt_to_prompt::model::{ModelFolder, ModelSource, Need, STORYBOOK};
 use prompt_to_prompt::report::console::Console;
 use prompt_to_prompt::story::{Difference, Found, Story};
@@ -48,14 +49,14 @@ pub fn verify(args: &VerifyArgs, console: &Console) -> Result<()> {
             "largest_difference": difference.largest,
             "differing_bytes": difference.bytes.0,
             "differing_share": difference.share(),
-            "drawn_otherwise": again.story.drawn_otherwise(),
+            "drawn_otherwise": again.story.drawn_otherwise(family(&folder.compute)),
         });
         print(&format!("{verdict:#}\n"))?;
     }
     match difference.is_none() {
         true if args.json => Ok(()),
         true => print(&format!("{name} reproduces: every pixel is the same\n")),
-        false => Err(again.differs(&difference)),
+        false => Err(again.differs(&difference, &folder)),
     }
 }
 
@@ -98,6 +99,10 @@ impl Again {
             if *revision == origin.revision {
                 model.variant = model.variant.take().or_else(|| origin.variant.clone());
             }
+        }
+        // What records no other was drawn in f32, whatever is usual here.
+        if model.compute.dtype == DtypeChoice::Auto {
+            model.compute.dtype = DtypeChoice::F32;
         }
         Ok(Self {
             model_named,
@@ -152,20 +157,20 @@ impl Again {
             )),
             None => {}
         }
-        if let Some(how) = story.drawn_otherwise() {
+        if let Some(how) = story.drawn_otherwise(family(&folder.compute)) {
             console.warn(&format!("{name}: {how}; the bytes may differ"));
         }
         Ok(folder)
     }
 
-    fn differs(&self, difference: &Difference) -> Error {
+    fn differs(&self, difference: &Difference, folder: &ModelFolder) -> Error {
         let ([red, green, blue], (differing, all)) = (difference.largest, difference.bytes);
         let cause = format!(
             "{} does not reproduce: it is off by at most {red} red, {green} green, {blue} blue of 255, \
              in {differing} of its {all} bytes",
             self.name,
         );
-        let cure = self.story.drawn_otherwise();
+        let cure = self.story.drawn_otherwise(family(&folder.compute));
         let changed = "its pixels were changed after it was drawn, or another model drew them";
         Error::run(cause, cure.unwrap_or_else(|| changed.to_owned()))
     }

@@ -63,8 +63,12 @@ fn summarise(console: &Console, job: &Job, prepared: &Prepared, folder: &ModelFo
         height,
         ..
     } = prepared;
+    let how = match prepared.compute.is_plain() && !prepared.compute.vae_tiling {
+        true => String::new(),
+        false => format!(", {}", prepared.compute),
+    };
     console.note(&format!(
-        "{}: {width}x{height}, {steps} steps, guidance {guidance}, seed {}",
+        "{}: {width}x{height}, {steps} steps, guidance {guidance}, seed {}{how}",
         folder.id, job.seed
     ));
     for (i, edit) in prepared.edits.iter().enumerate() {

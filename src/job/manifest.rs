@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Change, EditSpec, Job, Prepared, PreparedEdit, Role, Settings};
 use crate::edit::{Rules, Window};
+use crate::kernels::family;
 use crate::model::{LoraId, Origin, Parts, SchedulerConfig};
 use crate::prompt::Tokens;
 
@@ -36,6 +37,14 @@ pub struct Manifest {
     pub draw_source: bool,
     /// Whether it was drawn under `--fast`.
     pub fast: bool,
+    /// The numbers that the UNet was computed in.
+    pub dtype: &'static str,
+    /// What computed UNet and VAE: `cpu`, `cuda` or `metal`.
+    pub device: &'static str,
+    /// Within what bits agree, see [`family`].
+    pub kernels: &'static str,
+    /// Whether pictures were decoded in bands.
+    pub vae_tiling: bool,
     /// Of all that determines the files; whoever writes them fills it in.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub fingerprint: String,
@@ -216,6 +225,10 @@ impl Manifest {
             baseline: job.baseline,
             draw_source: job.draw_source,
             fast: job.fast,
+            dtype: prepared.compute.dtype.as_str(),
+            device: prepared.compute.kind(),
+            kernels: family(&prepared.compute),
+            vae_tiling: prepared.compute.vae_tiling,
             fingerprint: String::new(),
             pictures: vec![],
             files: vec![],

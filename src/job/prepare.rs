@@ -4,6 +4,7 @@
 use super::preset::PresetSettings;
 use super::words::{self, Prompts};
 use super::{EditSpec, Job, SchedulerName, mask, rows};
+use crate::device::Compute;
 use crate::edit::align::{align, changed_tokens, equalizer};
 use crate::edit::blend::Thresholds;
 use crate::edit::{Alignment, Clock, CrossWindows, EditKind, Region, Rules, Window};
@@ -41,6 +42,8 @@ pub struct Prepared {
     /// `(height, width)`
     pub latent_size: (usize, usize),
     pub controller: Controller,
+    /// What computes it: the model's to say.
+    pub compute: Compute,
     /// Said to the user; the run goes on.
     pub warnings: Vec<String>,
 }
@@ -94,6 +97,7 @@ impl Prepared {
         for prompt in prompts.edits.iter().chain([&prompts.source]) {
             words::check_vocabulary(prompt, model, &mut warnings);
         }
+        check_compute(&model.compute, &mut warnings);
         let (steps, scheduler) = solver(job, model)?;
         let clock = Clock {
             rules: job.rules,
@@ -130,6 +134,7 @@ impl Prepared {
             width,
             height,
             latent_size,
+            compute: model.compute.clone(),
             warnings,
         })
     }
@@ -369,6 +374,16 @@ fn check_self_res(job: &Job, model: &ModelFolder, warnings: &mut Vec<String>) {
         warnings.push(format!(
             "--self-res {wanted}: the coarsest attention of this model is at {coarsest}, so no \
              self-attention is injected"
+        ));
+    }
+}
+
+fn check_compute(compute: &Compute, warnings: &mut Vec<String>) {
+    if compute.device.is_cpu() && !compute.is_plain() {
+        let dtype = compute.dtype.as_str();
+        warnings.push(format!(
+            "--dtype {dtype} on the CPU halves the memory of the UNet's weights, and takes several times as \
+             long as f32"
         ));
     }
 }

@@ -3,6 +3,7 @@
 //! which others and how quickly it was drawn is not in it, so that a picture is the same, byte for
 //! byte, whatever it was drawn along with.
 
+use candle_core::DType;
 use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -42,6 +43,11 @@ pub struct Settings {
     pub compat: Option<String>,
     #[serde(default)]
     pub fast: bool,
+    /// The numbers that the UNet was computed in; left out for f32.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dtype: Option<String>,
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub vae_tiling: bool,
     /// Left out where there is no edit.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub edit_control: Option<bool>,
@@ -152,6 +158,10 @@ impl Settings {
             },
             compat: reference.then(|| "reference".to_owned()),
             fast: job.fast,
+            dtype: Some(prepared.compute.dtype)
+                .filter(|dtype| *dtype != DType::F32)
+                .map(|dtype| dtype.as_str().to_owned()),
+            vae_tiling: prepared.compute.vae_tiling,
             edit_control: (role != Role::Source).then_some(role == Role::Edited),
             edit,
         };

@@ -38,19 +38,30 @@ pub use activation::{geglu, quick_gelu, silu};
 pub use attention::{Carried, attention, causal_attention};
 pub use conv::{Conv, conv2d, geglu_linear, linear};
 pub use form::Form;
-pub use norm::{group_norm, layer_norm};
+pub use norm::{Moments, group_norm, group_norm_of_part, layer_norm};
 pub use peak::fma_peak;
 pub use rows::{concat_channels, matmul};
 pub use weight::{ConvWeight, Keep};
 
 use candle_core::{DType, Tensor};
 
+use crate::device::Compute;
 use crate::error::Result;
 
 /// Whether our own kernels may take these tensors: CPU, f32, and no gradient asked for.
 pub fn fast(tensors: &[&Tensor]) -> bool {
     let ours = |x: &&Tensor| x.device().is_cpu() && x.dtype() == DType::F32 && !x.track_op();
     tensors.iter().all(ours)
+}
+
+/// Within what bits agree: the family of forms that compute f32 on the CPU, `plain` for its other numbers,
+/// else the kind of device.
+pub fn family(compute: &Compute) -> &'static str {
+    match compute.kind() {
+        "cpu" if compute.is_plain() => Form::current().family(),
+        "cpu" => "plain",
+        kind => kind,
+    }
 }
 
 /// Kernels go through raw pointers: what their safety stands on is checked, not assumed.

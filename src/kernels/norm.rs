@@ -1,6 +1,6 @@
 //! Group and layer normalisation, tokens-major, with SiLU fused where it follows.
 
-use candle_core::{Device, Tensor};
+use candle_core::{DType, Device, Tensor};
 use rayon::prelude::*;
 
 use super::form::wide;
@@ -43,49 +43,128 @@ pub fn group_norm(
             .chunks(per_row.max(1))
             .zip(out.chunks_mut(per_row.max(1)))
         {
-            let (scale, shift) = affine(from, c, groups, s[1], s[2], eps);
-            to.par_chunks_mut(BLOCK * c)
-                .zip(from.par_chunks(BLOCK * c))
-                .for_each(|(to, from)| scale_shift(to, from, &scale, &shift, silu));
+            let mut moments = Moments::new(c);
+            moments.gather(from);
+            let (scale, shift) = moments.affine(groups, s[1], s[2], eps);
+            spread(to, from, &scale, &shift, silu);
         }
         out
     })?;
     Ok(Tensor::from_vec(out, x.shape(), &Device::Cpu)?)
 }
 
-/// A row's normalisation as one factor and one summand per channel.
-fn affine(
-    row: &[f32],
-    c: usize,
-    groups: usize,
-    weight: &[f32],
-    bias: &[f32],
-    eps: f64,
-) -> (Vec<f32>, Vec<f32>) {
-    // Sums in f64, so that mean and variance need only one pass and no cancellation shows.
-    let blocks: Vec<Vec<f64>> = row
-        .par_chunks(BLOCK * c)
-        .map(|block| moments(block, c))
-        .collect();
-    let mut total = vec![0f64; 2 * c];
-    for block in &blocks {
-        total.iter_mut().zip(block).for_each(|(t, b)| *t += b);
-    }
-    let per_group = c / groups;
-    let count = (row.len() / c * per_group) as f64;
-    let (mut scale, mut shift) = (vec![0f32; c], vec![0f32; c]);
-    for group in 0..groups {
-        let channels = group * per_group..(group + 1) * per_group;
-        let sum: f64 = channels.clone().map(|i| total[i]).sum();
-        let squares: f64 = channels.clone().map(|i| total[c + i]).sum();
-        let mean = sum / count;
-        let inverse = 1.0 / ((squares / count - mean * mean).max(0.0) + eps).sqrt();
-        for i in channels {
-            scale[i] = (inverse * f64::from(weight[i])) as f32;
-            shift[i] = (f64::from(bias[i]) - mean * inverse * f64::from(weight[i])) as f32;
+/// What a group norm has to know of a whole picture before it can begin, gathered a part at a time.
+#[derive(Debug, Clone)]
+pub struct Moments {
+    /// Per channel the sum, then per channel the sum of squares. In f64, so that mean and variance need
+    /// only one pass and no cancellation shows.
+    total: Vec<f64>,
+    pixels: usize,
+}
+
+impl Moments {
+    /// Of no pixel yet.
+    pub fn new(channels: usize) -> Self {
+        Self {
+            total: vec![0f64; 2 * channels],
+            pixels: 0,
         }
     }
-    (scale, shift)
+
+    fn channels(&self) -> usize {
+        self.total.len() / 2
+    }
+
+    /// Pixels `[.., c]` more, of whatever shape.
+    pub fn add(&mut self, x: &Tensor) -> Result<()> {
+        let c = self.channels();
+        require(x.dims().last() == Some(&c), "channels differ")?;
+        match fast(&[x]) {
+            true => View::with(&[&View::new(x)?], |s| self.gather(s[0]))?,
+            false => self.count(&plain::moments(x)?, x.elem_count() / c),
+        }
+        Ok(())
+    }
+
+    fn gather(&mut self, pixels: &[f32]) {
+        let c = self.channels();
+        let blocks: Vec<Vec<f64>> = pixels
+            .par_chunks(BLOCK * c)
+            .map(|block| moments(block, c))
+            .collect();
+        blocks.iter().for_each(|block| self.count(block, 0));
+        self.pixels += pixels.len() / c;
+    }
+
+    fn count(&mut self, sums: &[f64], pixels: usize) {
+        self.total.iter_mut().zip(sums).for_each(|(t, s)| *t += s);
+        self.pixels += pixels;
+    }
+
+    /// The normalisation as one factor and one summand per channel.
+    fn affine(
+        &self,
+        groups: usize,
+        weight: &[f32],
+        bias: &[f32],
+        eps: f64,
+    ) -> (Vec<f32>, Vec<f32>) {
+        let (c, total) = (self.channels(), &self.total);
+        let per_group = c / groups;
+        let count = (self.pixels * per_group) as f64;
+        let (mut scale, mut shift) = (vec![0f32; c], vec![0f32; c]);
+        for group in 0..groups {
+            let channels = group * per_group..(group + 1) * per_group;
+            let sum: f64 = channels.clone().map(|i| total[i]).sum();
+            let squares: f64 = channels.clone().map(|i| total[c + i]).sum();
+            let mean = sum / count;
+            let inverse = 1.0 / ((squares / count - mean * mean).max(0.0) + eps).sqrt();
+            for i in channels {
+                scale[i] = (inverse * f64::from(weight[i])) as f32;
+                shift[i] = (f64::from(bias[i]) - mean * inverse * f64::from(weight[i])) as f32;
+            }
+        }
+        (scale, shift)
+    }
+}
+
+/// Group norm of a part `[.., c]` of a picture, of all of which the moments are known; then SiLU if asked.
+pub fn group_norm_of_part(
+    x: &Tensor,
+    moments: &Moments,
+    groups: usize,
+    (weight, bias): (&Tensor, &Tensor),
+    eps: f64,
+    silu: bool,
+) -> Result<Tensor> {
+    let c = moments.channels();
+    require(
+        x.dims().last() == Some(&c) && weight.dims() == [c] && bias.dims() == [c],
+        "channels differ",
+    )?;
+    require(
+        groups > 0 && c.is_multiple_of(groups),
+        "channels don't divide into groups",
+    )?;
+    let values = |x: &Tensor| x.to_dtype(DType::F32)?.to_vec1::<f32>();
+    let (scale, shift) = moments.affine(groups, &values(weight)?, &values(bias)?, eps);
+    if !fast(&[x]) {
+        let per_channel = |values| Tensor::from_vec(values, c, x.device());
+        return plain::scale_shift(x, &per_channel(scale)?, &per_channel(shift)?, silu);
+    }
+    let out = View::with(&[&View::new(x)?], |s| {
+        let mut out = vec![0f32; s[0].len()];
+        spread(&mut out, s[0], &scale, &shift, silu);
+        out
+    })?;
+    Ok(Tensor::from_vec(out, x.shape(), &Device::Cpu)?)
+}
+
+fn spread(to: &mut [f32], from: &[f32], scale: &[f32], shift: &[f32], silu: bool) {
+    let block = BLOCK * scale.len();
+    to.par_chunks_mut(block)
+        .zip(from.par_chunks(block))
+        .for_each(|(to, from)| scale_shift(to, from, scale, shift, silu));
 }
 
 wide! {

@@ -1,7 +1,7 @@
-//! The plain candle form of every kernel: slow, clear, on any device, with gradients. The tests hold
-//! the fast forms against these.
+//! The plain candle form of every kernel: slow, clear, on any device, in any precision, with gradients.
+//! The tests hold the fast forms against these. Sums over many numbers of 16 bits are taken in f32.
 
-use candle_core::{D, DType, Tensor};
+use candle_core::{D, DType, Device, Tensor};
 use candle_nn::ops::softmax_last_dim;
 
 use super::{Conv, ConvWeight};
@@ -26,19 +26,19 @@ pub fn linear(x: &Tensor, layer: &ConvWeight, residual: Option<&Tensor>) -> Resu
 
 /// See [`super::conv2d`].
 pub fn conv2d(x: &Tensor, layer: &ConvWeight, how: Conv) -> Result<Tensor> {
-    let weight = layer.matrix()?;
-    let (k, n) = (layer.kernel, layer.c_out);
+    let (weight, n, dtype) = (layer.taps()?, layer.c_out, x.dtype());
     let x = match how.upsample {
         Some(size) => upsample_nearest(x, size)?,
         None => x.clone(),
     };
-    let weight = weight
-        .reshape((k, k, layer.c_in, n))?
-        .permute((3, 2, 0, 1))?
-        .contiguous()?;
     let x = x.permute((0, 3, 1, 2))?.contiguous()?;
-    let y = x.conv2d(&weight, k / 2, how.stride, 1, 1)?;
-    let y = y.permute((0, 2, 3, 1))?.contiguous()?;
+    // candle has no convolution of bf16 on the CPU, and a slow one of f16.
+    let (x, weight) = match x.device().is_cpu() {
+        true => (widened(&x)?, widened(&weight)?),
+        false => (x, weight),
+    };
+    let y = x.conv2d(&weight, layer.kernel / 2, how.stride, 1, 1)?;
+    let y = y.permute((0, 2, 3, 1))?.contiguous()?.to_dtype(dtype)?;
     let shift = how.shift.map(|s| s.reshape(((), 1, 1, n))).transpose()?;
     plus(y, [layer.bias.as_ref(), shift.as_ref(), how.residual])
 }
@@ -68,7 +68,8 @@ pub fn group_norm(
     eps: f64,
     silu: bool,
 ) -> Result<Tensor> {
-    let (rows, c) = (x.dim(0)?, weight.dim(0)?);
+    let (rows, c, dtype) = (x.dim(0)?, weight.dim(0)?, x.dtype());
+    let (x, weight, bias) = (&widened(x)?, &widened(weight)?, &widened(bias)?);
     let grouped = x.reshape((rows, (), groups, c / groups))?; // [rows, n, groups, c/groups]
     let mean = grouped.mean_keepdim((1, 3))?;
     let centred = grouped.broadcast_sub(&mean)?;
@@ -77,20 +78,62 @@ pub fn group_norm(
         .broadcast_div(&(variance + eps)?.sqrt()?)?
         .reshape(x.shape())?;
     let y = normed.broadcast_mul(weight)?.broadcast_add(bias)?;
-    if silu { swish(&y, 1.0) } else { Ok(y) }
+    let y = if silu { swish(&y, 1.0)? } else { y };
+    Ok(y.to_dtype(dtype)?)
+}
+
+/// Per channel the sum of pixels `[.., c]`, then per channel that of their squares: what
+/// [`super::Moments`] adds.
+pub fn moments(x: &Tensor) -> Result<Vec<f64>> {
+    let c = x.dim(D::Minus1)?;
+    let x = widened(x)?.reshape(((), c))?;
+    let n = x.dim(0)? as f64;
+    // Squares of what is left without the mean: their sum in f32 loses nothing that counts.
+    let mean = x.mean_keepdim(0)?;
+    let rest = x.broadcast_sub(&mean)?.sqr()?.sum(0)?;
+    let values = |x: Tensor| {
+        x.to_device(&Device::Cpu)?
+            .to_dtype(DType::F64)?
+            .to_vec1::<f64>()
+    };
+    let (mean, rest) = (values(mean.squeeze(0)?)?, values(rest)?);
+    let squares = mean.iter().zip(&rest).map(|(m, rest)| rest + n * m * m);
+    Ok(mean.iter().map(|m| n * m).chain(squares).collect())
+}
+
+/// `x * scale + shift` per channel, then SiLU if asked.
+pub fn scale_shift(x: &Tensor, scale: &Tensor, shift: &Tensor, silu: bool) -> Result<Tensor> {
+    let wide = widened(x)?;
+    let [scale, shift] = [scale.to_dtype(wide.dtype())?, shift.to_dtype(wide.dtype())?];
+    let y = wide.broadcast_mul(&scale)?.broadcast_add(&shift)?;
+    let y = if silu { swish(&y, 1.0)? } else { y };
+    Ok(y.to_dtype(x.dtype())?)
+}
+
+/// What has 16 bits as f32, all else as it is.
+pub fn widened(x: &Tensor) -> Result<Tensor> {
+    Ok(match x.dtype() {
+        DType::F16 | DType::BF16 => x.to_dtype(DType::F32)?,
+        _ => x.clone(),
+    })
 }
 
 /// See [`super::layer_norm`].
 pub fn layer_norm(x: &Tensor, weight: &Tensor, bias: &Tensor, eps: f64) -> Result<Tensor> {
+    let dtype = x.dtype();
+    let (x, weight, bias) = (&widened(x)?, &widened(weight)?, &widened(bias)?);
     let centred = x.broadcast_sub(&x.mean_keepdim(D::Minus1)?)?;
     let variance = centred.sqr()?.mean_keepdim(D::Minus1)?;
     let normed = centred.broadcast_div(&(variance + eps)?.sqrt()?)?;
-    Ok(normed.broadcast_mul(weight)?.broadcast_add(bias)?)
+    let y = normed.broadcast_mul(weight)?.broadcast_add(bias)?;
+    Ok(y.to_dtype(dtype)?)
 }
 
 /// `x * sigmoid(scale * x)`
 pub fn swish(x: &Tensor, scale: f64) -> Result<Tensor> {
-    Ok((x / ((x * -scale)?.exp()? + 1.0)?)?)
+    let wide = widened(x)?;
+    let y = (&wide / ((&wide * -scale)?.exp()? + 1.0)?)?;
+    Ok(y.to_dtype(x.dtype())?)
 }
 
 /// See [`super::geglu`].

@@ -41,7 +41,8 @@ pub(super) enum Held {
     Winograd(Arc<Winograd>),
     /// As [`Held::Direct`], hidden and gate panels taking turns, for [`super::geglu_linear`].
     Geglu(Arc<Packed>, Arc<Vec<f32>>),
-    /// What candle's own operations take, `[kh * kw * c_in, c_out]`.
+    /// What candle's own operations take: `[c_in, c_out]`, of a 3x3 kernel a checkpoint's
+    /// `[c_out, c_in, 3, 3]`.
     Plain(Tensor),
 }
 
@@ -57,8 +58,10 @@ impl ConvWeight {
         let (c_out, c_in, k, _) = weight.dims4()?;
         require(k == 1 || k == 3, "a convolution is 1x1 or 3x3")?;
         if !packable(weight) {
-            let weight = weight.permute((2, 3, 1, 0))?.contiguous()?;
-            let held = Held::Plain(weight.reshape((k * k * c_in, c_out))?);
+            let held = Held::Plain(match k {
+                1 => weight.reshape((c_out, c_in))?.t()?.contiguous()?,
+                _ => weight.clone(),
+            });
             return Self::new(held, bias, k, c_in, c_out);
         }
         let within = |i: usize| i % c_in * k * k + i / c_in;
@@ -131,7 +134,11 @@ impl ConvWeight {
         let (k, n) = (self.kernel * self.kernel * self.c_in, self.c_out);
         let whole = |all: Vec<f32>| Ok(Tensor::from_vec(all, (k, n), &Device::Cpu)?);
         match &self.held {
-            Held::Plain(weight) => Ok(weight.clone()),
+            Held::Plain(weight) if self.kernel == 1 => Ok(weight.clone()),
+            Held::Plain(weight) => {
+                let taps = weight.permute((2, 3, 1, 0))?.contiguous()?;
+                Ok(taps.reshape((k, n))?)
+            }
             Held::Direct(packed) => whole(packed.to_rows()),
             Held::Geglu(packed, _) => {
                 let half = |j: usize| j / LANES * 2 * LANES + j % LANES;
@@ -145,6 +152,20 @@ impl ConvWeight {
                 whole((0..k * n).map(|i| packed.at(i / n, place(i % n))).collect())
             }
             Held::Winograd(winograd) => whole(winograd.matrix()),
+        }
+    }
+
+    /// The weight as candle's convolution takes it, `[c_out, c_in, kh, kw]`.
+    pub fn taps(&self) -> Result<Tensor> {
+        match &self.held {
+            Held::Plain(weight) if self.kernel > 1 => Ok(weight.clone()),
+            _ => {
+                let side = self.kernel;
+                let taps = self
+                    .matrix()?
+                    .reshape((side, side, self.c_in, self.c_out))?;
+                Ok(taps.permute((3, 2, 0, 1))?.contiguous()?)
+            }
         }
     }
 

@@ -1,6 +1,8 @@
 //! A model as a whole. Opening one reads its configs and tokenizer, which is quick and finds most
 //! mistakes; loading it reads the weights.
 
+use candle_core::DType;
+
 use super::checkpoint::{Found, Renames};
 use super::config::Config;
 use super::files::Files;
@@ -19,6 +21,7 @@ use super::vae::{Vae, VaeConfig};
 use super::weight_files::{TEXT, TEXT_2, UNET, VAE, candidates, check_variant};
 use super::weights::{Weights, sha256};
 use super::work::Work;
+use crate::device::Compute;
 use crate::error::{Error, Result};
 use crate::hub::{Connection, Hub, Settings, Silent};
 use crate::kernels::Keep;
@@ -37,6 +40,8 @@ pub struct ModelFolder {
     pub unet: UNetConfig,
     pub vae: VaeConfig,
     pub scheduler: SchedulerConfig,
+    /// What it is computed with.
+    pub compute: Compute,
     text: TextConfig,
     second: Option<Second>,
     loras: Loras,
@@ -116,12 +121,15 @@ impl ModelFolder {
     /// The same by a hub of one's own, and without weights where none are needed: those that are not on this
     /// machine are then not fetched.
     pub fn open_with(source: &ModelSource, need: Need, hub: &dyn Hub) -> Result<Self> {
+        // A device that is not there shows before a file is read.
+        let compute = source.compute.open()?;
         let located = Located::new(source, hub, need)?;
         let (id, origin) = located.origin.unzip();
         let source = &located.source;
         let found = Found::new(source)?;
         let mut folder = Self::from_files(id.unwrap_or(found.id), found.files)?;
         (folder.origin, folder.notes) = (origin, found.notes);
+        folder.compute = compute;
         folder.variant.clone_from(&source.variant);
         if folder.origin.is_none() && folder.variant.is_some() {
             folder.has_variant()?;
@@ -171,6 +179,7 @@ impl ModelFolder {
             id,
             origin: None,
             notes: vec![],
+            compute: Compute::default(),
             loras: Loras::default(),
             variant: None,
             tokenizer,
@@ -236,11 +245,17 @@ impl ModelFolder {
 
     pub(super) fn load_unet(&self, keep: Keep) -> Result<UNet> {
         let weights = self.weights(&self.weight_files()?[0], keep)?;
+        let weights = weights.on(&self.compute.device, self.compute.dtype);
         UNet::load(&self.unet, &weights.plus(self.loras.components[0].clone()))
     }
 
     pub(super) fn load_vae(&self, keep: Keep) -> Result<Vae> {
-        Vae::load(&self.vae, &self.weights(&self.weight_files()?[1], keep)?)
+        let weights = self.weights(&self.weight_files()?[1], keep)?;
+        let vae = Vae::load(&self.vae, &weights.on(&self.compute.device, DType::F32))?;
+        Ok(match self.compute.vae_tiling {
+            true => vae.tiled(Vae::BAND),
+            false => vae,
+        })
     }
 
     pub(super) fn load_text_encoders(&self, keep: Keep) -> Result<TextEncoders> {

@@ -6,7 +6,7 @@ use candle_core::Tensor;
 
 use super::weights::Weights;
 use crate::error::Result;
-use crate::kernels::{self, Conv, ConvWeight};
+use crate::kernels::{self, Conv, ConvWeight, Moments};
 
 /// Floats of a row from which on rows are worked on one after another.
 const LARGE: usize = 1 << 20;
@@ -163,6 +163,16 @@ impl GroupNorm {
 
     pub fn forward(&self, x: &Tensor) -> Result<Tensor> {
         kernels::group_norm(x, self.groups, &self.weight, &self.bias, self.eps, false)
+    }
+
+    pub fn channels(&self) -> usize {
+        self.weight.elem_count()
+    }
+
+    /// With SiLU after it, of a part of a picture whose moments are known.
+    pub fn forward_part_silu(&self, x: &Tensor, moments: &Moments) -> Result<Tensor> {
+        let affine = (&self.weight, &self.bias);
+        kernels::group_norm_of_part(x, moments, self.groups, affine, self.eps, true)
     }
 
     pub fn forward_silu(&self, x: &Tensor) -> Result<Tensor> {

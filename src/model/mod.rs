@@ -4,10 +4,12 @@
 //! Every size comes from the folder's `config.json`s. Activations are tokens-major; a layer owns its
 //! weights in the form its product wants.
 
+mod bands;
 mod checkpoint;
 mod config;
 mod embedded;
 mod files;
+mod fit;
 mod folder;
 mod footprint;
 mod layers;
@@ -36,8 +38,9 @@ pub use checkpoint::{KeyMap, Renames, Stored, flatten_attention, key_map};
 pub use config::Config;
 pub use embedded::STORYBOOK;
 pub use files::Files;
+pub use fit::RunSize;
 pub use folder::{Model, ModelFolder};
-pub use footprint::Footprint;
+pub use footprint::{Footprint, Thrift};
 pub use lora::LoraId;
 pub use parts::{InTurn, Parts};
 pub use recommended::Recommended;

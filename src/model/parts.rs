@@ -71,7 +71,7 @@ impl Parts for Model {
 }
 
 /// Bytes of a UNet's weights from which on a single run reads parts in turn: a second more, of minutes.
-const LARGE: u64 = 1 << 30;
+pub(super) const LARGE: u64 = 1 << 30;
 
 impl ModelFolder {
     /// Reads the weights: all at once, or in turn, where kernels are to be kept small, or a large model

@@ -3,6 +3,7 @@
 
 use candle_core::Tensor;
 
+use super::bands::Bands;
 use super::layers::{Conv3x3, GroupNorm, Linear, in_turn};
 use super::weights::Weights;
 use crate::error::Result;
@@ -69,6 +70,26 @@ impl Resnet {
                 self.convolve(x, Some(&time.narrow(0, rows.start, rows.len())?))
             }
             time => self.convolve(x, time.as_ref()),
+        })
+    }
+
+    /// Of a map in bands, without a time: much less stands in memory at once, and all but rounding is
+    /// the same.
+    pub fn forward_bands(&self, mut x: Bands) -> Result<Bands<'static>> {
+        let (input, output) = (self.norm1.channels(), self.norm2.channels());
+        let moments = x.moments(input)?;
+        let normed = |part: &Tensor| self.norm1.forward_part_silu(part, &moments);
+        let bands = x.ranges(input.max(output));
+        let bands = bands.map(|rows| x.convolved(&self.conv1, &rows, normed));
+        let h = Bands::collect(bands, x.floats())?;
+        h.normed_conv(&self.norm2, &self.conv2, |out, rows| {
+            let from = x.rows(rows.clone())?;
+            let shortcut = match &self.shortcut {
+                Some(shortcut) => shortcut.forward(&from)?,
+                None => from,
+            };
+            x.release(rows.end)?;
+            Ok((out + shortcut)?)
         })
     }
 

@@ -1,9 +1,10 @@
 //! Where a model comes from, as a user says it: the model itself, parts of it from elsewhere, and what is
-//! added to its weights. Only what is said; nothing is read here.
+//! added to its weights; and how it is to be computed. Only what is said; nothing is read here.
 
 use std::path::PathBuf;
 
 use super::scheduler_config::Prediction;
+use crate::device::ComputeChoice;
 
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct ModelSource {
@@ -26,6 +27,7 @@ pub struct ModelSource {
     pub prediction: Option<Prediction>,
     /// Added to the weights, in this order.
     pub loras: Vec<LoraSource>,
+    pub compute: ComputeChoice,
 }
 
 /// A LoRA file, and how much of it.

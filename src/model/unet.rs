@@ -1,7 +1,7 @@
 //! The denoising UNet (diffusers' `UNet2DConditionModel`): a walk over one flat list of parts with a
 //! stack of skip connections. Attention goes through the seam; nothing here knows who listens.
 
-use candle_core::{Device, Tensor};
+use candle_core::{DType, Device, Tensor};
 
 use super::layers::{Conv3x3, GroupNorm, Linear};
 use super::resnet::Resnet;
@@ -48,6 +48,9 @@ impl Part {
 #[derive(Debug, Clone)]
 pub struct UNet {
     config: UNetConfig,
+    /// What it computes with. What goes in and what comes out is f32 on the CPU.
+    device: Device,
+    dtype: DType,
     time1: Linear,
     time2: Linear,
     text_time: Option<(TextTime, Linear, Linear)>,
@@ -89,7 +92,10 @@ impl UNet {
         };
         let (latent, pixels) = (config.latent_channels, config.pixels(0));
         let (groups, eps) = (config.norm_num_groups, config.norm_eps);
+        let (device, dtype) = w.place();
         Ok(Self {
+            device,
+            dtype,
             time1: Linear::load(&w.pp("time_embedding.linear_1"), first, time)?,
             time2: Linear::load(&w.pp("time_embedding.linear_2"), time, time)?,
             text_time: config.text_time.map(text_time).transpose()?,
@@ -107,6 +113,7 @@ impl UNet {
     /// Errors: a model that adds a summary of the prompt, without one.
     pub fn read(&self, prompts: impl Into<PromptStates>) -> Result<Text> {
         let PromptStates { context, added } = prompts.into();
+        let context = self.taken(&context)?;
         let mut text = Text::default();
         text.added = self.add(added.as_ref())?;
         for part in &self.parts {
@@ -151,7 +158,7 @@ impl UNet {
         let hooked = || walk.finish(cond, hook);
         let (_, _, h, w) = latents.dims4()?;
         let (flop, _) = unet_work(&self.config, cond.tokens(), (h, w));
-        let (uncond, cond) = match flop < SMALL {
+        let (uncond, cond) = match flop < SMALL && self.device.is_cpu() {
             true => rayon::join(plain, hooked),
             false => (plain(), hooked()),
         };
@@ -159,8 +166,8 @@ impl UNet {
     }
 
     fn begin(&self, latents: &Tensor, timestep: usize) -> Result<Walk<'_>> {
-        let x = latents.permute((0, 2, 3, 1))?.contiguous()?; // [rows, h, w, 4]
-        let embedding = self.time_embedding(timestep, latents.device())?;
+        let x = self.taken(&latents.permute((0, 2, 3, 1))?.contiguous()?)?; // [rows, h, w, 4]
+        let embedding = self.time_embedding(timestep)?;
         Ok(Walk {
             unet: self,
             time: silu(&embedding)?,
@@ -172,10 +179,16 @@ impl UNet {
         })
     }
 
+    /// On its device, as its numbers.
+    fn taken(&self, x: &Tensor) -> Result<Tensor> {
+        Ok(x.to_device(&self.device)?.to_dtype(self.dtype)?)
+    }
+
     /// Sinusoids through two layers: `[1, 1, time]`.
-    fn time_embedding(&self, timestep: usize, device: &Device) -> Result<Tensor> {
+    fn time_embedding(&self, timestep: usize) -> Result<Tensor> {
         let sinusoids = self.sinusoids(timestep, self.config.block_out_channels[0]);
-        let x = Tensor::new(sinusoids, device)?.unsqueeze(0)?.unsqueeze(0)?;
+        let x = Tensor::new(sinusoids, &Device::Cpu)?;
+        let x = self.taken(&x.unsqueeze(0)?.unsqueeze(0)?)?;
         self.time2.forward(&silu(&self.time1.forward(&x)?)?)
     }
 
@@ -198,7 +211,8 @@ impl UNet {
         let sizes = sizes
             .unsqueeze(0)?
             .broadcast_as((rows, Added::SIZES * of.size_channels))?;
-        let x = Tensor::cat(&[&added.pooled, &sizes.contiguous()?], 1)?.unsqueeze(1)?;
+        let x = Tensor::cat(&[&added.pooled, &sizes.contiguous()?], 1)?;
+        let x = self.taken(&x.unsqueeze(1)?)?;
         Ok(Some(second.forward(&silu(&first.forward(&x)?)?)?))
     }
 
@@ -226,6 +240,11 @@ impl UNet {
 
     pub fn config(&self) -> &UNetConfig {
         &self.config
+    }
+
+    /// The numbers that it computes in.
+    pub fn dtype(&self) -> DType {
+        self.dtype
     }
 }
 
@@ -271,6 +290,7 @@ impl Walk<'_> {
         let x = unet
             .conv_out
             .forward(&unet.norm_out.forward_silu(&self.x)?)?;
+        let x = x.to_dtype(DType::F32)?.to_device(&Device::Cpu)?;
         Ok(x.permute((0, 3, 1, 2))?.contiguous()?)
     }
 

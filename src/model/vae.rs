@@ -1,7 +1,8 @@
 //! The VAE's decoder (diffusers' `AutoencoderKL`): latents to pixels.
 
-use candle_core::Tensor;
+use candle_core::{Device, Tensor};
 
+use super::bands::Bands;
 use super::config::Config;
 use super::layers::{Conv3x3, GroupNorm, Linear};
 use super::resnet::{Resnet, ResnetShape};
@@ -113,6 +114,10 @@ impl VaeConfig {
 
 #[derive(Debug, Clone)]
 pub struct Vae {
+    /// Where it computes. Latents and pictures are the CPU's.
+    device: Device,
+    /// Floats of a band, where large maps are held in bands.
+    band: Option<usize>,
     scaling_factor: f64,
     post_quant: Option<Linear>,
     conv_in: Conv3x3,
@@ -147,6 +152,8 @@ impl Vae {
             false => None,
         };
         Ok(Self {
+            device: w.place().0,
+            band: None,
             scaling_factor: config.scaling_factor,
             post_quant,
             conv_in: Conv3x3::load(&w.pp("conv_in"), latent, top, middle.pixels)?,
@@ -161,6 +168,18 @@ impl Vae {
         })
     }
 
+    /// Floats of a band, about, as `--vae-tiling` has it: 32 MiB.
+    pub const BAND: usize = 1 << 23;
+
+    /// The same with maps in bands of rows of about `floats` floats: less memory, and the same pictures
+    /// but for rounding.
+    pub fn tiled(self, floats: usize) -> Self {
+        Self {
+            band: Some(floats),
+            ..self
+        }
+    }
+
     /// `[rows, 4, h, w]` as the sampler leaves them, to pictures `[rows, 3, f h, f w]`, about -1 to 1.
     /// One row at a time: decoding is where memory peaks.
     pub fn decode(&self, latents: &Tensor) -> Result<Tensor> {
@@ -172,7 +191,8 @@ impl Vae {
     fn decode_row(&self, latents: &Tensor) -> Result<Tensor> {
         let mut x = (latents / self.scaling_factor)?
             .permute((0, 2, 3, 1))?
-            .contiguous()?;
+            .contiguous()?
+            .to_device(&self.device)?;
         if let Some(post_quant) = &self.post_quant {
             x = post_quant.forward(&x)?;
         }
@@ -181,6 +201,16 @@ impl Vae {
             x = attention.forward(&x)?;
         }
         x = self.mid.2.forward(&x, None)?;
+        let x = match self.band {
+            Some(floats) => self.finish_in_bands(Bands::whole(x, floats)?)?,
+            None => self.finish(x)?,
+        };
+        let x = x.to_device(&Device::Cpu)?;
+        Ok(x.permute((0, 3, 1, 2))?.contiguous()?)
+    }
+
+    /// From the coarsest grid on, `[1, h, w, c]` to `[1, f h, f w, 3]`.
+    fn finish(&self, mut x: Tensor) -> Result<Tensor> {
         for (resnets, upsample) in &self.up {
             for resnet in resnets {
                 x = resnet.forward(&x, None)?;
@@ -190,8 +220,21 @@ impl Vae {
                 x = conv.upsample(&x, (2 * h, 2 * w))?;
             }
         }
-        let x = self.conv_out.forward(&self.norm_out.forward_silu(&x)?)?;
-        Ok(x.permute((0, 3, 1, 2))?.contiguous()?)
+        self.conv_out.forward(&self.norm_out.forward_silu(&x)?)
+    }
+
+    fn finish_in_bands<'a>(&'a self, mut x: Bands<'a>) -> Result<Tensor> {
+        for (resnets, upsample) in &self.up {
+            for resnet in resnets {
+                x = resnet.forward_bands(x)?;
+            }
+            if let Some(conv) = upsample {
+                x = x.doubled(conv);
+            }
+        }
+        let as_it_is = |x: Tensor, _: &_| Ok(x);
+        x.normed_conv(&self.norm_out, &self.conv_out, as_it_is)?
+            .join()
     }
 }
 

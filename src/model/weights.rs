@@ -1,4 +1,5 @@
-//! Tensors of one safetensors file by name, as f32. Owns the reading of weight files and the
+//! Tensors of one safetensors file by name, as the numbers and on the device that a model computes
+//! with. Owns the reading of weight files and the
 //! errors that name a tensor and its file. Nothing but safetensors is ever loaded.
 
 use std::collections::HashSet;
@@ -24,6 +25,8 @@ pub struct Weights {
     prefix: String,
     keep: Keep,
     additions: Arc<Additions>,
+    device: Device,
+    dtype: DType,
 }
 
 struct File {
@@ -52,27 +55,27 @@ impl Weights {
             }
             Source::Text(_) => return Err(torn(&name, "it is text")),
         };
-        Ok(Self {
-            file: Arc::new(File { name, tensors }),
-            prefix: String::new(),
-            keep: Keep::default(),
-            additions: Arc::default(),
-        })
+        Ok(Self::of(File { name, tensors }))
     }
 
-    /// Seeded numbers for whatever a model asks for, about as large as PyTorch initialises them: to
-    /// measure a size, not to draw.
-    pub fn random() -> Self {
-        let file = File {
-            name: "random weights".to_owned(),
-            tensors: Tensors::Random,
-        };
+    fn of(file: File) -> Self {
         Self {
             file: Arc::new(file),
             prefix: String::new(),
             keep: Keep::default(),
             additions: Arc::default(),
+            device: Device::Cpu,
+            dtype: DType::F32,
         }
+    }
+
+    /// Seeded numbers for whatever a model asks for, about as large as PyTorch initialises them: to
+    /// measure a size, not to draw.
+    pub fn random() -> Self {
+        Self::of(File {
+            name: "random weights".to_owned(),
+            tensors: Tensors::Random,
+        })
     }
 
     /// The same with something added to some tensors.
@@ -101,6 +104,21 @@ impl Weights {
         self.keep
     }
 
+    /// The same on another device, as other numbers: f32 on the CPU unless said.
+    pub fn on(self, device: &Device, dtype: DType) -> Self {
+        let device = device.clone();
+        Self {
+            device,
+            dtype,
+            ..self
+        }
+    }
+
+    /// Where its tensors are, and as which numbers.
+    pub fn place(&self) -> (Device, DType) {
+        (self.device.clone(), self.dtype)
+    }
+
     /// The tensors below `name.`.
     pub fn pp(&self, name: impl std::fmt::Display) -> Self {
         let prefix = match self.prefix.as_str() {
@@ -108,10 +126,8 @@ impl Weights {
             prefix => format!("{prefix}.{name}"),
         };
         Self {
-            file: self.file.clone(),
             prefix,
-            keep: self.keep,
-            additions: self.additions.clone(),
+            ..self.clone()
         }
     }
 
@@ -147,13 +163,13 @@ impl Weights {
         }
     }
 
-    /// A tensor as f32 on the CPU.
+    /// A tensor, with what is added to it.
     ///
     /// Errors: it is missing, or of another shape than the model's config says.
     pub fn get(&self, shape: impl Into<Shape>, name: &str) -> Result<Tensor> {
         let (shape, path, file) = (shape.into(), self.path(name), &self.file.name);
         if let Tensors::Random = &self.file.tensors {
-            return random(&path, &shape);
+            return self.placed(random(&path, &shape)?);
         }
         let Some(dims) = self.dims(name) else {
             return Err(Error::model(
@@ -176,7 +192,11 @@ impl Weights {
             Tensors::Random => unreachable!("answered above"),
         };
         let tensor = loaded.to_dtype(DType::F32)?;
-        self.additions.added(&path, tensor)
+        self.placed(self.additions.added(&path, tensor)?)
+    }
+
+    fn placed(&self, tensor: Tensor) -> Result<Tensor> {
+        Ok(tensor.to_dtype(self.dtype)?.to_device(&self.device)?)
     }
 }
 

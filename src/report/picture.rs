@@ -58,7 +58,7 @@ pub fn to_rgb(image: &Tensor, rounding: Rounding) -> Result<RgbImage> {
 
 fn not_finite() -> Error {
     Error::run(
-        "the decoded picture holds values that are not finite numbers",
+        "the picture, decoded in f32 after the last step, holds values that are not finite numbers",
         "lower --guidance or the --weight factors, or check the model's weights",
     )
 }

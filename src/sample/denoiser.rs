@@ -3,7 +3,7 @@
 
 use std::ops::Range;
 
-use candle_core::Tensor;
+use candle_core::{DType, Tensor};
 
 use crate::attention::AttentionHook;
 use crate::error::Result;
@@ -41,6 +41,11 @@ pub trait Denoiser: Sync {
     /// Prompts, and so rows of latents.
     fn rows(&self) -> usize;
 
+    /// The numbers that it computes in; latents and predictions are f32.
+    fn dtype(&self) -> DType {
+        DType::F32
+    }
+
     /// Of the rows `rows`, whose latents are `[rows.len(), 4, h, w]`; the hook counts them from 0.
     fn eps(
         &self,
@@ -74,6 +79,10 @@ impl<'a> Prompted<'a> {
 impl Denoiser for Prompted<'_> {
     fn rows(&self) -> usize {
         self.rows
+    }
+
+    fn dtype(&self) -> DType {
+        self.unet.dtype()
     }
 
     fn eps(

@@ -1,7 +1,7 @@
 //! The denoising loop: one step at a time, or a whole lockstep run.
 //! Generic over `Denoiser` and `Scheduler`; never knows files or prompts.
 
-use candle_core::Tensor;
+use candle_core::{DType, Tensor};
 
 use super::denoiser::Denoiser;
 use super::lockstep::{Lockstep, StepPlan, Watcher};
@@ -83,16 +83,26 @@ impl<'a> Sampler<'a> {
         self.step += 1;
         let sum = self.latents.abs()?.sum_all()?.to_scalar::<f32>()?;
         if !sum.is_finite() {
-            return Err(Error::run(
-                format!(
-                    "the latents are not finite after step {} of {}",
-                    self.step,
-                    self.steps()
-                ),
-                "lower --guidance or the factors of --weight",
-            ));
+            return Err(self.not_finite());
         }
         Ok(())
+    }
+
+    fn not_finite(&self) -> Error {
+        let (step, steps, dtype) = (self.step, self.steps(), self.denoiser.dtype());
+        let cure = match dtype {
+            DType::F16 => {
+                "f16 ends at 65504: use --dtype bf16, which reaches as far as f32, or --dtype f32"
+            }
+            _ => "lower --guidance or the factors of --weight",
+        };
+        Error::run(
+            format!(
+                "the latents are not finite after step {step} of {steps}, computed in {}",
+                dtype.as_str()
+            ),
+            cure,
+        )
     }
 }
 

@@ -18,7 +18,6 @@ pub use info::Info;
 
 use crate::error::{Error, Result};
 use crate::job::{ModelId, Role, Settings};
-use crate::kernels::Form;
 use crate::report::png::{Contents, Text};
 use crate::report::xmp::ai_mark;
 
@@ -31,7 +30,7 @@ const SCHEMA: &str = "p2p.edit/v1";
 pub struct Story {
     pub schema: String,
     pub generator: Generator,
-    /// The family of kernels, within which bits agree: `x86-fma` or `portable`.
+    /// The family of kernels, within which bits agree: `x86-fma`, `portable`, `plain`, `cuda` or `metal`.
     pub kernels: String,
     pub model: ModelId,
     pub role: Role,
@@ -57,12 +56,12 @@ impl Generator {
 }
 
 impl Story {
-    /// Of a picture drawn here and now.
-    pub fn new(model: &ModelId, role: Role, settings: &Settings) -> Self {
+    /// Of a picture drawn here and now by this [`family`](crate::kernels::family) of kernels.
+    pub fn new(model: &ModelId, kernels: &str, role: Role, settings: &Settings) -> Self {
         Self {
             schema: SCHEMA.to_owned(),
             generator: Generator::here(),
-            kernels: Form::current().family().to_owned(),
+            kernels: kernels.to_owned(),
             model: model.clone(),
             role,
             rng: "torch-cpu".to_owned(),
@@ -104,20 +103,19 @@ impl Story {
         serde_json::from_value(value).map_err(|e| refused(e.to_string()))
     }
 
-    /// Why the same settings may give other bits here, if they may.
-    pub fn drawn_otherwise(&self) -> Option<String> {
-        let here = Self::new(&self.model, self.role, &self.settings);
-        if self.generator != here.generator {
-            let (there, here) = (&self.generator, &here.generator);
+    /// Why the same settings may give other bits here, by these kernels, if they may.
+    pub fn drawn_otherwise(&self, kernels: &str) -> Option<String> {
+        let (there, here) = (&self.generator, &Generator::here());
+        if there != here {
             return Some(format!(
                 "it was drawn by {} {}, this is {} {}",
                 there.name, there.version, here.name, here.version
             ));
         }
-        (self.kernels != here.kernels).then(|| {
+        (self.kernels != kernels).then(|| {
             format!(
-                "it was drawn with the {} kernels, these are the {}",
-                self.kernels, here.kernels
+                "it was drawn with the {} kernels, these are the {kernels}",
+                self.kernels
             )
         })
     }

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 /// Modules by floor, lowest first (see the table in `lib.rs`).
 const FLOORS: [&[&str]; 7] = [
-    &["error", "prompt", "machine"],
+    &["error", "prompt", "machine", "device"],
     &["kernels", "hub"],
     &["attention"],
     &["model"],
@@ -14,9 +14,11 @@ const FLOORS: [&[&str]; 7] = [
 ];
 
 /// Who may use whom on one floor.
-const NEIGHBOURS: [(&str, &str); 7] = [
+const NEIGHBOURS: [(&str, &str); 9] = [
     ("prompt", "error"),
     ("machine", "error"),
+    ("device", "error"),
+    ("device", "machine"),
     ("job", "report"),
     ("heat", "job"),
     ("heat", "report"),

@@ -17,12 +17,16 @@ mod cached;
 /// The built binary from flags to files, streams and exit codes.
 mod cli;
 mod clip_tokens;
+/// Precision and devices.
+mod dtype;
 /// The laws of what acts beside attention: blend, chains, strength, copied latents.
 mod edits;
 /// What `p2p explain` says.
 mod explain;
 /// Stable Diffusion 2.x, XL and Turbo against diffusers.
 mod families;
+/// Whether a run fits into memory, and what would make it fit.
+mod fit;
 /// The kernels' forms for different instruction sets.
 mod forms;
 /// Which maps are kept, what becomes of them, and whether they point at what they name.
@@ -60,6 +64,8 @@ mod single_file;
 mod stops;
 /// What a picture tells of itself, and what other tools' pictures tell.
 mod story;
+/// Pictures decoded in bands.
+mod tiling;
 /// Ids and places of tokens against transformers.
 mod tokenizer;
 /// Fractions to steps, ours and the reference's, against golden windows.

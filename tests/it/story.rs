@@ -78,10 +78,12 @@ fn story(src: &str, dst: &str, negative: &str, word: &str) -> Story {
         self_res: Some(1),
         compat: None,
         fast: false,
+        dtype: None,
+        vae_tiling: false,
         edit_control: Some(true),
         edit: vec![edit],
     };
-    Story::new(&model, Role::Edited, &settings)
+    Story::new(&model, "x86-fma", Role::Edited, &settings)
 }
 
 #[test]

@@ -248,7 +248,7 @@ impl Shape {
         let name = names.first().map_or("", |name| name.as_str());
         match name {
             "FILE" => Self::File,
-            "PATH" | "DIR" => Self::Path,
+            "PATH" | "DIR" | "MODEL" => Self::Path,
             _ if name.starts_with("FILE[") => Self::Path,
             PROMPT => Self::Prompt,
             _ if name.starts_with("[WORD=]") => Self::WordsOrDefault,

@@ -9,7 +9,6 @@ use std::time::Instant;
 use prompt_to_prompt::error::{Error, Result};
 use prompt_to_prompt::job::{Member, Outcome, run_together};
 use prompt_to_prompt::kernels::Keep;
-use prompt_to_prompt::machine::Memory;
 use prompt_to_prompt::model::Parts;
 use prompt_to_prompt::report::console::Console;
 use prompt_to_prompt::report::html;
@@ -100,7 +99,7 @@ impl Run<'_> {
     /// rows in any case; whether it fits was checked before.
     fn most_rows(&self, task: &Task) -> usize {
         let fits = || {
-            let memory = Memory::now()?;
+            let memory = task.checked.prepared.compute.memory()?;
             // Other programs live too.
             Some(task.footprint.rows_in(memory.available / 5 * 4))
         };

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use prompt_to_prompt::error::{Error, Result};
 use prompt_to_prompt::job::{MaskSource, Prepared};
-use prompt_to_prompt::kernels::Form;
+use prompt_to_prompt::kernels::family;
 use prompt_to_prompt::machine::Memory;
 use prompt_to_prompt::model::{Footprint, LoraId, ModelFolder, ModelSource, Need};
 use prompt_to_prompt::report::console::Console;
@@ -175,7 +175,7 @@ impl Tasks {
 
 /// Whether the machine has the memory that a job takes by itself.
 fn fits(footprint: &Footprint, rows: usize, prepared: &Prepared) -> Result<()> {
-    let Some(memory) = Memory::now() else {
+    let Some(memory) = prepared.compute.memory() else {
         return Ok(());
     };
     let Prepared { width, height, .. } = prepared;
@@ -278,15 +278,16 @@ fn fingerprint(
     loras: &[LoraId],
 ) -> String {
     let mut job = checked.request.job.clone();
+    let compute = &checked.prepared.compute;
     // What a mask shows counts, not where it lies.
     for (edit, prepared) in job.edits.iter_mut().zip(&checked.prepared.edits) {
         let hash = prepared.mask_sha256.clone();
         edit.blend.mask = hash.map(|hash| MaskSource::File(hash.into()));
     }
     let all = format!(
-        "{} {} {weights} {configs} {job:?} {}{}",
+        "{} {} {compute} {weights} {configs} {job:?} {}{}",
         env!("CARGO_PKG_VERSION"),
-        Form::current().family(),
+        family(compute),
         checked.request.kept(),
         loras
             .iter()

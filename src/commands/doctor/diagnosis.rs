@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::io::IsTerminal;
 use std::path::Path;
 
-use candle_core::Device;
+use prompt_to_prompt::device::{ComputeChoice, Kind, kinds};
 use prompt_to_prompt::error::Result;
 use prompt_to_prompt::hub::{Settings, Stored, TokenSource};
 use prompt_to_prompt::kernels::Form;
@@ -25,6 +25,8 @@ pub struct Diagnosis {
     pub kernels: Kernels,
     pub memory: Option<MemoryFacts>,
     pub devices: Vec<DeviceFacts>,
+    /// What `--device auto` and `--dtype auto` come to, or why to nothing.
+    pub auto: String,
     pub model: EmbeddedModel,
     pub hub: Option<Hub>,
     pub terminal: Terminal,
@@ -75,6 +77,8 @@ pub struct DeviceFacts {
     pub name: &'static str,
     pub compiled_in: bool,
     pub found: usize,
+    /// As `--device` takes them, with their makers' names.
+    pub names: Vec<String>,
 }
 
 #[derive(Serialize)]
@@ -130,7 +134,11 @@ impl Diagnosis {
                 available_bytes: memory.available,
                 limited: memory.limited,
             }),
-            devices: devices(),
+            devices: kinds().into_iter().map(device).collect(),
+            auto: match ComputeChoice::default().open() {
+                Ok(compute) => compute.to_string(),
+                Err(error) => error.parts().0,
+            },
             model: EmbeddedModel {
                 weights_sha256,
                 configs_sha256,
@@ -193,27 +201,13 @@ fn kernels() -> Kernels {
     }
 }
 
-fn devices() -> Vec<DeviceFacts> {
-    let count = |open: fn(usize) -> candle_core::Result<Device>| {
-        (0..).take_while(|&ordinal| open(ordinal).is_ok()).count()
-    };
-    let device = |name, compiled_in, open| DeviceFacts {
-        name,
-        compiled_in,
-        found: if compiled_in { count(open) } else { 0 },
-    };
-    let cpu = DeviceFacts {
-        name: "cpu",
-        compiled_in: true,
-        found: 1,
-    };
-    let cuda = candle_core::utils::cuda_is_available();
-    let metal = candle_core::utils::metal_is_available();
-    vec![
-        cpu,
-        device("cuda", cuda, Device::new_cuda),
-        device("metal", metal, Device::new_metal),
-    ]
+fn device(kind: Kind) -> DeviceFacts {
+    DeviceFacts {
+        name: kind.name,
+        compiled_in: kind.compiled_in,
+        found: kind.found.len(),
+        names: kind.found,
+    }
 }
 
 fn hub(settings: &Settings) -> Option<Hub> {

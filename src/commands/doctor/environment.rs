@@ -3,6 +3,7 @@
 
 use std::env;
 
+use prompt_to_prompt::device::{DEVICE_VARIABLE, DTYPE_VARIABLE};
 use serde::Serialize;
 
 /// A variable, and what it is for.
@@ -21,7 +22,7 @@ const fn variable(name: &'static str, purpose: &'static str) -> Variable {
     }
 }
 
-pub const VARIABLES: [Variable; 33] = [
+pub const VARIABLES: [Variable; 35] = [
     variable(
         "RAYON_NUM_THREADS",
         "Worker threads, where --threads is not given.",
@@ -29,6 +30,14 @@ pub const VARIABLES: [Variable; 33] = [
     variable(
         "P2P_KERNELS",
         "Lowers the kernels' instruction set, for tests: portable, avx2 or avx512.",
+    ),
+    variable(
+        DEVICE_VARIABLE,
+        "The device of UNet and VAE, where --device is not given: auto, cpu, cuda:0, metal.",
+    ),
+    variable(
+        DTYPE_VARIABLE,
+        "The numbers of the UNet, where --dtype is not given: auto, f32, f16, bf16.",
     ),
     variable(
         "P2P_METADATA",

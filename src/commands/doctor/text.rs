@@ -37,6 +37,7 @@ pub fn render(diagnosis: &Diagnosis) -> String {
     );
     block("memory", vec![memory_line(diagnosis.memory.as_ref())]);
     block("devices", diagnosis.devices.iter().map(device).collect());
+    block("auto", vec![diagnosis.auto.clone()]);
     block(
         "model",
         vec![
@@ -102,8 +103,9 @@ fn device(device: &DeviceFacts) -> String {
     match (device.compiled_in, device.found) {
         (false, _) => format!("{name:<6} not compiled in"),
         (true, 0) => format!("{name:<6} compiled in, none found"),
-        (true, 1) => format!("{name:<6} ready"),
-        (true, n) => format!("{name:<6} {n} found"),
+        (true, 1) if device.names[0] == name => format!("{name:<6} ready"),
+        (true, 1) => format!("{name:<6} ready: {}", device.names[0]),
+        (true, n) => format!("{name:<6} {n} found: {}", device.names.join(", ")),
     }
 }
 

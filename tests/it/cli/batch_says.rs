@@ -2,6 +2,7 @@
 
 use super::batch::QUICK;
 use super::{Place, stderr, stdout};
+use crate::model::copy_of_mini_sd;
 
 /// The second changes nothing to see, the third asks for a word that the model was never taught.
 const TOGETHER: &str = r#"
@@ -147,4 +148,26 @@ fn flags_over_a_file_are_checked_as_flags() {
         said,
         "error: --seed cannot be \"-3\"\n  use a whole number from 0 to 18446744073709551615\n"
     );
+}
+
+/// Models and LoRAs too lie where the file says from its own folder, wherever it is run from.
+#[test]
+fn paths_in_a_file_start_from_its_folder() {
+    let place = Place::new();
+    let jobs = r#"
+[[job]]
+src = "a cat"
+dst = "a dog"
+model = "mini"
+lora = "no-lora.safetensors=0.5"
+"#;
+    std::fs::create_dir(place.path("sub")).unwrap();
+    std::fs::rename(copy_of_mini_sd().keep(), place.path("sub/mini")).unwrap();
+    std::fs::write(place.path("sub/no-lora.safetensors"), "nothing").unwrap();
+    std::fs::write(place.path("sub/jobs.toml"), jobs).unwrap();
+    let said = stderr(&place.p2p(&["job", "check", "sub/jobs.toml"]));
+    assert!(said.contains("sub/no-lora.safetensors"), "{said}");
+    let without = jobs.replace("lora =", "# ");
+    std::fs::write(place.path("sub/jobs.toml"), without).unwrap();
+    place.succeed(&["job", "check", "sub/jobs.toml"]);
 }

@@ -3,6 +3,7 @@
 mod bad_input;
 mod batch;
 mod batch_says;
+mod dtype;
 mod heatmap;
 mod interrupt;
 mod jobs;

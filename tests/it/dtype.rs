@@ -1,0 +1,197 @@
+//! Precision and devices: the plain way of computing against the fast one, the laws in numbers of 16 bits,
+//! what overflows.
+
+use candle_core::{DType, Device, Tensor};
+use prompt_to_prompt::device::{Compute, ComputeChoice, DeviceChoice, DtypeChoice};
+use prompt_to_prompt::error::Error;
+use prompt_to_prompt::job::{EditSpec, Job, Outcome, Prepared, run};
+use prompt_to_prompt::model::ModelFolder;
+use prompt_to_prompt::sample::{Recorder, Recording, Watcher};
+
+use crate::allocations::peak_during;
+use crate::common::relative;
+use crate::laws::{Lab, REFINED, SRC, SWAP, edit, everywhere, rows, weighted};
+use crate::model::{UNET, copy_of_mini_sd, rewrite};
+use crate::parity::flat;
+
+/// The small model, computed in other numbers.
+fn lab(dtype: DType) -> Lab {
+    let mut lab = Lab::new();
+    lab.folder.compute.dtype = dtype;
+    lab.model = lab.folder.load().unwrap();
+    lab
+}
+
+/// A swap, and words that are added with a factor: token maps and diagonals.
+fn edits() -> Vec<EditSpec> {
+    vec![edit(SWAP), weighted(edit(REFINED), "fluffy", 2.0)]
+}
+
+fn far(got: &[Vec<f32>], want: &[Vec<f32>]) -> f64 {
+    relative(&got.concat(), &want.concat())
+}
+
+#[test]
+fn the_plain_way_is_the_fast_one() {
+    let fast = lab(DType::F32);
+    let job = fast.job(edits());
+    let (want, got) = (fast.run(&job), lab(DType::F64).run(&job));
+    println!("{:.1e}", far(&got, &want));
+    assert!(far(&got, &want) < 2e-5);
+}
+
+#[test]
+fn numbers_of_16_bits_come_near() {
+    let fast = lab(DType::F32);
+    let job = fast.job(edits());
+    let want = fast.run(&job);
+    assert!(far(&want[1..2], &want[..1]) > 0.01, "an edit edits");
+    for (dtype, bound) in [(DType::F16, 5e-3), (DType::BF16, 4e-2)] {
+        let got = lab(dtype).run(&job);
+        let far = far(&got, &want);
+        println!("{dtype:?} {far:.1e}");
+        assert!(far < bound, "{dtype:?} is off by {far}");
+        assert!(far > bound / 100.0, "{dtype:?} is not computed in at all");
+    }
+}
+
+#[test]
+fn laws_hold_in_numbers_of_16_bits() {
+    for dtype in [DType::F16, DType::BF16] {
+        let lab = lab(dtype);
+        let mut all = edits();
+        all.push(everywhere(edit(SRC)));
+        let together = lab.run(&lab.job(all.clone()));
+        assert!(together[0] == together[3], "the same prompt is the source");
+        assert!(together[0] != together[1]);
+        for (i, spec) in all.iter().enumerate() {
+            let alone = lab.run(&lab.job(vec![spec.clone()]));
+            assert!(alone[0] == together[0], "{dtype:?}: the source");
+            assert!(alone[1] == together[i + 1], "{dtype:?}: edit {i} alone");
+        }
+        all.reverse();
+        let reversed = lab.run(&lab.job(all));
+        assert!(reversed[1..].iter().rev().eq(&together[1..]), "{dtype:?}");
+    }
+}
+
+/// What watchers see are f32 maps on the CPU, whatever the model computes in.
+#[test]
+fn heatmaps_come_near() {
+    let maps = |dtype| {
+        let lab = lab(dtype);
+        let job = lab.job(vec![edit(SWAP)]);
+        let prepared = Prepared::new(&job, &lab.folder).unwrap();
+        let sites = lab.folder.unet.sites(prepared.latent_size);
+        let mut recorder = Recorder::new(Recording::layout(&sites, 4, 2));
+        let watchers = &mut [&mut recorder as &mut dyn Watcher];
+        run(&job, &prepared, &lab.model, watchers, &mut |_| Ok(())).unwrap();
+        let kept = recorder.recorded().iter();
+        kept.map(|map| flat(&map.mean().unwrap()))
+            .collect::<Vec<_>>()
+    };
+    let (want, got) = (maps(DType::F32), maps(DType::F16));
+    assert!(!want.is_empty());
+    println!("{:.1e}", far(&got, &want));
+    assert!(far(&got, &want) < 1e-2);
+}
+
+#[test]
+fn weights_of_16_bits_take_half_the_memory() {
+    let folder = |dtype| {
+        let mut folder = crate::parity::mini_sd();
+        folder.compute.dtype = dtype;
+        folder
+    };
+    let held = |dtype| {
+        let folder = folder(dtype);
+        let mut model = None;
+        // Packed kernels are larger than themselves: against f64, which is kept plain too.
+        peak_during(|| model = Some(folder.load().unwrap()))
+    };
+    let (wide, narrow) = (held(DType::F64), held(DType::F16));
+    let unet = 8.0 * unet_parameters() as f64;
+    println!("{wide} and {narrow} bytes, {unet} of the UNet in f64");
+    assert!(wide as f64 - narrow as f64 > 0.6 * unet);
+}
+
+fn unet_parameters() -> usize {
+    let path = crate::common::fixture("mini-sd").join(UNET);
+    let tensors = candle_core::safetensors::load(path, &Device::Cpu).unwrap();
+    tensors.values().map(Tensor::elem_count).sum()
+}
+
+/// Numbers that f32 and bf16 hold and f16 doesn't.
+#[test]
+fn an_overflow_names_its_step_and_a_cure() {
+    let copy = copy_of_mini_sd();
+    rewrite(copy.path(), UNET, |name, tensor| {
+        let large = match name.as_str() {
+            "conv_in.weight" => (tensor * 1e5).unwrap(),
+            _ => tensor,
+        };
+        Some((name, large))
+    });
+    let draw = |dtype| -> Result<Outcome, Error> {
+        let mut folder = ModelFolder::open(copy.path().to_str().unwrap())?;
+        folder.compute.dtype = dtype;
+        let job = Job {
+            steps: Some(3),
+            width: Some(64),
+            height: Some(64),
+            ..Job::new(SRC, vec![edit(SWAP)])
+        };
+        let prepared = Prepared::new(&job, &folder)?;
+        run(&job, &prepared, &folder.load()?, &mut [], &mut |_| Ok(()))
+    };
+    let Err(Error::Run(report)) = draw(DType::F16) else {
+        panic!("f16 draws what it can't hold");
+    };
+    assert!(
+        report
+            .cause
+            .contains("not finite after step 1 of 3, computed in f16"),
+        "{report}"
+    );
+    assert!(report.cure.contains("--dtype bf16") && report.cure.contains("--dtype f32"));
+    for dtype in [DType::F32, DType::BF16] {
+        let outcome = draw(dtype).unwrap();
+        assert_eq!(rows(&outcome.latents).len(), 2);
+    }
+}
+
+#[test]
+fn auto_is_f32_on_the_cpu_and_said_in_the_manifest() {
+    let compute = ComputeChoice {
+        device: DeviceChoice::Cpu,
+        ..ComputeChoice::default()
+    };
+    let compute: Compute = compute.open().unwrap();
+    assert_eq!((compute.kind(), compute.dtype), ("cpu", DType::F32));
+    assert_eq!(compute.to_string(), "f32 on cpu");
+    let lab = lab(DType::BF16);
+    let manifest = lab.outcome(&lab.job(vec![])).manifest;
+    assert_eq!((manifest.dtype, manifest.device), ("bf16", "cpu"));
+    assert_eq!((manifest.kernels, manifest.vae_tiling), ("plain", false));
+    assert_eq!(manifest.pictures[0].settings.dtype.as_deref(), Some("bf16"));
+}
+
+#[test]
+fn devices_are_written_as_people_write_them() {
+    for (text, device) in [
+        ("auto", DeviceChoice::Auto),
+        ("cpu", DeviceChoice::Cpu),
+        ("cuda:0", DeviceChoice::Cuda(0)),
+        ("cuda:7", DeviceChoice::Cuda(7)),
+        ("metal", DeviceChoice::Metal),
+    ] {
+        assert_eq!(text.parse(), Ok(device));
+        assert_eq!(device.to_string(), text);
+    }
+    assert_eq!("cuda".parse(), Ok(DeviceChoice::Cuda(0)));
+    for wrong in ["", "gpu", "cuda:", "cuda:-1", "cuda:a"] {
+        assert!(wrong.parse::<DeviceChoice>().is_err(), "{wrong}");
+    }
+    assert_eq!("bf16".parse(), Ok(DtypeChoice::Bf16));
+    assert!("f64".parse::<DtypeChoice>().is_err());
+}
