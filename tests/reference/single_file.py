@@ -169,7 +169,8 @@ def stored_tensor(row, state):
     tensors = [state[name] for name in row["names"]]
     tensor = torch.cat(tensors) if row["how"] == "rows" else tensors[0]
     tensor = tensor.T if row["how"] == "transposed" else tensor
-    return tensor.reshape(row["dims"]).contiguous()
+    # Only then: a vocabulary may be another than the list's.
+    return (tensor.reshape(row["dims"]) if row["how"] == "flat" else tensor).contiguous()
 
 
 def make(name):
