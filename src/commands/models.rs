@@ -3,8 +3,10 @@
 use std::time::SystemTime;
 
 use prompt_to_prompt::error::{Error, Result};
-use prompt_to_prompt::hub::{Cache, Name, Settings, Snapshot, Stored, aliases, redirected, size};
-use prompt_to_prompt::model::{ModelSource, Need, family_of};
+use prompt_to_prompt::hub::{
+    Cache, Name, Settings, Snapshot, Stored, alias, aliases, redirected, size,
+};
+use prompt_to_prompt::model::{ModelSource, Need, STORYBOOK, family_of};
 use prompt_to_prompt::report::console::Console;
 use serde_json::{Value, json};
 
@@ -66,8 +68,13 @@ pub fn models(command: &ModelsCommand, console: &Console) -> Result<()> {
 ///
 /// Errors: usage, where it is no name of the hub.
 fn id_of(model: &str) -> Result<String> {
-    let alias = aliases().iter().find(|alias| alias.alias == model);
-    let id = alias.map_or(model, |alias| &alias.id);
+    if model == STORYBOOK {
+        return Err(Error::usage(
+            format!("{model} is embedded: there is nothing to fetch or to take away"),
+            "give OWNER/NAME, or an alias that p2p models ls lists",
+        ));
+    }
+    let id = alias(model).map_or(model, |alias| &alias.id);
     match Name::parse(id) {
         Some(name) => Ok(name.id),
         None => Err(Error::usage(

@@ -145,6 +145,16 @@ impl Again {
                     format!("give it with --lora {}", drawn.join(" --lora ")),
                 ));
             }
+            Some("weights") if !self.model_named && story.model.origin.is_some() => {
+                return Err(Error::model(
+                    format!(
+                        "{name} was drawn by \"{id}\" as the hub had it: the copy in the cache is another"
+                    ),
+                    format!(
+                        "it may be damaged: p2p models pull {id} checks it; or give another model with --model"
+                    ),
+                ));
+            }
             Some(what) if !self.model_named => {
                 return Err(Error::model(
                     format!("{name} was drawn by another \"{id}\": its {what} differ"),

@@ -37,6 +37,12 @@ pub fn aliases() -> &'static [Alias] {
     &KNOWN.aliases
 }
 
+/// The alias of that name, in either case of letters.
+pub fn alias(name: &str) -> Option<&'static Alias> {
+    let mut aliases = aliases().iter();
+    aliases.find(|alias| alias.alias.eq_ignore_ascii_case(name))
+}
+
 /// Where a repository that is gone went, and a line that says so.
 pub fn redirected(id: &str) -> Option<(&'static str, String)> {
     let mut moved = KNOWN.moved.iter();

@@ -26,7 +26,7 @@ use std::path::PathBuf;
 
 use crate::error::Result;
 
-pub use alias::{Alias, aliases, redirected};
+pub use alias::{Alias, alias, aliases, redirected};
 pub use cache::Cache;
 pub use name::{MAIN, Name, is_commit};
 pub use paths::HubPaths;

@@ -154,6 +154,7 @@ impl Settings {
             self.endpoint.rsplit_once('@'),
         ) {
             (Some((scheme, _)), Some((_, host))) => format!("{scheme}://{host}"),
+            (None, Some((_, host))) => host.to_owned(),
             _ => self.endpoint.clone(),
         }
     }

@@ -8,13 +8,14 @@ use serde::{Deserialize, Serialize};
 use super::checkpoint::{Family, check_ending};
 use super::config::Config;
 use super::embedded::STORYBOOK;
+use super::lora;
 use super::pipeline;
 use super::source::ModelSource;
 use super::weight_files::{
     Component, TEXT, TEXT_2, UNET, VAE, candidates, check_variant, names, shards, variant_of,
 };
 use crate::error::{Error, Result};
-use crate::hub::{Hub, MAIN, Name, Repo, Wanted, aliases, is_commit, redirected};
+use crate::hub::{Hub, MAIN, Name, Repo, Wanted, alias, is_commit, redirected};
 
 /// What a model is opened for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -77,6 +78,22 @@ impl Located {
                 Need::Weights
             },
         };
+        // First what is small and may be mistyped: the model may take an hour.
+        let parts = &mut located.source;
+        let given = [
+            (&mut parts.vae, VAE),
+            (&mut parts.text_encoder, TEXT),
+            (&mut parts.tokenizer, ("tokenizer", "")),
+        ];
+        for (path, part) in given {
+            if let Some(found) = path.as_deref().map(|path| hub.part(path, part)) {
+                *path = Some(found?);
+            }
+        }
+        for lora in &mut parts.loras {
+            lora.path = hub.part(&lora.path, ("", ""))?;
+            lora::check_file(&lora.path)?;
+        }
         if let Some((name, revision)) = hub.model()? {
             let (path, origin) = hub.located(&name, &revision)?;
             located.source.model = path.to_string_lossy().into_owned();
@@ -91,20 +108,6 @@ impl Located {
                 ),
                 "leave it out, or give the model as OWNER/NAME",
             ));
-        }
-        let parts = &mut located.source;
-        let given = [
-            (&mut parts.vae, VAE),
-            (&mut parts.text_encoder, TEXT),
-            (&mut parts.tokenizer, ("tokenizer", "")),
-        ];
-        for (path, part) in given {
-            if let Some(found) = path.as_deref().map(|path| hub.part(path, part)) {
-                *path = Some(found?);
-            }
-        }
-        for lora in &mut parts.loras {
-            lora.path = hub.part(&lora.path, ("", ""))?;
         }
         Ok(located)
     }
@@ -124,7 +127,10 @@ impl Asked<'_> {
         if model == STORYBOOK || Path::new(model).exists() {
             return Ok(None);
         }
-        let alias = aliases().iter().find(|alias| alias.alias == model);
+        // As it is copied from a browser.
+        let page = model.strip_prefix("https://huggingface.co/");
+        let model = page.map_or(model, |page| page.trim_end_matches('/'));
+        let alias = alias(model);
         let named = match alias {
             Some(alias) => Name::parse(&alias.id),
             None => Name::parse(model),

@@ -82,10 +82,11 @@ pub const VARIABLES: [Variable; 35] = [
         "HF_HUB_DISABLE_IMPLICIT_TOKEN",
         "Whether no token is sent, though there is one.",
     ),
-    variable(
-        "HF_ENDPOINT",
-        "The hub's address, such as that of a mirror.",
-    ),
+    Variable {
+        name: "HF_ENDPOINT",
+        purpose: "The hub's address, such as that of a mirror; it may hold a password.",
+        secret: true,
+    },
     variable(
         "HF_HUB_OFFLINE",
         "Whether only the cache is used, as under --offline.",

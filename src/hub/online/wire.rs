@@ -76,6 +76,17 @@ impl Wire {
                 ));
             }
         }
+        let address = settings.endpoint.parse::<Uri>().ok();
+        let usable = |uri: &Uri| {
+            uri.host().is_some()
+                && ["http", "https"].contains(&uri.scheme_str().unwrap_or_default())
+        };
+        if !address.as_ref().is_some_and(usable) {
+            return Err(Error::usage(
+                format!("HF_ENDPOINT is no address: {}", settings.shown()),
+                "write https://HOST, or unset it",
+            ));
+        }
         Ok(Self {
             settings: settings.clone(),
             roots: roots(settings)?,
@@ -103,7 +114,9 @@ impl Wire {
     }
 
     fn follow(&self, method: Method, url: &str, from: u64) -> std::result::Result<Answer, String> {
-        let mut uri: Uri = url.parse().map_err(|_| format!("{url} is no address"))?;
+        let mut uri: Uri = url
+            .parse()
+            .map_err(|_| "the hub's address is none".to_owned())?;
         let hub = origin(&uri);
         for _ in 0..HOPS {
             let at_hub = origin(&uri) == hub;

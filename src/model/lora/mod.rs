@@ -8,6 +8,7 @@ pub use merge::Additions;
 pub use names::Targets;
 
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
@@ -72,6 +73,18 @@ struct Factors {
     alpha: Option<String>,
 }
 
+/// What shows before it is read.
+pub(super) fn check_file(path: &Path) -> Result<()> {
+    check_ending(path)?;
+    match path.is_file() {
+        true => Ok(()),
+        false => Err(Error::usage(
+            format!("--lora {} is not a file", path.display()),
+            "write --lora FILE or --lora FILE=SCALE, of a .safetensors file",
+        )),
+    }
+}
+
 struct Lora {
     file: Arc<TensorFile>,
     /// By the layer's name in the file.
@@ -81,13 +94,7 @@ struct Lora {
 impl Lora {
     fn open(source: &LoraSource) -> Result<Self> {
         let shown = source.path.display().to_string();
-        check_ending(&source.path)?;
-        if !source.path.is_file() {
-            return Err(Error::usage(
-                format!("--lora {shown} is not a file"),
-                "write --lora FILE or --lora FILE=SCALE, of a .safetensors file",
-            ));
-        }
+        check_file(&source.path)?;
         let file = TensorFile::open(&source.path, &shown)?;
         let mut keys: Vec<String> = file.shapes().into_keys().collect();
         keys.sort_unstable();

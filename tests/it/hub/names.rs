@@ -2,7 +2,9 @@
 
 use std::ffi::OsString;
 
-use prompt_to_prompt::hub::{MAIN, Name, Settings, TokenSource, aliases, is_commit, redirected};
+use prompt_to_prompt::hub::{
+    MAIN, Name, Settings, TokenSource, alias, aliases, is_commit, redirected,
+};
 
 use super::TOKEN;
 
@@ -166,4 +168,10 @@ fn proxies_go_by_scheme_and_leave_hosts_out() {
     let none = settings(&[("HTTPS_PROXY", "http://p:1"), ("NO_PROXY", "*")]).proxies;
     assert_eq!(none.on_the_way("https", "hub.com"), None);
     assert!(!format!("{all:?}").contains("secure"));
+}
+
+#[test]
+fn an_alias_is_one_in_either_case() {
+    assert_eq!(alias("SD15").unwrap().alias, "sd15");
+    assert!(alias("sd51").is_none());
 }

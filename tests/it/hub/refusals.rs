@@ -296,3 +296,38 @@ fn names_that_lead_out_of_the_cache_are_passed_over() {
     says(&refused(&place, &[ID], false), &["no model_index.json"]);
     assert!(place.mock.fetched().is_empty());
 }
+
+#[test]
+fn a_mistyped_lora_shows_before_the_model_is_fetched() {
+    let place = Place::new();
+    let edit = ["edit", "--model", ID, "--src", "a cat", "--dst", "a dog"];
+    let output = place.p2p(&[&edit[..], &["--lora", "nope.safetensors=0.5"]].concat());
+    assert_eq!(output.status.code(), Some(2));
+    says(&stderr(&output), &["nope.safetensors is not a file"]);
+    assert_eq!(place.mock.log().len(), 0);
+}
+
+#[test]
+fn a_password_in_the_endpoint_is_shown_nowhere() {
+    let place = Place::new();
+    let commands = [
+        &["models", "pull", ID][..],
+        &["doctor"],
+        &["doctor", "--json"],
+    ];
+    for endpoint in ["http://u:sekret@127. 0.1", "u:sekret@127.0.0.1:1"] {
+        for args in commands {
+            let output = place.command(args).env("HF_ENDPOINT", endpoint).output();
+            let output = output.unwrap();
+            let said = stdout(&output) + &stderr(&output);
+            assert!(!said.contains("sekret"), "{args:?}: {said}");
+        }
+    }
+}
+
+#[test]
+fn the_address_of_a_page_names_its_model() {
+    let place = Place::new();
+    let page = format!("https://huggingface.co/{ID}/");
+    assert_eq!(place.open(&page).unwrap().id, ID);
+}
