@@ -61,11 +61,7 @@ fn pull_and_path_print_the_folder() {
             "these are: main",
         ),
         (&["models", "path", "nonsense"], 2, "is no model of the hub"),
-        (
-            &["models", "pull", "storybook"],
-            2,
-            "is no model of the hub",
-        ),
+        (&["models", "pull", "storybook"], 2, "is embedded"),
         (&["models", "rm", "ada/other"], 4, "is not in the cache"),
     ] {
         let output = place.p2p(args);
