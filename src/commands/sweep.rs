@@ -222,15 +222,6 @@ impl<'a> Grid<'a> {
         let heading =
             |value: &crate::cli::AxisValue| format!("{} {}", self.columns.name, value.label);
         let source = sources.as_ref().map(|_| "source".to_owned());
-        let inside = |cell: &Drawn| {
-            cell.edits
-                .iter()
-                .any(|(_, e)| e.pointer("/change/inside").is_some())
-        };
-        let note = match shown.clone().any(inside) {
-            true => "in, out: mean change of a pixel where the edit acts and elsewhere, of 255",
-            false => "changed: mean change of a pixel, of 255",
-        };
         let prompts: HashSet<&str> = shown.map(|cell| &*cell.prompt).collect();
         Sheet {
             title: match prompts.into_iter().collect::<Vec<_>>()[..] {
@@ -243,7 +234,7 @@ impl<'a> Grid<'a> {
                 .collect(),
             rows: rows.enumerate().map(row).collect(),
             bar: None,
-            note: Some(note.to_owned()),
+            note: Some(note(drawn).to_owned()),
             cell,
         }
     }
@@ -315,6 +306,19 @@ impl Drawn {
             picture: picture.clone(),
             caption,
         }
+    }
+}
+
+/// What the captions' numbers are.
+fn note(drawn: &[Option<Drawn>]) -> &'static str {
+    let inside = |(_, edit): &(RgbImage, Value)| edit.pointer("/change/inside").is_some();
+    match drawn
+        .iter()
+        .flatten()
+        .any(|cell| cell.edits.iter().any(inside))
+    {
+        true => "in, out: mean change of a pixel where the edit acts and elsewhere, of 255",
+        false => "changed: mean change of a pixel, of 255",
     }
 }
 

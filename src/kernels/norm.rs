@@ -26,14 +26,7 @@ pub fn group_norm(
         return plain::group_norm(x, groups, weight, bias, eps, silu);
     }
     let c = weight.dim(0)?;
-    require(
-        x.dims().last() == Some(&c) && bias.dims() == [c],
-        "channels differ",
-    )?;
-    require(
-        groups > 0 && c.is_multiple_of(groups),
-        "channels don't divide into groups",
-    )?;
+    check(x, c, groups, (weight, bias))?;
     let rows = x.dim(0)?;
     let (x_view, w, b) = (View::new(x)?, View::new(weight)?, View::new(bias)?);
     let out = View::with(&[&x_view, &w, &b], |s| {
@@ -128,6 +121,17 @@ impl Moments {
     }
 }
 
+fn check(x: &Tensor, c: usize, groups: usize, (weight, bias): (&Tensor, &Tensor)) -> Result<()> {
+    require(
+        x.dims().last() == Some(&c) && weight.dims() == [c] && bias.dims() == [c],
+        "channels differ",
+    )?;
+    require(
+        groups > 0 && c.is_multiple_of(groups),
+        "channels don't divide into groups",
+    )
+}
+
 /// Group norm of a part `[.., c]` of a picture, of all of which the moments are known; then SiLU if asked.
 pub fn group_norm_of_part(
     x: &Tensor,
@@ -138,14 +142,7 @@ pub fn group_norm_of_part(
     silu: bool,
 ) -> Result<Tensor> {
     let c = moments.channels();
-    require(
-        x.dims().last() == Some(&c) && weight.dims() == [c] && bias.dims() == [c],
-        "channels differ",
-    )?;
-    require(
-        groups > 0 && c.is_multiple_of(groups),
-        "channels don't divide into groups",
-    )?;
+    check(x, c, groups, (weight, bias))?;
     let values = |x: &Tensor| x.to_dtype(DType::F32)?.to_vec1::<f32>();
     let (scale, shift) = moments.affine(groups, &values(weight)?, &values(bias)?, eps);
     if !fast(&[x]) {
