@@ -98,28 +98,14 @@ impl Checked {
 
     /// That it fits into memory by itself.
     fn fits(&self, folder: &ModelFolder, keep: Keep) -> Result<()> {
-        let Prepared {
-            controller,
-            latent_size,
-            compute,
-            ..
-        } = &self.prepared;
-        let sites = folder.unet.sites(*latent_size);
+        let sites = folder.unet.sites(self.prepared.latent_size);
         let kept = match (&self.request.maps, &self.selection) {
             (Some(maps), Some(selection)) => {
                 Cost::of(&maps.spec, &maps.look, selection, &self.prepared, &sites).bytes as u64
             }
             _ => 0,
         };
-        let size = RunSize {
-            rows: controller.rows.len(),
-            latents: *latent_size,
-            kept,
-        };
-        let memory = compute.memory();
-        memory.map_or(Ok(()), |memory| {
-            folder.fits(size, folder.thrift(keep, true), memory)
-        })
+        fits(&self.prepared, kept, folder, keep)
     }
 
     /// Pictures of its rows.
@@ -234,6 +220,19 @@ pub fn draw(mut request: Request, args: &OutputArgs, console: &Console) -> Resul
     }
     grid.map_or(Ok(()), show)?;
     print(&listed(&target, &paths))
+}
+
+/// That a single run fits into memory, with so many bytes `kept` besides.
+pub fn fits(prepared: &Prepared, kept: u64, folder: &ModelFolder, keep: Keep) -> Result<()> {
+    let Some(memory) = prepared.compute.memory() else {
+        return Ok(());
+    };
+    let size = RunSize {
+        rows: prepared.controller.rows.len(),
+        latents: prepared.latent_size,
+        kept,
+    };
+    folder.fits(size, folder.thrift(keep, true), memory)
 }
 
 /// Where an edit acts is read off the source's attention too.

@@ -10,7 +10,7 @@ use prompt_to_prompt::report::console::Console;
 use prompt_to_prompt::story::{Difference, Found, Story};
 use serde_json::json;
 
-use super::draw::{Request, draw, go_on, interrupt_flag};
+use super::draw::{Request, draw, fits, go_on, interrupt_flag};
 use super::info::PictureFile;
 use super::open::open;
 use super::print;
@@ -226,12 +226,14 @@ fn redraw(
 ) -> Result<RgbImage> {
     let stop = interrupt_flag(console);
     let prepared = Prepared::new(job, folder)?;
-    let model = folder.load_as(Keep {
+    let keep = Keep {
         large_tiles: job.fast,
         late: low_memory,
-    })?;
+    };
+    fits(&prepared, 0, folder, keep)?;
+    let model = folder.parts(keep, true)?;
     let mut progress = console.progress(prepared.controller.clock.calls, "drawing");
-    let mut outcome = run(job, &prepared, &model, &mut [], &mut |_| {
+    let mut outcome = run(job, &prepared, &*model, &mut [], &mut |_| {
         progress.step();
         go_on(&stop)
     })?;

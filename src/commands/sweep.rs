@@ -14,7 +14,7 @@ use prompt_to_prompt::report::sheet::{Cell, Row, Sheet};
 use prompt_to_prompt::report::xmp::ai_mark;
 use serde_json::{Value, json};
 
-use super::batch::{Events, Run, Tasks, count};
+use super::batch::{Events, Purpose, Run, Tasks, count};
 use super::print;
 use crate::cli::{Axis, Entry, Settings, Sources, SweepArgs, Vocabulary, axis_of};
 
@@ -35,7 +35,14 @@ pub fn sweep(args: &SweepArgs, console: &Console) -> Result<()> {
     let out = args.run.folder.clone();
     let out =
         out.unwrap_or_else(|| Path::new("p2p-out").join(format!("sweep-{}", first.job.slug())));
-    let tasks = Tasks::new(&grid.cells, &vocabulary, &Settings::new(), &out, console)?;
+    let tasks = Tasks::new(
+        &grid.cells,
+        &vocabulary,
+        &Settings::new(),
+        Purpose::of(&args.run),
+        &out,
+        console,
+    )?;
     let ended = Run {
         tasks: &tasks,
         sources: &Sources::default(),

@@ -12,7 +12,7 @@ use super::{fast, require};
 use crate::error::Result;
 
 /// How a model's 3x3 convolutions keep their weights.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
 pub struct Keep {
     /// Winograd's tiles of 4x4 outputs rather than 2x2, where pixels are many: faster, and a few times
     /// further from the plain way. Decides what is computed.

@@ -19,7 +19,7 @@ use prompt_to_prompt::report::console::Console;
 use crate::cli::{BatchArgs, JobFile, Problem, Settings, Vocabulary, read};
 pub use events::Events;
 pub use run::Run;
-pub use task::Tasks;
+pub use task::{Purpose, Tasks};
 
 pub fn batch(args: &BatchArgs, console: &Console) -> Result<()> {
     let vocabulary = Vocabulary::new();
@@ -28,7 +28,14 @@ pub fn batch(args: &BatchArgs, console: &Console) -> Result<()> {
     let out = args.run.folder.clone();
     let out = out.or_else(|| file.output.clone());
     let out = out.unwrap_or_else(|| default_folder(&args.file));
-    let tasks = Tasks::new(&file.entries, &vocabulary, &args.overrides.0, &out, console)?;
+    let tasks = Tasks::new(
+        &file.entries,
+        &vocabulary,
+        &args.overrides.0,
+        Purpose::of(&args.run),
+        &out,
+        console,
+    )?;
     // A job that cannot be drawn is no reason not to draw the others; a file that cannot be read is.
     if !file.problems.is_empty() {
         refuse(&args.file, &file, &tasks, console)?;
@@ -49,9 +56,17 @@ pub fn check(path: &Path, console: &Console) -> Result<()> {
     let vocabulary = Vocabulary::new();
     let file = read(path, &vocabulary);
     let out = default_folder(path);
-    let tasks = Tasks::new(&file.entries, &vocabulary, &Settings::new(), &out, console)?;
+    let tasks = Tasks::new(
+        &file.entries,
+        &vocabulary,
+        &Settings::new(),
+        Purpose::CHECK,
+        &out,
+        console,
+    )?;
     refuse(path, &file, &tasks, console)?;
     tasks.tell_warnings(console);
+    tasks.tell_missing(console);
     let edits = tasks
         .tasks
         .iter()

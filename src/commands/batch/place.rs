@@ -77,7 +77,9 @@ pub fn finished(task: &Task) -> bool {
         file.as_str()
             .is_some_and(|f| is_whole(&task.folder.join(f)))
     };
-    manifest["fingerprint"] == task.fingerprint.as_str()
+    task.fingerprint
+        .as_ref()
+        .is_some_and(|of_it| manifest["fingerprint"] == of_it.as_str())
         && files.is_some_and(|files| files.iter().all(there))
 }
 

@@ -16,7 +16,7 @@ const PER_PIXEL: f64 = 1.6;
 
 pub fn tell(run: &Run, groups: &[Group], finished: usize) -> Result<()> {
     let peak = fma_peak();
-    let (mut seconds, mut bytes, mut memory) = (0.0, 0.0, 0);
+    let (mut seconds, mut bytes, mut memory) = (0.0, 0.0, Some(0));
     let mut text = String::new();
     for (i, group) in groups.iter().enumerate() {
         let tasks: Vec<&Task> = group.tasks.iter().map(|t| &run.tasks.tasks[*t]).collect();
@@ -30,7 +30,11 @@ pub fn tell(run: &Run, groups: &[Group], finished: usize) -> Result<()> {
             * (halves * prepared.controller.clock.calls as f64 * work.unet_row + work.vae_decode);
         let takes = flop / (OF_PEAK * peak);
         seconds += takes;
-        memory = memory.max(tasks[0].footprint.of(group.rows));
+        let footprint = tasks[0].footprint;
+        let takes_memory = footprint.map(|footprint| footprint.of(group.rows));
+        memory = memory
+            .zip(takes_memory)
+            .map(|(most, takes)| most.max(takes));
         let pictures: usize = tasks.iter().map(|task| task.checked.pictures()).sum();
         bytes += pictures as f64 * (prepared.width * prepared.height) as f64 * PER_PIXEL;
         text += &format!(
@@ -47,12 +51,15 @@ pub fn tell(run: &Run, groups: &[Group], finished: usize) -> Result<()> {
         }
     }
     let jobs: usize = groups.iter().map(|group| group.tasks.len()).sum();
+    let memory = match memory {
+        Some(bytes) => format!("{} of memory", gib(bytes)),
+        None => "memory not known yet".to_owned(),
+    };
     text += &format!(
-        "{} in {}, {finished} there already; about {}, {} of memory and {:.1} MB on disk\n",
+        "{} in {}, {finished} there already; about {}, {memory} and {:.1} MB on disk\n",
         super::count(jobs, "job"),
         super::count(groups.len(), "run"),
         duration(seconds),
-        gib(memory),
         bytes / 1e6
     );
     print(&text)

@@ -60,6 +60,7 @@ impl Run<'_> {
         self.tasks.tell_warnings(self.console);
         self.tell_failures(&mut count)?;
         if self.args.dry_run {
+            self.tasks.tell_missing(self.console);
             super::plan::tell(self, &groups, skipped.len())?;
             return self.failed(&count);
         }
@@ -101,7 +102,7 @@ impl Run<'_> {
         let fits = || {
             let memory = task.checked.prepared.compute.memory()?;
             // Other programs live too.
-            Some(task.footprint.rows_in(memory.available / 5 * 4))
+            Some(task.footprint?.rows_in(memory.available / 5 * 4))
         };
         let fitting = || fits().unwrap_or(ROWS).clamp(2, ROWS);
         self.args.max_rows.unwrap_or_else(fitting)
@@ -220,7 +221,8 @@ impl Run<'_> {
         let drawn = tasks.iter().zip(outputs).zip(&mut outcomes).zip(&recorders);
         for (((task, output), outcome), recorder) in drawn {
             let request = &task.checked.request;
-            outcome.manifest.fingerprint.clone_from(&task.fingerprint);
+            let fingerprint = task.fingerprint.clone();
+            outcome.manifest.fingerprint = fingerprint.expect("weights were here to draw with");
             let latents = request.save_latents.as_deref();
             let latents = latents.map(|file| Latents::at(file, &output)).transpose()?;
             let of = format!("{}: ", task.name);

@@ -1,19 +1,20 @@
 //! From entries of a job file to tasks: jobs that are checked against their model and have a folder
 //! of their own. What cannot be carried out becomes a failure beside them, and the rest goes on.
 
+use std::collections::hash_map;
 use std::collections::{HashMap, HashSet};
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 
 use prompt_to_prompt::error::{Error, Result};
 use prompt_to_prompt::job::{MaskSource, Prepared};
-use prompt_to_prompt::kernels::family;
+use prompt_to_prompt::kernels::{Keep, family};
 use prompt_to_prompt::machine::Memory;
-use prompt_to_prompt::model::{Footprint, LoraId, ModelFolder, ModelSource, Need};
+use prompt_to_prompt::model::{Footprint, LoraId, ModelFolder, ModelSource, Need, RunSize};
 use prompt_to_prompt::report::console::Console;
 use sha2::{Digest, Sha256};
 
-use crate::cli::{Entry, Order, Problem, Settings, Vocabulary, plain};
+use crate::cli::{Entry, Order, Problem, RunArgs, Settings, Vocabulary, plain};
 use crate::commands::draw::{Checked, Latents, Request, go_on, interrupt_flag};
 use crate::commands::open::open_quietly;
 
@@ -25,10 +26,10 @@ pub struct Task {
     pub checked: Checked,
     /// Its place in [`Tasks::models`].
     pub model: usize,
-    /// Of all that determines its files.
-    pub fingerprint: String,
-    /// Of runs of its size.
-    pub footprint: Footprint,
+    /// Of all that determines its files; `None` while its model's weights are not here.
+    pub fingerprint: Option<String>,
+    /// Of runs of its size; the same.
+    pub footprint: Option<Footprint>,
 }
 
 /// A job that cannot.
@@ -47,15 +48,17 @@ pub struct Tasks {
 
 pub struct Opened {
     source: ModelSource,
-    folder: Result<(ModelFolder, (String, String))>,
-    /// By the latents' size.
-    footprints: HashMap<(usize, usize), Footprint>,
+    /// And its hashes, if its weights are here.
+    folder: Result<(ModelFolder, Option<(String, String)>)>,
+    /// By the latents' size and how weights are kept.
+    footprints: HashMap<((usize, usize), Keep), Footprint>,
 }
 
 impl Opened {
-    fn new(source: &ModelSource, console: &Console) -> Self {
-        let folder = open_quietly(source, Need::Weights, console).and_then(|folder| {
-            let hashes = folder.hashes()?;
+    fn new(source: &ModelSource, need: Need, console: &Console) -> Self {
+        let folder = open_quietly(source, need, console).and_then(|folder| {
+            let here = need == Need::Weights || folder.has_weights();
+            let hashes = here.then(|| folder.hashes()).transpose()?;
             Ok((folder, hashes))
         });
         Self {
@@ -73,6 +76,31 @@ impl Opened {
     }
 }
 
+/// What tasks are made for.
+#[derive(Debug, Clone, Copy)]
+pub struct Purpose {
+    /// To draw them, or to plan alone: then no weights are fetched.
+    pub need: Need,
+    pub low_memory: bool,
+}
+
+impl Purpose {
+    pub const CHECK: Self = Self {
+        need: Need::Plan,
+        low_memory: false,
+    };
+
+    pub fn of(args: &RunArgs) -> Self {
+        Self {
+            need: match args.dry_run {
+                true => Need::Plan,
+                false => Need::Weights,
+            },
+            low_memory: args.low_memory,
+        }
+    }
+}
+
 impl Tasks {
     /// `over` is what the command line says.
     ///
@@ -81,6 +109,7 @@ impl Tasks {
         entries: &[Entry],
         vocabulary: &Vocabulary,
         over: &Settings,
+        purpose: Purpose,
         out: &Path,
         console: &Console,
     ) -> Result<Self> {
@@ -91,7 +120,9 @@ impl Tasks {
             .collect();
         let mut failed = vec![];
         for (entry, order, name) in named(orders, &mut failed) {
-            if let Err(problem) = tasks.add(entry, order, &name, (vocabulary, console), out) {
+            if let Err(problem) =
+                tasks.add(entry, order, &name, (vocabulary, console), purpose, out)
+            {
                 failed.push((entry, Failure { name, problem }));
             }
             // A model may have been fetched.
@@ -110,6 +141,7 @@ impl Tasks {
         order: Order,
         name: &str,
         (vocabulary, console): (&Vocabulary, &Console),
+        purpose: Purpose,
         out: &Path,
     ) -> std::result::Result<(), Problem> {
         let target = out.join(name);
@@ -120,25 +152,25 @@ impl Tasks {
             let name = name_of_latents(&file).map_err(|error| blamed(&error))?;
             request.save_latents = Some(target.join(name));
         }
-        let model = self.model(&request.model, console);
-        let Opened {
-            folder, footprints, ..
-        } = &mut self.models[model];
+        let model = self.model(&request.model, purpose.need, console);
+        let opened = &mut self.models[model];
         let of_model = |error| entry.blamed_on("model", vocabulary, error);
-        let (opened, hashes) = folder.as_ref().map_err(of_model)?;
-        let checked = Checked::new(request, opened).map_err(|error| blamed(&error))?;
-        // Jobs are many, sizes few, and each reads the headers of all weights.
-        let size = checked.prepared.latent_size;
-        let footprint = match footprints.get(&size) {
-            Some(known) => *known,
-            None => opened.footprint(size).map_err(|error| blamed(&error))?,
+        let (folder, hashes) = opened.folder.as_ref().map_err(of_model)?;
+        let checked = Checked::new(request, folder).map_err(|error| blamed(&error))?;
+        let keep = Keep {
+            large_tiles: checked.request.job.fast,
+            late: purpose.low_memory,
         };
-        footprints.insert(size, footprint);
-        let rows = checked.prepared.controller.rows.len();
-        fits(&footprint, rows, &checked.prepared).map_err(|error| blamed(&error))?;
+        let footprint = match hashes {
+            Some(_) => Some(fitting(folder, &mut opened.footprints, &checked, keep)),
+            None => None,
+        };
+        let footprint = footprint.transpose().map_err(|error| blamed(&error))?;
         self.tasks.push(Task {
             footprint,
-            fingerprint: fingerprint(&checked, hashes, opened.loras()),
+            fingerprint: hashes
+                .as_ref()
+                .map(|hashes| fingerprint(&checked, hashes, folder.loras())),
             name: name.to_owned(),
             folder: target,
             checked,
@@ -147,12 +179,24 @@ impl Tasks {
         Ok(())
     }
 
-    fn model(&mut self, source: &ModelSource, console: &Console) -> usize {
+    fn model(&mut self, source: &ModelSource, need: Need, console: &Console) -> usize {
         let known = self.models.iter().position(|model| model.source == *source);
         known.unwrap_or_else(|| {
-            self.models.push(Opened::new(source, console));
+            self.models.push(Opened::new(source, need, console));
             self.models.len() - 1
         })
+    }
+
+    /// Models whose weights would be fetched.
+    pub fn tell_missing(&self, console: &Console) {
+        for model in &self.models {
+            if let Ok((folder, None)) = &model.folder {
+                let id = &folder.id;
+                console.note(&format!(
+                    "the weights of {id} are not on this machine: a run fetches them, and so does p2p models pull {id}"
+                ));
+            }
+        }
     }
 
     /// What is amiss with jobs that can be drawn; once, where many say the same.
@@ -173,20 +217,42 @@ impl Tasks {
     }
 }
 
-/// Whether the machine has the memory that a job takes by itself.
-fn fits(footprint: &Footprint, rows: usize, prepared: &Prepared) -> Result<()> {
-    let Some(memory) = prepared.compute.memory() else {
-        return Ok(());
+/// What a job's runs take, which the machine must have for the job by itself.
+fn fitting(
+    folder: &ModelFolder,
+    known: &mut HashMap<((usize, usize), Keep), Footprint>,
+    checked: &Checked,
+    keep: Keep,
+) -> Result<Footprint> {
+    let Prepared {
+        latent_size,
+        compute,
+        controller,
+        ..
+    } = &checked.prepared;
+    let (latents, thrift) = (*latent_size, folder.thrift(keep, false));
+    // Jobs are many, sizes few, and each reads the headers of all weights.
+    let footprint = match known.entry((latents, keep)) {
+        hash_map::Entry::Occupied(known) => *known.get(),
+        hash_map::Entry::Vacant(place) => *place.insert(folder.footprint_with(latents, thrift)?),
     };
-    let Prepared { width, height, .. } = prepared;
-    let what = format!("a run of {rows} rows at --width {width} --height {height}");
-    let cure = "draw it smaller, or with fewer edits";
+    let rows = controller.rows.len();
     // Not what is free at this moment: the batch may run for hours.
-    let total = Memory {
+    let total = compute.memory().map(|memory| Memory {
         available: memory.total,
         ..memory
-    };
-    total.require(footprint.of(rows), &what, cure)
+    });
+    match total.filter(|total| footprint.of(rows) > total.available) {
+        Some(total) => {
+            let size = RunSize {
+                rows,
+                latents,
+                kept: 0,
+            };
+            folder.fits(size, thrift, total).map(|()| footprint)
+        }
+        None => Ok(footprint),
+    }
 }
 
 type Ordered<'a> = (&'a Entry, std::result::Result<Order, Problem>);
