@@ -6,18 +6,19 @@ use std::str::FromStr;
 use clap::{Args, ValueEnum, ValueHint};
 
 use prompt_to_prompt::device::{ComputeChoice, DeviceChoice, DtypeChoice};
-use prompt_to_prompt::model::{LoraSource, ModelSource, Prediction};
+use prompt_to_prompt::hub::is_revision;
+use prompt_to_prompt::model::{LoraSource, ModelSource, Prediction, is_variant};
 
 /// Which of a model's files, parts from elsewhere, and what is added to weights.
 #[derive(Debug, Clone, Default, Args)]
 pub struct ModelArgs {
     /// Of a model of the hub, this branch, tag or commit [default: main]
-    #[arg(help_heading = "Model", long, value_name = "NAME", value_hint = ValueHint::Other)]
+    #[arg(help_heading = "Model", long, value_name = "NAME", value_parser = revision, value_hint = ValueHint::Other)]
     pub revision: Option<String>,
 
     /// Take the weight files of this variant, such as fp16, half as large; where a component has none, its plain
     /// ones [default: the plain files]
-    #[arg(help_heading = "Model", long, value_name = "NAME", value_hint = ValueHint::Other)]
+    #[arg(help_heading = "Model", long, value_name = "NAME", value_parser = variant, value_hint = ValueHint::Other)]
     pub variant: Option<String>,
 
     /// Use nothing but what is on this machine; HF_HUB_OFFLINE=1 does the same for all commands
@@ -81,6 +82,22 @@ pub enum DtypeArg {
 pub enum PredictionArg {
     Epsilon,
     VPrediction,
+}
+
+/// A branch, a tag or a commit.
+pub fn revision(text: &str) -> Result<String, String> {
+    match is_revision(text) {
+        true => Ok(text.to_owned()),
+        false => Err("write a branch, a tag or a commit, such as main or v1.0".to_owned()),
+    }
+}
+
+/// What stands in the names of weight files.
+pub fn variant(text: &str) -> Result<String, String> {
+    match is_variant(text) {
+        true => Ok(text.to_owned()),
+        false => Err("write what stands before .safetensors, such as fp16".to_owned()),
+    }
 }
 
 #[derive(Debug, Clone)]

@@ -2,6 +2,8 @@
 
 use clap::{Args, Subcommand, ValueHint};
 
+use super::model::{revision, variant};
+
 /// List, fetch and remove models of the Hugging Face hub
 ///
 /// They lie in the cache that Python's tools use too (p2p doctor says where), so that nothing is fetched
@@ -26,7 +28,7 @@ pub enum ModelsCommand {
         model: String,
 
         /// A branch, a tag or a commit
-        #[arg(long, value_name = "NAME", default_value = "main", value_hint = ValueHint::Other)]
+        #[arg(long, value_name = "NAME", default_value = "main", value_parser = revision, value_hint = ValueHint::Other)]
         revision: String,
     },
     /// Fetch a model, or what is missing of it, and print its folder
@@ -39,11 +41,11 @@ pub enum ModelsCommand {
         model: String,
 
         /// A branch, a tag or a commit [default: main]
-        #[arg(long, value_name = "NAME", value_hint = ValueHint::Other)]
+        #[arg(long, value_name = "NAME", value_parser = revision, value_hint = ValueHint::Other)]
         revision: Option<String>,
 
         /// Take the weight files of this variant, such as fp16, half as large [default: the plain files]
-        #[arg(long, value_name = "NAME", value_hint = ValueHint::Other)]
+        #[arg(long, value_name = "NAME", value_parser = variant, value_hint = ValueHint::Other)]
         variant: Option<String>,
 
         /// Say only warnings and errors
@@ -56,7 +58,7 @@ pub enum ModelsCommand {
         model: String,
 
         /// Remove this branch, tag or commit alone; files that others share stay [default: all]
-        #[arg(long, value_name = "NAME", value_hint = ValueHint::Other)]
+        #[arg(long, value_name = "NAME", value_parser = revision, value_hint = ValueHint::Other)]
         revision: Option<String>,
 
         /// Say what would go, and remove nothing

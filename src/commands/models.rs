@@ -4,7 +4,7 @@ use std::time::SystemTime;
 
 use prompt_to_prompt::error::{Error, Result};
 use prompt_to_prompt::hub::{
-    Cache, Name, Settings, Snapshot, Stored, alias, aliases, redirected, size,
+    Cache, Name, Settings, Snapshot, Stored, alias, aliases, nearest_alias, redirected, size,
 };
 use prompt_to_prompt::model::{ModelSource, Need, STORYBOOK, family_of};
 use prompt_to_prompt::report::console::Console;
@@ -48,7 +48,15 @@ pub fn models(command: &ModelsCommand, console: &Console) -> Result<()> {
             let only = revision
                 .as_ref()
                 .map(|revision| snapshot(&stored, revision));
-            let removal = cache.removal(&stored, only.transpose()?);
+            let only = only.transpose()?;
+            let removal = cache.removal(&stored, only);
+            if let (Some(only), [_]) = (only, &*stored.snapshots) {
+                let revision = revisions(only);
+                console.note(&format!(
+                    "{revision} is all that the cache has of {}: the model goes whole",
+                    stored.id
+                ));
+            }
             let (id, bytes) = (&stored.id, size(removal.bytes));
             if *dry_run {
                 let paths = removal
@@ -79,7 +87,10 @@ fn id_of(model: &str) -> Result<String> {
         Some(name) => Ok(name.id),
         None => Err(Error::usage(
             format!("{model} is no model of the hub"),
-            "give OWNER/NAME, or an alias that p2p models ls lists",
+            match nearest_alias(model) {
+                Some(near) => format!("did you mean {near}? p2p models ls lists the short names"),
+                None => "give OWNER/NAME, or an alias that p2p models ls lists".to_owned(),
+            },
         )),
     }
 }

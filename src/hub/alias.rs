@@ -4,6 +4,8 @@ use std::sync::LazyLock;
 
 use serde::Deserialize;
 
+use crate::prompt::nearest;
+
 /// A short name, and what it stands for.
 #[derive(Debug, Clone, Deserialize)]
 pub struct Alias {
@@ -41,6 +43,12 @@ pub fn aliases() -> &'static [Alias] {
 pub fn alias(name: &str) -> Option<&'static Alias> {
     let mut aliases = aliases().iter();
     aliases.find(|alias| alias.alias.eq_ignore_ascii_case(name))
+}
+
+/// The alias that a name is most like, where one is.
+pub fn nearest_alias(name: &str) -> Option<&'static str> {
+    let names: Vec<&str> = aliases().iter().map(|alias| &*alias.alias).collect();
+    nearest(name, &names)
 }
 
 /// Where a repository that is gone went, and a line that says so.

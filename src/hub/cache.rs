@@ -139,6 +139,11 @@ fn folder_name(id: &str) -> String {
     format!("models--{}", id.replace('/', "--"))
 }
 
+/// The repository that a folder of the cache is of.
+pub fn id_of(folder: &str) -> Option<String> {
+    Some(folder.strip_prefix("models--")?.replacen("--", "/", 1))
+}
+
 /// Files below a folder; links that lead nowhere are none.
 fn list(folder: &Path, before: &str, files: &mut Vec<RepoFile>) {
     for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {

@@ -3,6 +3,7 @@
 #[cfg(not(feature = "hub"))]
 use super::Hub;
 use super::cache::Cache;
+use super::content::{Cached, is_small};
 use super::{Away, Repo, Wanted};
 use crate::error::{Error, Result};
 
@@ -36,13 +37,21 @@ impl Kept {
         })
     }
 
-    /// Errors: model, for the first file that is not there.
+    /// Errors: model, for the first file that is not there, or is small and damaged.
     pub fn all_there(&self, repo: &Repo, paths: &[String], away: &Away) -> Result<()> {
-        let lacking = paths.iter().find(|path| !repo.folder.join(path).is_file());
-        lacking.map_or(Ok(()), |path| {
-            let what = format!("{path} of {} is not in the cache", repo.id);
-            Err(missing(&what, &repo.id, away))
-        })
+        for file in paths {
+            let path = repo.folder.join(file);
+            if !path.is_file() {
+                let what = format!("{file} of {} is not in the cache", repo.id);
+                return Err(missing(&what, &repo.id, away));
+            }
+            if let Some(cached) = Cached::of(&path).filter(|file| is_small(&file.content))
+                && !cached.is_right(&path)?
+            {
+                return Err(cached.damaged(&repo.id));
+            }
+        }
+        Ok(())
     }
 }
 

@@ -13,6 +13,7 @@
 
 mod alias;
 mod cache;
+mod content;
 mod kept;
 mod name;
 #[cfg(feature = "hub")]
@@ -26,9 +27,10 @@ use std::path::PathBuf;
 
 use crate::error::Result;
 
-pub use alias::{Alias, alias, aliases, redirected};
+pub use alias::{Alias, alias, aliases, nearest_alias, redirected};
 pub use cache::Cache;
-pub use name::{MAIN, Name, is_commit};
+pub use content::Cached;
+pub use name::{MAIN, Name, is_commit, is_revision};
 pub use paths::HubPaths;
 pub use settings::{Proxies, Settings, Token, TokenSource};
 pub use stored::{Removal, Snapshot, Stored};
@@ -67,7 +69,7 @@ pub struct RepoFile {
     /// With forward slashes.
     pub path: String,
     pub size: Option<u64>,
-    /// What the cache calls its content: SHA-256 of large files, git's hash of others.
+    /// What the cache calls its content.
     etag: Option<String>,
 }
 
@@ -129,7 +131,7 @@ impl<'a> Connection<'a> {
         }
     }
 
-    /// The same, where large files that are there are read again, and fetched again if they are damaged.
+    /// The same, where large files too are read again, and fetched again if they are damaged.
     pub fn checking(self) -> Self {
         Self {
             checks: true,
@@ -168,6 +170,7 @@ pub fn size(bytes: u64) -> String {
     match bytes as f64 {
         b if b >= 1e9 => format!("{:.2} GB", b / 1e9),
         b if b >= 1e6 => format!("{:.1} MB", b / 1e6),
-        b => format!("{:.0} kB", b / 1e3),
+        b if b >= 1e3 => format!("{:.0} kB", b / 1e3),
+        b => format!("{b} B"),
     }
 }

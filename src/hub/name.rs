@@ -59,6 +59,11 @@ pub fn is_file(path: &str) -> bool {
     path.split('/').all(part) && path.chars().all(sign)
 }
 
+/// Whether a text may be a branch, a tag or a commit: as git has it, as far as it counts here.
+pub fn is_revision(text: &str) -> bool {
+    is_file(text) && !text.contains([' ', '~', '^', '[']) && !text.contains("..")
+}
+
 /// Whether a text may be what the cache calls a content.
 #[cfg(feature = "hub")]
 pub fn is_etag(text: &str) -> bool {

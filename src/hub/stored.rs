@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
-use super::cache::{Cache, content_of};
+use super::cache::{Cache, content_of, id_of};
 use super::name::is_commit;
 use crate::error::Result;
 
@@ -51,8 +51,7 @@ impl Cache {
             .flatten()
             .flatten();
         let id = |entry: std::fs::DirEntry| {
-            let name = entry.file_name().to_string_lossy().into_owned();
-            let id = name.strip_prefix("models--")?.replacen("--", "/", 1);
+            let id = id_of(&entry.file_name().to_string_lossy())?;
             entry.path().is_dir().then_some(id)
         };
         let mut ids: Vec<String> = entries.filter_map(id).collect();

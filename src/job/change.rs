@@ -54,9 +54,9 @@ impl Change {
     pub fn describe(&self) -> String {
         match (&self.inside, &self.outside) {
             (Some(inside), Some(outside)) => format!(
-                "changed by {} where the edit acts ({:.0} % of the picture), by {} elsewhere",
+                "changed by {} where the edit acts ({} of the picture), by {} elsewhere",
                 inside.describe(),
-                100.0 * inside.share,
+                percent(inside.share),
                 outside.describe()
             ),
             (Some(inside), None) => {
@@ -119,6 +119,15 @@ impl Difference {
             Some(psnr) => format!("{:.1} of 255 (PSNR {psnr:.1} dB)", self.mean_abs),
             None => "nothing".to_owned(),
         }
+    }
+}
+
+/// A share for people; a part is never all of it, nor nothing.
+fn percent(share: f64) -> String {
+    match 100.0 * share {
+        part if share < 1.0 && part >= 99.5 => "over 99 %".to_owned(),
+        part if share > 0.0 && part < 0.5 => "under 1 %".to_owned(),
+        part => format!("{part:.0} %"),
     }
 }
 

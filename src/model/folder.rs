@@ -134,7 +134,9 @@ impl ModelFolder {
         if folder.origin.is_none() && folder.variant.is_some() {
             folder.has_variant()?;
         }
-        if !source.loras.is_empty() {
+        // To plan with, they need not fit to weights that are not here.
+        let fit = need == Need::Weights || folder.has_weights();
+        if fit && !source.loras.is_empty() {
             folder.loras = Loras::open(&source.loras, &folder.lora_targets()?)?;
         }
         Ok(folder)
@@ -296,6 +298,12 @@ impl ModelFolder {
             self.files.first_of(&names)
         };
         components.into_iter().map(file).collect()
+    }
+
+    /// Whether its weights are on this machine: opened to be planned with, a model of the hub may lack them.
+    pub fn has_weights(&self) -> bool {
+        let files = self.weight_files();
+        files.is_ok_and(|files| files.iter().all(|file| self.files.size(file).is_ok()))
     }
 
     /// Of a folder: that one of its components has the variant that is asked for.

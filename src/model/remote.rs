@@ -9,6 +9,7 @@ use super::checkpoint::{Family, check_ending};
 use super::config::Config;
 use super::embedded::STORYBOOK;
 use super::lora;
+use super::mistakes::{are_for_files_here, is_there, mistaken};
 use super::pipeline;
 use super::source::ModelSource;
 use super::weight_files::{
@@ -69,15 +70,7 @@ impl Located {
             source: source.clone(),
             origin: None,
         };
-        let hub = Asked {
-            hub,
-            source,
-            need: if source.loras.is_empty() {
-                need
-            } else {
-                Need::Weights
-            },
-        };
+        let hub = Asked { hub, source, need };
         // First what is small and may be mistyped: the model may take an hour.
         let parts = &mut located.source;
         let given = [
@@ -86,8 +79,9 @@ impl Located {
             (&mut parts.tokenizer, ("tokenizer", "")),
         ];
         for (path, part) in given {
-            if let Some(found) = path.as_deref().map(|path| hub.part(path, part)) {
-                *path = Some(found?);
+            if let Some(given) = path {
+                *given = hub.part(given, part)?;
+                is_there(given, part)?;
             }
         }
         for lora in &mut parts.loras {
@@ -100,14 +94,8 @@ impl Located {
             let file = name.file.as_ref().map(|file| format!("/{file}"));
             let id = format!("{}{}", name.id, file.unwrap_or_default());
             located.origin = Some((id, origin));
-        } else if source.revision.is_some() {
-            return Err(Error::usage(
-                format!(
-                    "--revision is for a model of the hub, and {} is none",
-                    source.model
-                ),
-                "leave it out, or give the model as OWNER/NAME",
-            ));
+        } else {
+            are_for_files_here(source)?;
         }
         Ok(located)
     }
@@ -135,6 +123,9 @@ impl Asked<'_> {
             Some(alias) => Name::parse(&alias.id),
             None => Name::parse(model),
         };
+        if let Some(error) = mistaken(model).filter(|_| named.is_none()) {
+            return Err(error);
+        }
         let revision = self.source.revision.as_deref();
         let usual = alias.map_or(MAIN, |alias| &alias.revision);
         Ok(named.map(|name| (name, revision.unwrap_or(usual).to_owned())))

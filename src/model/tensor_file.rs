@@ -12,8 +12,9 @@ use candle_core::safetensors::Load;
 use candle_core::{Device, Tensor};
 use safetensors::tensor::{Metadata, TensorInfo, TensorView};
 
-use super::weight_files::pieces;
+use super::weight_files::{asked_as, pieces};
 use crate::error::{Error, Result};
+use crate::hub::Cached;
 
 #[derive(Debug)]
 pub struct TensorFile {
@@ -39,9 +40,14 @@ impl TensorFile {
     pub fn open(path: &Path, name: &str) -> Result<Self> {
         let paths = pieces(path, name)?;
         let shard = |piece: &PathBuf| {
-            let (file, metadata, start) = open(piece).map_err(|e| match piece == path {
-                true => torn(name, &e),
-                false => torn(&piece.display().to_string(), &e),
+            let (file, metadata, start) = open(piece).map_err(|e| {
+                let damaged =
+                    Cached::of(piece).filter(|cached| matches!(cached.is_right(piece), Ok(false)));
+                match damaged {
+                    Some(cached) => cached.damaged(&asked_as(&cached)),
+                    None if piece == path => torn(name, &e),
+                    None => torn(&piece.display().to_string(), &e),
+                }
             })?;
             let file = Mutex::new(file);
             Ok(Shard {

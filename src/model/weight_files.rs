@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use super::tensor_file::torn;
 use crate::error::{Error, Result};
+use crate::hub::Cached;
 
 /// A component, and the stem of its weight files.
 pub type Component = (&'static str, &'static str);
@@ -50,6 +51,29 @@ pub fn variant_of(path: &str) -> Option<&str> {
     }
 }
 
+/// Whether a text may be a variant: it becomes a part of file names.
+pub fn is_variant(text: &str) -> bool {
+    let sign = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
+    !text.is_empty() && text.chars().all(sign)
+}
+
+/// Whether a file of a model holds weights of a component.
+fn is_weights(file: &str) -> bool {
+    let inside = |(folder, stem): Component| file.starts_with(&format!("{folder}/{stem}."));
+    [UNET, VAE, TEXT, TEXT_2].into_iter().any(inside)
+}
+
+/// How `p2p models pull` is asked for what a file of the cache is of: the model and its variant, or the file
+/// alone.
+pub fn asked_as(cached: &Cached) -> String {
+    let Cached { id, file, .. } = cached;
+    match variant_of(file) {
+        _ if !is_weights(file) => format!("{id}/{file}"),
+        Some(variant) => format!("{id} --variant {variant}"),
+        None => id.clone(),
+    }
+}
+
 /// That at least one component has the variant that is asked for.
 ///
 /// `names` are the model's files, `chosen` what was found; errors name the variants that there are.
@@ -65,11 +89,7 @@ pub fn check_variant<'a>(
     if chosen.iter().any(|path| variant_of(path) == Some(variant)) {
         return Ok(());
     }
-    let folders = [UNET, VAE, TEXT, TEXT_2];
-    let weights = names.filter(|name| {
-        let inside = |(folder, stem): &Component| name.starts_with(&format!("{folder}/{stem}."));
-        folders.iter().any(inside)
-    });
+    let weights = names.filter(|name| is_weights(name));
     let there: BTreeSet<&str> = weights.filter_map(variant_of).collect();
     let there: Vec<&str> = there.into_iter().collect();
     Err(Error::model(

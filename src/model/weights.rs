@@ -3,6 +3,7 @@
 //! errors that name a tensor and its file. Nothing but safetensors is ever loaded.
 
 use std::collections::HashSet;
+use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -14,8 +15,9 @@ use super::checkpoint::Part;
 use super::files::{Files, Source};
 use super::lora::Additions;
 use super::tensor_file::{TensorFile, torn};
-use super::weight_files::pieces;
+use super::weight_files::{asked_as, pieces};
 use crate::error::{Error, Result};
+use crate::hub::Cached;
 use crate::kernels::Keep;
 
 /// A view into a file's tensors, below a prefix, and how layers are to keep them.
@@ -260,15 +262,33 @@ pub fn file_sha256(path: &Path) -> Result<String> {
     Ok(hex(hash))
 }
 
+/// Adds a file's bytes. The cache's contents are called by their hash: one that was damaged since it was
+/// fetched shows here.
 fn update(hash: &mut Sha256, path: &Path) -> Result<()> {
-    let read = std::fs::File::open(path).and_then(|mut file| std::io::copy(&mut file, hash));
     let failed = |e| {
         Error::model(
             format!("cannot read {}: {e}", path.display()),
             "check the disk",
         )
     };
-    read.map(|_| ()).map_err(failed)
+    let cached = Cached::of(path);
+    let mut own = cached.as_ref().map(|_| Sha256::new());
+    let mut file = std::fs::File::open(path).map_err(failed)?;
+    let mut piece = vec![0; 1 << 20];
+    loop {
+        let read = file.read(&mut piece).map_err(failed)?;
+        if read == 0 {
+            break;
+        }
+        hash.update(&piece[..read]);
+        if let Some(own) = &mut own {
+            own.update(&piece[..read]);
+        }
+    }
+    match cached.zip(own.map(hex)) {
+        Some((cached, own)) if cached.differs(&own) => Err(cached.damaged(&asked_as(&cached))),
+        _ => Ok(()),
+    }
 }
 
 fn hex(hash: Sha256) -> String {

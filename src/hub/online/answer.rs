@@ -132,22 +132,19 @@ fn bad_token(settings: &Settings) -> Error {
 
 /// The hub answers so for what is private, too.
 fn no_repo(asked: Asked, settings: &Settings) -> Error {
-    let id = asked.id;
+    let (id, hub) = (asked.id, settings.shown());
     match &settings.token {
         None => Error::model(
-            format!(
-                "there is no file or folder {id} here, and no model {id} at {} that is open to all",
-                settings.shown()
-            ),
-            "check its spelling; if it is private, put an access token into HF_TOKEN",
+            format!("there is no model {id} at {hub} that is open to all"),
+            "check its spelling, or the path if it is a file or folder here; if it is private, put an access \
+             token into HF_TOKEN",
         ),
         Some(token) => Error::model(
             format!(
-                "there is no file or folder {id} here, and at {} no model {id} for the access token of {}",
-                settings.shown(),
+                "there is no model {id} at {hub} for the access token of {}",
                 token.source
             ),
-            "check its spelling, and what the token may read",
+            "check its spelling, or the path if it is a file or folder here, and what the token may read",
         ),
     }
 }

@@ -2,16 +2,15 @@
 //! the hub says is thrown away.
 
 use std::fs::File;
-use std::io::{Read, Seek, SeekFrom, Write};
+use std::io::{Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
-
-use sha2::{Digest, Sha256};
 
 use super::answer::Refusal;
 use super::lock::Lock;
 use super::wire::{Broken, Method, pieces};
 use super::{Online, TRIES, asked};
 use crate::error::{Error, Result};
+use crate::hub::content::{is_right, is_small};
 use crate::hub::{Repo, RepoFile, size};
 
 /// A file on its way.
@@ -82,7 +81,8 @@ impl Online<'_> {
         if !job.is_at(&job.pointer) {
             return Ok(Some(job));
         }
-        if !self.checks || self.is_right(&job.etag, &job.pointer)? {
+        let is_read = self.checks || is_small(&job.etag);
+        if !is_read || self.is_right(&job.etag, &job.pointer)? {
             return Ok(None);
         }
         self.watch
@@ -94,6 +94,10 @@ impl Online<'_> {
             std::fs::remove_file(path).map_err(|e| self.kept.cache.cannot_write(&e))?;
         }
         Ok(Some(job))
+    }
+
+    fn is_right(&self, etag: &str, path: &Path) -> Result<bool> {
+        is_right(path, etag, || self.watch.go_on())
     }
 
     fn has_room(&self, needed: u64) -> Result<()> {
@@ -158,28 +162,6 @@ impl Online<'_> {
             ),
             "a proxy or a mirror changes it: fetch it over another network, or unset HF_ENDPOINT",
         ))
-    }
-
-    /// Large files are called by their SHA-256; of others only the length is known.
-    fn is_right(&self, etag: &str, path: &Path) -> Result<bool> {
-        if etag.len() != 64 {
-            return Ok(true);
-        }
-        let mut hash = Sha256::new();
-        let hashed = File::open(path).and_then(|mut file| {
-            let mut piece = vec![0; 1 << 20];
-            loop {
-                match file.read(&mut piece)? {
-                    0 => return Ok(Ok(())),
-                    n => hash.update(&piece[..n]),
-                }
-                if let Err(stopped) = self.watch.go_on() {
-                    return Ok(Err(stopped));
-                }
-            }
-        });
-        hashed.map_err(|e| self.kept.cache.cannot_write(&e))??;
-        Ok(format!("{:x}", hash.finalize()) == etag)
     }
 
     /// Fetches what is missing, from where it stopped, until it is all there.

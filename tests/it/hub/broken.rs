@@ -156,6 +156,109 @@ fn a_damaged_cache_is_mended() {
     assert!(std::fs::read(&path).unwrap() == miniature()[UNET]);
 }
 
+/// A file in the cache, changed in one place.
+fn damage(path: &Path) {
+    let mut bytes = std::fs::read(path).unwrap();
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    std::fs::write(path, bytes).unwrap();
+}
+
+#[test]
+fn damaged_weights_are_not_drawn_from() {
+    let place = Place::new();
+    place.succeed(&["models", "pull", ID]);
+    let draw = [
+        "edit", "--model", ID, "--src", "a cat", "--steps", "1", "-o", "out",
+    ];
+    let vae = "vae/diffusion_pytorch_model.safetensors";
+    for file in [UNET, vae] {
+        damage(&blob(&place, file));
+        for more in [&[][..], &["--offline"]] {
+            let output = place.p2p(&[&draw[..], &["--dst", "a dog"], more].concat());
+            assert_eq!(output.status.code(), Some(4), "{}", stderr(&output));
+            let said = stderr(&output);
+            assert!(
+                said.contains(&format!("{file} of {ID} is damaged")),
+                "{said}"
+            );
+            assert!(said.ends_with(&format!("p2p models pull {ID}\n")), "{said}");
+        }
+        assert!(!place.work.path().join("out").exists());
+        place.succeed(&["models", "pull", ID]);
+    }
+    place.succeed(&[&draw[..], &["--dst", "a dog"]].concat());
+}
+
+#[test]
+fn a_damaged_small_file_is_mended_when_it_is_used() {
+    let place = Place::new();
+    place.succeed(&["models", "pull", ID]);
+    let config = "scheduler/scheduler_config.json";
+    let explain = ["explain", "--model", ID, "--src", "a cat", "--dst", "a dog"];
+    damage(&blob(&place, config));
+    let offline = place.p2p(&[&explain[..], &["--offline"]].concat());
+    assert_eq!(offline.status.code(), Some(4));
+    let said = stderr(&offline);
+    assert!(
+        said.contains(&format!("{config} of {ID} is damaged")),
+        "{said}"
+    );
+    assert!(said.contains(&format!("p2p models pull {ID}")), "{said}");
+    place.mock.forget();
+    let said = stderr(&place.succeed(&explain));
+    assert!(
+        said.contains(&format!("{config} of {ID} is damaged: fetched again")),
+        "{said}"
+    );
+    assert_eq!(place.mock.fetched(), [config]);
+    assert!(std::fs::read(blob(&place, config)).unwrap() == miniature()[config]);
+    place.succeed(&[&explain[..], &["--offline"]].concat());
+}
+
+#[test]
+fn a_damaged_file_of_a_commit_says_how_to_fetch_it() {
+    let place = Place::new();
+    let lora = "sd1-peft.safetensors";
+    let bytes = std::fs::read(fixture("lora").join(lora)).unwrap();
+    let files = |note: &str| {
+        [
+            (lora.to_owned(), bytes.clone()),
+            ("README.md".to_owned(), note.into()),
+        ]
+        .into()
+    };
+    let old = place.mock.add("ada/loras", files("old"));
+    let file = format!("ada/loras/{lora}");
+    place.succeed(&["models", "pull", &file]);
+    place.mock.add("ada/loras", files("new"));
+    place.succeed(&["models", "pull", &file]);
+    let stored = place.cache().join("models--ada--loras");
+    damage(&stored.join("blobs").join(etag(lora, &bytes)));
+    for (commit, said) in [
+        (old, format!("p2p models pull {file} --revision")),
+        (
+            std::fs::read_to_string(stored.join("refs/main")).unwrap(),
+            format!("p2p models pull {file}\n"),
+        ),
+    ] {
+        let path = stored.join("snapshots").join(&commit).join(lora);
+        let output = place.p2p(&[
+            "edit",
+            "--src",
+            "a cat",
+            "--dst",
+            "a dog",
+            "--model",
+            fixture("mini-sd").to_str().unwrap(),
+            "--lora",
+            path.to_str().unwrap(),
+        ]);
+        assert_eq!(output.status.code(), Some(4), "{}", stderr(&output));
+        assert!(stderr(&output).contains(&said), "{}", stderr(&output));
+    }
+}
+
 #[test]
 fn two_processes_fetch_each_content_once() {
     let place = Place::new();

@@ -142,7 +142,8 @@ fn rm_of_a_revision_leaves_others_whole() {
         "a dog",
     ]);
     // The last one goes with the rest.
-    place.succeed(&["models", "rm", ID, "--revision", "main"]);
+    let last = place.succeed(&["models", "rm", ID, "--revision", "main"]);
+    assert!(stderr(&last).contains("the model goes whole"));
     assert!(!place.repo().exists());
 }
 
@@ -180,4 +181,44 @@ fn job_files_have_the_keys_and_a_batch_fetches_once() {
         .count();
     assert_eq!(listed, 1);
     place.succeed(&["batch", "jobs.toml", "-o", "out2", "--offline"]);
+}
+
+#[test]
+fn a_check_fetches_no_weights() {
+    let place = Place::new();
+    let lora = fixture("lora").join("sd1-peft.safetensors");
+    let jobs = format!(
+        "[defaults]\nmodel = \"{ID}\"\nsteps = 1\nsrc = \"a cat\"\n[[job]]\ndst = \"a dog\"\n\
+         [[job]]\ndst = \"a lion\"\nlora = \"{}\"\n",
+        lora.display()
+    );
+    std::fs::write(place.work.path().join("jobs.toml"), jobs).unwrap();
+    let fetched_weights = || {
+        let mut fetched = place.mock.fetched().into_iter();
+        fetched.any(|path| path.ends_with(".safetensors"))
+    };
+    let missing = format!("the weights of {ID} are not on this machine");
+    let checked = stderr(&place.succeed(&["job", "check", "jobs.toml"]));
+    assert!(
+        checked.contains(&missing) && checked.contains("2 jobs"),
+        "{checked}"
+    );
+    let batch = ["batch", "jobs.toml", "-o", "out", "--dry-run"];
+    let dry = place.succeed(&batch);
+    assert!(stderr(&dry).contains(&missing), "{}", stderr(&dry));
+    assert!(
+        stdout(&dry).contains("memory not known yet"),
+        "{}",
+        stdout(&dry)
+    );
+    assert!(!fetched_weights());
+    place.succeed(&batch[..4]);
+    assert!(fetched_weights());
+    let dry = place.succeed(&batch);
+    assert!(!stderr(&dry).contains(&missing));
+    let said = stdout(&dry);
+    assert!(
+        said.contains("2 there already") && !said.contains("not known"),
+        "{said}"
+    );
 }

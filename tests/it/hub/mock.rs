@@ -8,6 +8,7 @@ use std::path::Path;
 use std::sync::{Arc, Mutex};
 
 use serde_json::{Value, json};
+use sha1::Sha1;
 use sha2::{Digest, Sha256};
 
 #[derive(Debug, Clone)]
@@ -152,11 +153,14 @@ pub fn sha256(bytes: &[u8]) -> String {
     format!("{:x}", Sha256::digest(bytes))
 }
 
-/// What the hub calls a file's content: git's hash of small ones is any forty signs here.
+/// What the hub calls a file's content; small files have git's hash.
 pub fn etag(path: &str, bytes: &[u8]) -> String {
     match is_large(path) {
         true => sha256(bytes),
-        false => sha256(bytes)[..40].to_owned(),
+        false => {
+            let head = format!("blob {}\0", bytes.len());
+            format!("{:x}", Sha1::digest([head.as_bytes(), bytes].concat()))
+        }
     }
 }
 
