@@ -1,6 +1,6 @@
 //! What this machine offers a run: memory and cores. Knows nothing of what they are for.
 
-use sysinfo::{MemoryRefreshKind, System};
+use sysinfo::{MemoryRefreshKind, ProcessRefreshKind, ProcessesToUpdate, System};
 
 use crate::error::{Error, Result};
 
@@ -18,7 +18,7 @@ pub struct Memory {
 impl Memory {
     /// As it is at this moment. `None` where the system does not tell.
     pub fn now() -> Option<Self> {
-        let mut system = System::new();
+        let mut system = System::new().ok()?;
         system.refresh_memory_specifics(MemoryRefreshKind::nothing().with_ram());
         // Not only a missing number: the container's limit must not be asked for without one.
         if system.total_memory() == 0 {
@@ -29,7 +29,7 @@ impl Memory {
             available: system.available_memory(),
             limited: false,
         };
-        let limits = system.cgroup_limits();
+        let limits = own_limits(&mut system).or_else(|| system.cgroup_limits());
         Some(limits.map_or(machine, |limits| {
             machine.within(limits.total_memory, limits.rss)
         }))
@@ -64,6 +64,15 @@ impl Memory {
     }
 }
 
+/// Those of the group that this process is in, which need not be the container's outermost: a batch system
+/// gives each job one of its own.
+fn own_limits(system: &mut System) -> Option<sysinfo::CGroupLimits> {
+    let own = sysinfo::get_current_pid().ok()?;
+    let only = ProcessesToUpdate::Some(&[own]);
+    system.refresh_processes_specifics(only, false, ProcessRefreshKind::nothing());
+    system.process(own)?.cgroup_limits()
+}
+
 /// What computes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Cpu {
@@ -81,16 +90,15 @@ pub struct Cpu {
 impl Cpu {
     /// This machine's.
     pub fn detect() -> Self {
-        let mut system = System::new();
-        system.refresh_cpu_list(sysinfo::CpuRefreshKind::nothing());
-        let name = system
-            .cpus()
-            .first()
-            .map(|cpu| cpu.brand().trim().to_owned());
+        let name = System::new().ok().and_then(|mut system| {
+            system.refresh_cpu_list(sysinfo::CpuRefreshKind::nothing());
+            let first = system.cpus().first();
+            first.map(|cpu| cpu.brand().trim().to_owned())
+        });
         let threads = std::thread::available_parallelism();
         Self {
             name: name.unwrap_or_default(),
-            cores: System::physical_core_count(),
+            cores: System::physical_core_count().ok(),
             threads: threads.map_or(1, |threads| threads.get()),
             features: features(),
         }
