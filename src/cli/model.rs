@@ -44,7 +44,7 @@ pub struct ModelArgs {
     #[arg(help_heading = "Model", long, value_name = "DIR", value_hint = ValueHint::DirPath)]
     pub config: Option<PathBuf>,
 
-    /// What the UNet predicts, where the model's files don't say [default: as they say; of a single file
+    /// What the UNet predicts, whatever the model's files say [default: as they say; of a single file
     /// of Stable Diffusion 2.x v_prediction]
     #[arg(help_heading = "Model", long, value_enum, value_name = "TYPE")]
     pub prediction_type: Option<PredictionArg>,

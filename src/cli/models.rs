@@ -22,8 +22,9 @@ pub enum ModelsCommand {
         #[arg(long)]
         json: bool,
     },
-    /// Print the folder of a model that is in the cache
+    /// Print the folder of a model that is in the cache, or a file of it
     Path {
+        /// OWNER/NAME, OWNER/NAME/FILE.safetensors or an alias
         #[arg(value_name = "MODEL", value_hint = ValueHint::Other)]
         model: String,
 
@@ -54,10 +55,11 @@ pub enum ModelsCommand {
     },
     /// Remove a model from the cache, for Python's tools too
     Rm {
+        /// OWNER/NAME or an alias
         #[arg(value_name = "MODEL", value_hint = ValueHint::Other)]
         model: String,
 
-        /// Remove this branch, tag or commit alone; files that others share stay [default: all]
+        /// Remove the commit of this branch or tag, or this commit, alone; files that others share stay [default: all]
         #[arg(long, value_name = "NAME", value_parser = revision, value_hint = ValueHint::Other)]
         revision: Option<String>,
 

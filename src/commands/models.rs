@@ -4,7 +4,7 @@ use std::time::SystemTime;
 
 use prompt_to_prompt::error::{Error, Result};
 use prompt_to_prompt::hub::{
-    Cache, Name, Settings, Snapshot, Stored, alias, aliases, nearest_alias, redirected, size,
+    Cache, Name, Settings, Snapshot, Stored, aliases, named, nearest_alias, redirected, size,
 };
 use prompt_to_prompt::model::{ModelSource, Need, STORYBOOK, family_of};
 use prompt_to_prompt::report::console::Console;
@@ -22,7 +22,14 @@ pub fn models(command: &ModelsCommand, console: &Console) -> Result<()> {
         ModelsCommand::Path { model, revision } => {
             let stored = stored(&cache, model)?;
             let snapshot = snapshot(&stored, revision)?;
-            print(&format!("{}\n", snapshot.folder.display()))
+            let path = match name_of(model)?.file {
+                Some(file) => snapshot.folder.join(file),
+                None => snapshot.folder.clone(),
+            };
+            if !path.exists() {
+                return Err(not_cached(model, model));
+            }
+            print(&format!("{}\n", path.display()))
         }
         ModelsCommand::Pull {
             model,
@@ -30,7 +37,7 @@ pub fn models(command: &ModelsCommand, console: &Console) -> Result<()> {
             variant,
             ..
         } => {
-            id_of(model)?;
+            name_of(model)?;
             let source = ModelSource {
                 revision: revision.clone(),
                 variant: variant.clone(),
@@ -50,12 +57,16 @@ pub fn models(command: &ModelsCommand, console: &Console) -> Result<()> {
                 .map(|revision| snapshot(&stored, revision));
             let only = only.transpose()?;
             let removal = cache.removal(&stored, only);
-            if let (Some(only), [_]) = (only, &*stored.snapshots) {
-                let revision = revisions(only);
-                console.note(&format!(
-                    "{revision} is all that the cache has of {}: the model goes whole",
+            match (only, &*stored.snapshots) {
+                (Some(only), [_]) => console.note(&format!(
+                    "{} is all that the cache has of {}: the model goes whole",
+                    revisions(only),
                     stored.id
-                ));
+                )),
+                (Some(only), _) if only.revisions.len() > 1 => {
+                    console.note(&format!("{} are one commit", only.revisions.join(" and ")))
+                }
+                _ => {}
             }
             let (id, bytes) = (&stored.id, size(removal.bytes));
             if *dry_run {
@@ -66,25 +77,30 @@ pub fn models(command: &ModelsCommand, console: &Console) -> Result<()> {
                 console.note(&format!("{id}: {bytes} would be freed"));
                 return print(&paths.collect::<String>());
             }
+            if cache.is_busy(id) {
+                return Err(Error::model(
+                    format!("another process fetches {id} at this moment"),
+                    "wait for it or end it, and give the same command",
+                ));
+            }
             cache.remove(&removal)?;
             print(&format!("{id}: {bytes} freed\n"))
         }
     }
 }
 
-/// What an alias stands for, or the id itself.
+/// What is named, a model or a file of one.
 ///
 /// Errors: usage, where it is no name of the hub.
-fn id_of(model: &str) -> Result<String> {
+fn name_of(model: &str) -> Result<Name> {
     if model == STORYBOOK {
         return Err(Error::usage(
             format!("{model} is embedded: there is nothing to fetch or to take away"),
             "give OWNER/NAME, or an alias that p2p models ls lists",
         ));
     }
-    let id = alias(model).map_or(model, |alias| &alias.id);
-    match Name::parse(id) {
-        Some(name) => Ok(name.id),
+    match named(model) {
+        Some((name, _)) => Ok(name),
         None => Err(Error::usage(
             format!("{model} is no model of the hub"),
             match nearest_alias(model) {
@@ -96,14 +112,17 @@ fn id_of(model: &str) -> Result<String> {
 }
 
 fn stored(cache: &Cache, model: &str) -> Result<Stored> {
-    let id = id_of(model)?;
+    let id = name_of(model)?.id;
     let moved = || redirected(&id).and_then(|(to, _)| cache.stored_as(to));
-    cache.stored_as(&id).or_else(moved).ok_or_else(|| {
-        Error::model(
-            format!("{id} is not in the cache"),
-            format!("p2p models ls says what is; p2p models pull {model} fetches it"),
-        )
-    })
+    let stored = cache.stored_as(&id).or_else(moved);
+    stored.ok_or_else(|| not_cached(&id, model))
+}
+
+fn not_cached(what: &str, model: &str) -> Error {
+    Error::model(
+        format!("{what} is not in the cache"),
+        format!("p2p models ls says what is; p2p models pull {model} fetches it"),
+    )
 }
 
 fn snapshot<'s>(stored: &'s Stored, revision: &str) -> Result<&'s Snapshot> {

@@ -1,11 +1,16 @@
 //! `p2p rerun` and `p2p verify`: a picture drawn again from what it records of itself.
 
+use std::path::{Path, PathBuf};
+
 use image::{ImageFormat, RgbImage};
 use prompt_to_prompt::device::DtypeChoice;
 use prompt_to_prompt::error::{Error, Result};
-use prompt_to_prompt::job::{Job, Prepared, run};
+use prompt_to_prompt::hub::{Name, PAGES};
+use prompt_to_prompt::job::{Job, ModelId, Prepared, run};
 use prompt_to_prompt::kernels::{Keep, family};
-use prompt_to_prompt::model::{ModelFolder, ModelSource, Need, STORYBOOK};
+use prompt_to_prompt::model::{
+    LoraId, LoraSource, ModelFolder, ModelSource, Need, Origin, Prediction, STORYBOOK,
+};
 use prompt_to_prompt::report::console::Console;
 use prompt_to_prompt::story::{Difference, Found, Story};
 use serde_json::json;
@@ -91,14 +96,7 @@ impl Again {
         let mut model = args.parts.or(&drawn.parts).source(&drawn.model);
         let model_named = args.model.is_some() || model.model != STORYBOOK;
         if let Some(origin) = story.model.origin.as_ref().filter(|_| !model_named) {
-            // The hub has it as it was then, whatever it has become.
-            model.model.clone_from(&story.model.id);
-            let revision = model
-                .revision
-                .get_or_insert_with(|| origin.revision.clone());
-            if *revision == origin.revision {
-                model.variant = model.variant.take().or_else(|| origin.variant.clone());
-            }
+            take_origin(&mut model, &story.model, origin);
         }
         // What records no other was drawn in f32, whatever is usual here.
         if model.compute.dtype == DtypeChoice::Auto {
@@ -126,51 +124,83 @@ impl Again {
         }
         let folder = open(&self.model, Need::Weights, console)?;
         let (weights, configs) = folder.hashes()?;
+        let of_lora = |lora: &LoraId| (lora.sha256.clone(), lora.scale);
+        let same_loras = folder.loras().iter().map(of_lora).eq(story
+            .model
+            .loras
+            .iter()
+            .map(of_lora));
         let differing = match (
             weights == story.model.weights_sha256,
             configs == story.model.configs_sha256,
-            folder.loras() == story.model.loras,
+            same_loras,
         ) {
             (true, true, true) => None,
             (false, ..) => Some("weights"),
             (true, false, _) => Some("configs"),
             (true, true, false) => Some("LoRAs"),
         };
-        match differing {
-            Some("LoRAs") if self.model.loras.is_empty() => {
-                let drawn = story.model.loras.iter();
-                let drawn: Vec<String> = drawn.map(ToString::to_string).collect();
-                return Err(Error::model(
-                    format!("{name} was drawn with {}", drawn.join(" and ")),
-                    format!("give it with --lora {}", drawn.join(" --lora ")),
-                ));
-            }
-            Some("weights") if !self.model_named && story.model.origin.is_some() => {
-                return Err(Error::model(
-                    format!(
-                        "{name} was drawn by \"{id}\" as the hub had it: the copy in the cache is another"
-                    ),
-                    format!(
-                        "it may be damaged: p2p models pull {id} checks it; or give another model with --model"
-                    ),
-                ));
-            }
-            Some(what) if !self.model_named => {
-                return Err(Error::model(
-                    format!("{name} was drawn by another \"{id}\": its {what} differ"),
-                    "give that model with --model PATH, or --model storybook to draw \
-                     it with this one all the same",
-                ));
-            }
-            Some(what) => console.warn(&format!(
+        if let Some(what) = differing {
+            self.excuse(what, &folder)?;
+            console.warn(&format!(
                 "this is not the model that drew {name}: its {what} differ"
-            )),
-            None => {}
+            ));
         }
         if let Some(how) = story.drawn_otherwise(family(&folder.compute)) {
             console.warn(&format!("{name}: {how}; the bytes may differ"));
         }
         Ok(folder)
+    }
+
+    /// That another model than the one that drew the picture is meant.
+    ///
+    /// Errors: model, where it seems not to be.
+    fn excuse(&self, what: &str, folder: &ModelFolder) -> Result<()> {
+        let Self { name, story, .. } = self;
+        let id = &story.model.id;
+        let lacking = self.lacking(folder);
+        if !lacking.is_empty() {
+            let lacking = lacking.join(" ");
+            return Err(Error::model(
+                format!("{name} was drawn with {lacking}"),
+                format!("give it again, with the folder it is in: {lacking}"),
+            ));
+        }
+        if self.model_named {
+            return Ok(());
+        }
+        let (cause, cure) = match &story.model.origin {
+            None => (
+                format!("{name} was drawn by another \"{id}\": its {what} differ"),
+                "give that model with --model PATH, or --model storybook to draw it with this one all the same"
+                    .to_owned(),
+            ),
+            Some(origin) if self.model.revision.as_ref() != Some(&origin.revision) => (
+                format!("{name} was drawn by revision {} of {id}: the {what} of this one differ", origin.revision),
+                format!("leave --revision out, or give --model {id} as well to draw it with this one all the same"),
+            ),
+            Some(_) => (
+                format!("{name} was drawn by {id}, but its {what} differ from those that drew it"),
+                format!(
+                    "p2p models pull {} checks the copy in the cache; --model {id} draws it with this one all the same",
+                    self.model.pull()
+                ),
+            ),
+        };
+        Err(Error::model(cause, cure))
+    }
+
+    /// Flags that the picture was drawn with, and that are not given.
+    fn lacking(&self, folder: &ModelFolder) -> Vec<String> {
+        let drawn = &self.story.model;
+        let elsewhere = drawn.elsewhere.iter();
+        let elsewhere = elsewhere.filter(|(flag, _)| !folder.elsewhere.contains_key(*flag));
+        let elsewhere =
+            elsewhere.map(|(flag, from)| format!("--{} {from}", flag.replace('_', "-")));
+        let loras = drawn.loras.iter().filter(|_| folder.loras().is_empty());
+        elsewhere
+            .chain(loras.map(|lora| format!("--lora {lora}")))
+            .collect()
     }
 
     fn differs(&self, difference: &Difference, folder: &ModelFolder) -> Error {
@@ -183,6 +213,35 @@ impl Again {
         let cure = self.story.drawn_otherwise(family(&folder.compute));
         let changed = "its pixels were changed after it was drawn, or another model drew them";
         Error::run(cause, cure.unwrap_or_else(|| changed.to_owned()))
+    }
+}
+
+/// The hub has a model as it was when it drew, whatever it has become; so with what came from elsewhere there.
+fn take_origin(model: &mut ModelSource, drawn: &ModelId, origin: &Origin) {
+    model.model = match Path::new(&drawn.id).exists() {
+        // A folder here that is called the same is another.
+        true => format!("{PAGES}{}", drawn.id),
+        false => drawn.id.clone(),
+    };
+    let revision = || origin.revision.clone();
+    model.revision.get_or_insert_with(revision);
+    model.variant = model.variant.take().or_else(|| origin.variant.clone());
+    let of_hub = |name: &str| Name::parse(name).map(|_| PathBuf::from(name));
+    let part = |flag: &str| drawn.elsewhere.get(flag).and_then(|name| of_hub(name));
+    model.vae = model.vae.take().or_else(|| part("vae"));
+    model.text_encoder = model.text_encoder.take().or_else(|| part("text_encoder"));
+    model.tokenizer = model.tokenizer.take().or_else(|| part("tokenizer"));
+    let predicts = drawn.elsewhere.get("prediction_type");
+    let predicts = predicts.and_then(|name| Prediction::named(name));
+    model.prediction = model.prediction.or(predicts);
+    let lora = |lora: &LoraId| {
+        let path = of_hub(&lora.name)?;
+        let scale = lora.scale;
+        Some(LoraSource { path, scale })
+    };
+    let loras: Option<Vec<LoraSource>> = drawn.loras.iter().map(lora).collect();
+    if let Some(loras) = loras.filter(|_| model.loras.is_empty()) {
+        model.loras = loras;
     }
 }
 

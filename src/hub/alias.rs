@@ -4,6 +4,7 @@ use std::sync::LazyLock;
 
 use serde::Deserialize;
 
+use super::name::{MAIN, Name};
 use crate::prompt::nearest;
 
 /// A short name, and what it stands for.
@@ -43,6 +44,17 @@ pub fn aliases() -> &'static [Alias] {
 pub fn alias(name: &str) -> Option<&'static Alias> {
     let mut aliases = aliases().iter();
     aliases.find(|alias| alias.alias.eq_ignore_ascii_case(name))
+}
+
+/// What a text names on the hub: an alias, `owner/name`, a file of it, or the address of either's page; and
+/// the revision that it says.
+pub fn named(text: &str) -> Option<(Name, Option<String>)> {
+    if let Some(alias) = alias(text) {
+        let revision = Some(&alias.revision).filter(|revision| *revision != MAIN);
+        return Some((Name::parse(&alias.id)?, revision.cloned()));
+    }
+    let plain = || Some((Name::parse(text.trim_end_matches('/'))?, None));
+    Name::of_page(text).or_else(plain)
 }
 
 /// The alias that a name is most like, where one is.

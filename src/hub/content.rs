@@ -56,22 +56,10 @@ impl Cached {
         is_right(path, &self.content, || Ok(()))
     }
 
-    /// The command that fetches again what of a model is damaged. `of` is the model, or a file of it.
-    pub fn pull(&self, of: &str) -> String {
-        let revision = self.revision.as_ref();
-        let revision = revision.map(|commit| format!(" --revision {commit}"));
-        format!("p2p models pull {of}{}", revision.unwrap_or_default())
-    }
-
-    /// The error that it is not what it was. `of` is the model, or a file of it, that is to be fetched again.
-    pub fn damaged(&self, of: &str) -> Error {
-        Error::model(
-            format!(
-                "{} of {} is damaged: it is not what the hub gave",
-                self.file, self.id
-            ),
-            format!("fetch it again: {}", self.pull(of)),
-        )
+    /// The cause of an error that it is not what it was.
+    pub fn damage(&self) -> String {
+        let Self { id, file, .. } = self;
+        format!("{file} of {id} is damaged: it is not what the hub gave")
     }
 
     /// Whether its content is called by the SHA-256 of its bytes, and that is another.
@@ -89,43 +77,38 @@ pub fn is_small(content: &str) -> bool {
 ///
 /// Errors: model, where it cannot be read; those of `go_on`, which is asked again and again.
 pub fn is_right(path: &Path, content: &str, go_on: impl Fn() -> Result<()>) -> Result<bool> {
-    let unreadable = |e: std::io::Error| {
-        Error::model(
-            format!("cannot read {}: {e}", path.display()),
-            "check the disk",
-        )
-    };
+    let is = |hash: &str| hash == content;
     match content.len() {
-        SHA256 => is_hash(Sha256::new(), path, content, go_on),
-        // Git hashes a file under a head of its own.
+        SHA256 => Ok(is(&hashed(Sha256::new(), path, &go_on)?)),
         GIT => {
-            let length = path.metadata().map_err(unreadable)?.len();
+            let length = path.metadata().map_err(|e| unreadable(path, &e))?.len();
+            // Git hashes a file under a head of its own. Mirrors that store artefacts name them by the SHA-1 of
+            // their bytes alone.
             let head = format!("blob {length}\0");
-            is_hash(Sha1::new_with_prefix(head), path, content, go_on)
+            Ok(is(&hashed(Sha1::new_with_prefix(head), path, &go_on)?)
+                || is(&hashed(Sha1::new(), path, &go_on)?))
         }
-        _ => Ok(Ok(true)),
+        _ => Ok(true),
     }
-    .map_err(unreadable)?
 }
 
-fn is_hash(
-    mut hash: impl Digest,
-    path: &Path,
-    content: &str,
-    go_on: impl Fn() -> Result<()>,
-) -> std::io::Result<Result<bool>> {
-    let mut file = File::open(path)?;
+/// As hexadecimal digits.
+fn hashed(mut hash: impl Digest, path: &Path, go_on: impl Fn() -> Result<()>) -> Result<String> {
+    let unreadable = |e| unreadable(path, &e);
+    let mut file = File::open(path).map_err(unreadable)?;
     let mut piece = vec![0; 1 << 20];
     loop {
-        match file.read(&mut piece)? {
+        match file.read(&mut piece).map_err(unreadable)? {
             0 => break,
             n => hash.update(&piece[..n]),
         }
-        if let Err(stopped) = go_on() {
-            return Ok(Err(stopped));
-        }
+        go_on()?;
     }
     let hash = hash.finalize();
-    let hex = hash.iter().map(|byte| format!("{byte:02x}"));
-    Ok(Ok(hex.collect::<String>() == content))
+    Ok(hash.iter().map(|byte| format!("{byte:02x}")).collect())
+}
+
+fn unreadable(path: &Path, error: &std::io::Error) -> Error {
+    let what = format!("cannot read {}: {error}", path.display());
+    Error::model(what, "check the disk")
 }

@@ -9,6 +9,8 @@ use crate::error::{Error, Result};
 
 pub struct Kept {
     pub cache: Cache,
+    /// Whether large files too are checked against their hashes.
+    pub checks: bool,
 }
 
 impl Kept {
@@ -25,7 +27,7 @@ impl Kept {
                 super::MAIN => format!("{id} is not in the cache"),
                 _ => format!("revision {revision} of {id} is not in the cache"),
             };
-            return Err(missing(&what, id, &away));
+            return Err(missing(&what, id, wanted.pull, &away));
         };
         Ok(Repo {
             files: self.cache.files(id, &commit),
@@ -33,22 +35,25 @@ impl Kept {
             folder: self.cache.snapshot(id, &commit),
             id: id.to_owned(),
             commit,
+            pull: wanted.pull.map(str::to_owned),
             away: Some(away),
         })
     }
 
-    /// Errors: model, for the first file that is not there, or is small and damaged.
+    /// Errors: model, for the first file that is not there, or is damaged.
     pub fn all_there(&self, repo: &Repo, paths: &[String], away: &Away) -> Result<()> {
         for file in paths {
             let path = repo.folder.join(file);
             if !path.is_file() {
                 let what = format!("{file} of {} is not in the cache", repo.id);
-                return Err(missing(&what, &repo.id, away));
+                return Err(missing(&what, &repo.id, repo.pull.as_deref(), away));
             }
-            if let Some(cached) = Cached::of(&path).filter(|file| is_small(&file.content))
+            let is_read = |file: &Cached| self.checks || is_small(&file.content);
+            if let Some(cached) = Cached::of(&path).filter(is_read)
                 && !cached.is_right(&path)?
             {
-                return Err(cached.damaged(&repo.id));
+                let cure = cure(&repo.id, repo.pull.as_deref(), away);
+                return Err(Error::model(cached.damage(), cure));
             }
         }
         Ok(())
@@ -70,22 +75,28 @@ impl Hub for Kept {
     fn note(&self, _: &str) {}
 }
 
-fn missing(what: &str, id: &str, away: &Away) -> Error {
-    match away {
-        Away::Flag => Error::model(
-            format!("{what}, and --offline keeps p2p from the network"),
-            format!("fetch it once: p2p models pull {id}"),
-        ),
-        Away::Variable(name) => Error::model(
-            format!("{what}, and {name} keeps p2p from the network"),
-            format!("fetch it once: {name}=0 p2p models pull {id}"),
-        ),
-        Away::Silent(cause, cure) => Error::model(format!("{what}, and {cause}"), cure.clone()),
-        Away::NotBuilt => Error::model(
-            format!("{what}, and this p2p was built without the feature `hub`"),
-            format!(
-                "build it with its default features, or fetch it with Hugging Face's own tool: hf download {id}"
-            ),
+fn missing(what: &str, id: &str, pull: Option<&str>, away: &Away) -> Error {
+    let why = match away {
+        Away::Flag => "--offline keeps p2p from the network",
+        Away::Variable(name) => &format!("{name} keeps p2p from the network"),
+        Away::Silent(cause, _) => cause,
+        Away::NotBuilt => "this p2p was built without the feature `hub`",
+    };
+    Error::model(format!("{what}, and {why}"), cure(id, pull, away))
+}
+
+/// How what is missing or damaged is fetched.
+fn cure(id: &str, pull: Option<&str>, away: &Away) -> String {
+    match (away, pull) {
+        (Away::Flag, Some(pull)) => format!("fetch it once: p2p models pull {pull}"),
+        (Away::Flag, None) => "give the same command once without --offline".to_owned(),
+        (Away::Variable(name), Some(pull)) => {
+            format!("fetch it once: {name}=0 p2p models pull {pull}")
+        }
+        (Away::Variable(name), None) => format!("give the same command once with {name}=0"),
+        (Away::Silent(_, cure), _) => cure.clone(),
+        (Away::NotBuilt, _) => format!(
+            "build it with its default features, or fetch it with Hugging Face's own tool: hf download {id}"
         ),
     }
 }

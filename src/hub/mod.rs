@@ -27,10 +27,10 @@ use std::path::PathBuf;
 
 use crate::error::Result;
 
-pub use alias::{Alias, alias, aliases, nearest_alias, redirected};
+pub use alias::{Alias, alias, aliases, named, nearest_alias, redirected};
 pub use cache::Cache;
 pub use content::Cached;
-pub use name::{MAIN, Name, is_commit, is_revision};
+pub use name::{MAIN, Name, PAGES, is_commit, is_revision};
 pub use paths::HubPaths;
 pub use settings::{Proxies, Settings, Token, TokenSource};
 pub use stored::{Removal, Snapshot, Stored};
@@ -47,6 +47,8 @@ pub struct Wanted<'a> {
     pub revision: &'a str,
     /// Whether only the cache is to be looked at.
     pub offline: bool,
+    /// What `p2p models pull` is given to fetch it, where that can.
+    pub pull: Option<&'a str>,
 }
 
 /// A repository as of one commit.
@@ -59,6 +61,8 @@ pub struct Repo {
     pub whole: bool,
     /// Where fetched files lie, under their own names.
     pub folder: PathBuf,
+    /// What `p2p models pull` is given to fetch it, where that can.
+    pull: Option<String>,
     /// Why the hub was not asked.
     away: Option<Away>,
 }
@@ -118,7 +122,6 @@ impl Repo {
 pub struct Connection<'a> {
     settings: Settings,
     watch: &'a dyn Watch,
-    #[cfg_attr(not(feature = "hub"), allow(dead_code))]
     checks: bool,
 }
 
@@ -142,9 +145,12 @@ impl<'a> Connection<'a> {
     fn open(&self) -> Result<Box<dyn Hub + 'a>> {
         let settings = &self.settings;
         let cache = settings.cache()?;
-        let kept = Kept { cache };
+        let kept = Kept {
+            cache,
+            checks: self.checks,
+        };
         #[cfg(feature = "hub")]
-        let hub = online::Online::new(settings.clone(), kept, self.watch, self.checks)?;
+        let hub = online::Online::new(settings.clone(), kept, self.watch)?;
         #[cfg(not(feature = "hub"))]
         let hub = kept;
         Ok(Box::new(hub))

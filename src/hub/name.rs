@@ -1,8 +1,15 @@
 //! Names on the hub: repositories, revisions, files. Owns which texts are such names, and which of them
 //! may become paths on this machine.
 
+use std::fmt;
+
+use percent_encoding::percent_decode_str;
+
 /// The branch that counts where none is named.
 pub const MAIN: &str = "main";
+
+/// How the addresses of the hub's pages begin.
+pub const PAGES: &str = "https://huggingface.co/";
 
 /// `owner/name`, or a file of it: `owner/name/folder/file.safetensors`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -32,6 +39,32 @@ impl Name {
             id: format!("{owner}/{name}"),
             file: file.map(str::to_owned),
         })
+    }
+
+    /// By the address of its page or of a file's, as browsers show it, and the revision that it says.
+    pub fn of_page(address: &str) -> Option<(Self, Option<String>)> {
+        let path = address.strip_prefix(PAGES)?;
+        let path = path.split(['?', '#']).next()?.trim_end_matches('/');
+        let decoded = |text: &str| percent_decode_str(text).decode_utf8_lossy().into_owned();
+        let parts: Vec<String> = path.splitn(5, '/').map(decoded).collect();
+        let parts: Vec<&str> = parts.iter().map(String::as_str).collect();
+        let (name, revision) = match parts[..] {
+            [owner, name, "blob" | "resolve", revision, file] => {
+                (format!("{owner}/{name}/{file}"), Some(revision))
+            }
+            [owner, name, "tree", revision] => (format!("{owner}/{name}"), Some(revision)),
+            _ => (parts.join("/"), None),
+        };
+        let revision = revision.filter(|revision| is_revision(revision));
+        Some((Self::parse(&name)?, revision.map(str::to_owned)))
+    }
+}
+
+impl fmt::Display for Name {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.id)?;
+        let mut file = self.file.iter();
+        file.try_for_each(|file| write!(f, "/{file}"))
     }
 }
 

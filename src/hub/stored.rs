@@ -1,6 +1,7 @@
 //! What the cache holds, and how it is taken away again. Knows files and links, and nothing of models.
 
 use std::collections::HashSet;
+use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
@@ -128,6 +129,15 @@ impl Cache {
             }
         }
         removal
+    }
+
+    /// Whether a process fetches something of a model at this moment.
+    pub fn is_busy(&self, id: &str) -> bool {
+        let held = |(path, _): (PathBuf, std::fs::Metadata)| {
+            let lock = File::options().write(true).open(path);
+            lock.is_ok_and(|lock| matches!(lock.try_lock(), Err(TryLockError::WouldBlock)))
+        };
+        files(&self.locks(id)).into_iter().any(held)
     }
 
     /// Takes it away: links first, so that none ever leads nowhere.

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use super::{Change, EditSpec, Job, Prepared, PreparedEdit, Role, Settings};
 use crate::edit::{Rules, Window};
 use crate::kernels::family;
-use crate::model::{LoraId, Origin, Parts, SchedulerConfig};
+use crate::model::{Elsewhere, LoraId, Origin, Parts, SchedulerConfig};
 use crate::prompt::Tokens;
 
 /// `manifest.json`, and what `--json` prints.
@@ -76,6 +76,9 @@ pub struct ModelId {
     pub weights_sha256: String,
     /// Over its configs and tokenizer.
     pub configs_sha256: String,
+    /// What of it came from elsewhere, by its flag.
+    #[serde(default, skip_serializing_if = "Elsewhere::is_empty")]
+    pub elsewhere: Elsewhere,
     /// What was added to the weights.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub loras: Vec<LoraId>,
@@ -200,6 +203,7 @@ impl Manifest {
                 origin: model.origin().cloned(),
                 weights_sha256: weights.to_owned(),
                 configs_sha256: configs.to_owned(),
+                elsewhere: model.elsewhere().clone(),
                 loras: model.loras().to_vec(),
             },
             source: prompt(&prepared.source),

@@ -98,6 +98,11 @@ impl Prepared {
             words::check_vocabulary(prompt, model, &mut warnings);
         }
         check_compute(&model.compute, &mut warnings);
+        let guidance = job
+            .guidance
+            .or(model.recommended.guidance)
+            .unwrap_or(GUIDANCE);
+        check_negative(job, guidance, &mut warnings);
         let (steps, scheduler) = solver(job, model)?;
         let clock = Clock {
             rules: job.rules,
@@ -127,10 +132,7 @@ impl Prepared {
             edits,
             steps,
             scheduler,
-            guidance: job
-                .guidance
-                .or(model.recommended.guidance)
-                .unwrap_or(GUIDANCE),
+            guidance,
             width,
             height,
             latent_size,
@@ -142,7 +144,7 @@ impl Prepared {
     /// Whether there is classifier-free guidance, and so an unconditional half: at 1 it cancels, and 0
     /// is how diffusers' users say that they want none.
     pub fn guided(&self) -> bool {
-        ![0.0, 1.0].contains(&self.guidance)
+        is_guided(self.guidance)
     }
 
     /// Prompt and negative prompt of all rows in order: source, edits, baselines.
@@ -374,6 +376,23 @@ fn check_self_res(job: &Job, model: &ModelFolder, warnings: &mut Vec<String>) {
         warnings.push(format!(
             "--self-res {wanted}: the coarsest attention of this model is at {coarsest}, so no \
              self-attention is injected"
+        ));
+    }
+}
+
+fn is_guided(guidance: f64) -> bool {
+    ![0.0, 1.0].contains(&guidance)
+}
+
+fn check_negative(job: &Job, guidance: f64, warnings: &mut Vec<String>) {
+    let of_edits = job
+        .edits
+        .iter()
+        .filter_map(|edit| edit.negative_prompt.as_ref());
+    let mut all = of_edits.chain([&job.negative_prompt]);
+    if !is_guided(guidance) && all.any(|negative| !negative.is_empty()) {
+        warnings.push(format!(
+            "--negative-prompt does nothing at --guidance {guidance}: it is what guidance leads away from"
         ));
     }
 }

@@ -11,7 +11,7 @@ use super::pipeline;
 use super::recommended::Recommended;
 use super::remote::{Located, Need, Origin};
 use super::scheduler_config::SchedulerConfig;
-use super::source::ModelSource;
+use super::source::{Elsewhere, ModelSource};
 use super::states::{Added, SecondEncoder, TextEncoders};
 use super::text::{TextConfig, TextEncoder};
 use super::tokenizer::Tokenizer;
@@ -33,6 +33,8 @@ pub struct ModelFolder {
     pub id: String,
     /// Where it came from, if that was the hub.
     pub origin: Option<Origin>,
+    /// What of it came from elsewhere.
+    pub elsewhere: Elsewhere,
     /// What a user is to be told of it, a line each.
     pub notes: Vec<String>,
     pub tokenizer: Tokenizer,
@@ -72,6 +74,8 @@ pub struct Model {
     pub weights_sha256: String,
     /// Over the configs and the tokenizer's files, as far as they are there.
     pub configs_sha256: String,
+    /// What of it came from elsewhere.
+    pub elsewhere: Elsewhere,
     /// What was added to the weights.
     pub loras: Vec<LoraId>,
 }
@@ -125,11 +129,13 @@ impl ModelFolder {
         let compute = source.compute.open()?;
         let located = Located::new(source, hub, need)?;
         let (id, origin) = located.origin.unzip();
+        let elsewhere = located.elsewhere;
         let source = &located.source;
         let found = Found::new(source)?;
         let mut folder = Self::from_files(id.unwrap_or(found.id), found.files)?;
         (folder.origin, folder.notes) = (origin, found.notes);
         folder.compute = compute;
+        folder.elsewhere = elsewhere;
         folder.variant.clone_from(&source.variant);
         if folder.origin.is_none() && folder.variant.is_some() {
             folder.has_variant()?;
@@ -180,6 +186,7 @@ impl ModelFolder {
         Ok(Self {
             id,
             origin: None,
+            elsewhere: Elsewhere::new(),
             notes: vec![],
             compute: Compute::default(),
             loras: Loras::default(),
@@ -241,6 +248,7 @@ impl ModelFolder {
             scheduler: self.scheduler.clone(),
             weights_sha256,
             configs_sha256,
+            elsewhere: self.elsewhere.clone(),
             loras: self.loras.ids.clone(),
         })
     }

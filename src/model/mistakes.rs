@@ -8,7 +8,7 @@ use super::embedded::STORYBOOK;
 use super::source::ModelSource;
 use super::weight_files::Component;
 use crate::error::{Error, Result};
-use crate::hub::{Name, nearest_alias};
+use crate::hub::{Name, PAGES, nearest_alias};
 
 /// That a part is there, before the model is fetched that it is for.
 pub fn is_there(path: &Path, (folder, _): Component) -> Result<()> {
@@ -36,19 +36,25 @@ pub fn are_for_files_here(source: &ModelSource) -> Result<()> {
     if source.revision.is_some() {
         return Err(Error::usage(
             format!("--revision is for a model of the hub, and {model} is none"),
-            "leave it out, or give the model as OWNER/NAME",
+            match Name::parse(model) {
+                Some(name) => format!("{name} is here, too: the hub's is --model {PAGES}{name}"),
+                None => "leave it out, or give the model as OWNER/NAME".to_owned(),
+            },
         ));
     }
     let one = model == STORYBOOK || Path::new(model).is_file();
-    if source.variant.is_some() && one {
-        return Err(Error::usage(
-            format!(
-                "--variant is for a model of several files, and {model} has none to choose from"
-            ),
-            "leave it out, or give a folder in diffusers layout or a model of the hub",
-        ));
+    match source.variant.is_some() && one {
+        true => Err(of_one_file("--variant", model)),
+        false => Ok(()),
     }
-    Ok(())
+}
+
+/// That a flag chooses among files of which a model has none.
+pub fn of_one_file(flag: &str, model: &str) -> Error {
+    Error::usage(
+        format!("{flag} is for a model of several files, and {model} has none to choose from"),
+        "leave it out, or give a folder in diffusers layout or a model of the hub",
+    )
 }
 
 /// What was probably meant by a name that is none.

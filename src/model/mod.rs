@@ -47,7 +47,7 @@ pub use parts::{InTurn, Parts};
 pub use recommended::Recommended;
 pub use remote::{Located, Need, Origin, family_of};
 pub use scheduler_config::{Prediction, SchedulerConfig, Spacing};
-pub use source::{LoraSource, ModelSource};
+pub use source::{Elsewhere, LoraSource, ModelSource};
 pub use states::{Added, PromptStates, SecondEncoder, TextEncoders};
 pub use text::{TextConfig, TextEncoder};
 pub use tokenizer::Tokenizer;

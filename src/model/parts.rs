@@ -8,6 +8,7 @@ use super::folder::{Model, ModelFolder};
 use super::lora::LoraId;
 use super::remote::Origin;
 use super::scheduler_config::SchedulerConfig;
+use super::source::Elsewhere;
 use super::states::TextEncoders;
 use super::unet::UNet;
 use super::vae::Vae;
@@ -25,6 +26,9 @@ pub trait Parts: Sync {
 
     /// SHA-256 of the weights and of the configs, as [`Model`] has them.
     fn hashes(&self) -> [&str; 2];
+
+    /// What of it came from elsewhere.
+    fn elsewhere(&self) -> &Elsewhere;
 
     /// What was added to the weights.
     fn loras(&self) -> &[LoraId];
@@ -51,6 +55,10 @@ impl Parts for Model {
 
     fn hashes(&self) -> [&str; 2] {
         [&self.weights_sha256, &self.configs_sha256]
+    }
+
+    fn elsewhere(&self) -> &Elsewhere {
+        &self.elsewhere
     }
 
     fn loras(&self) -> &[LoraId] {
@@ -123,6 +131,10 @@ impl Parts for InTurn {
 
     fn hashes(&self) -> [&str; 2] {
         [&self.hashes[0], &self.hashes[1]]
+    }
+
+    fn elsewhere(&self) -> &Elsewhere {
+        &self.folder.elsewhere
     }
 
     fn loras(&self) -> &[LoraId] {

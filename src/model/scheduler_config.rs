@@ -60,6 +60,23 @@ pub enum Prediction {
     Velocity,
 }
 
+impl Prediction {
+    /// As diffusers' configs call it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Epsilon => "epsilon",
+            Self::Velocity => "v_prediction",
+        }
+    }
+
+    /// The one that is called so.
+    pub fn named(name: &str) -> Option<Self> {
+        [Self::Epsilon, Self::Velocity]
+            .into_iter()
+            .find(|of| of.name() == name)
+    }
+}
+
 /// Which timesteps a run of n steps visits (Lin et al., 2024, table 2).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]

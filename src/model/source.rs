@@ -1,6 +1,7 @@
 //! Where a model comes from, as a user says it: the model itself, parts of it from elsewhere, and what is
 //! added to its weights; and how it is to be computed. Only what is said; nothing is read here.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use super::scheduler_config::Prediction;
@@ -30,6 +31,10 @@ pub struct ModelSource {
     pub compute: ComputeChoice,
 }
 
+/// What of a model came from elsewhere, by the flag without its hyphens, `vae`: what the hub calls it, or the
+/// file's name without its folder; and `prediction_type`.
+pub type Elsewhere = BTreeMap<String, String>;
+
 /// A LoRA file, and how much of it.
 #[derive(Debug, Clone, PartialEq)]
 pub struct LoraSource {
@@ -44,5 +49,15 @@ impl ModelSource {
             model: model.to_owned(),
             ..Self::default()
         }
+    }
+
+    /// What `p2p models pull` is given to fetch it.
+    pub fn pull(&self) -> String {
+        let flag = |name: &str, value: &Option<String>| {
+            let flag = value.as_ref().map(|value| format!(" --{name} {value}"));
+            flag.unwrap_or_default()
+        };
+        let revision = flag("revision", &self.revision);
+        format!("{}{revision}{}", self.model, flag("variant", &self.variant))
     }
 }

@@ -12,7 +12,7 @@ use candle_core::safetensors::Load;
 use candle_core::{Device, Tensor};
 use safetensors::tensor::{Metadata, TensorInfo, TensorView};
 
-use super::weight_files::{asked_as, pieces};
+use super::weight_files::{damaged, pieces};
 use crate::error::{Error, Result};
 use crate::hub::Cached;
 
@@ -41,10 +41,10 @@ impl TensorFile {
         let paths = pieces(path, name)?;
         let shard = |piece: &PathBuf| {
             let (file, metadata, start) = open(piece).map_err(|e| {
-                let damaged =
+                let wrong =
                     Cached::of(piece).filter(|cached| matches!(cached.is_right(piece), Ok(false)));
-                match damaged {
-                    Some(cached) => cached.damaged(&asked_as(&cached)),
+                match wrong {
+                    Some(cached) => damaged(&cached),
                     None if piece == path => torn(name, &e),
                     None => torn(&piece.display().to_string(), &e),
                 }

@@ -63,15 +63,22 @@ fn is_weights(file: &str) -> bool {
     [UNET, VAE, TEXT, TEXT_2].into_iter().any(inside)
 }
 
-/// How `p2p models pull` is asked for what a file of the cache is of: the model and its variant, or the file
-/// alone.
-pub fn asked_as(cached: &Cached) -> String {
+/// The error that a file of the hub's cache is not what it was, and what fetches it again: the model and its
+/// variant, or the file alone.
+pub fn damaged(cached: &Cached) -> Error {
     let Cached { id, file, .. } = cached;
-    match variant_of(file) {
+    let what = match variant_of(file) {
         _ if !is_weights(file) => format!("{id}/{file}"),
         Some(variant) => format!("{id} --variant {variant}"),
         None => id.clone(),
-    }
+    };
+    let revision = cached.revision.as_ref();
+    let revision = revision.map(|commit| format!(" --revision {commit}"));
+    let revision = revision.unwrap_or_default();
+    Error::model(
+        cached.damage(),
+        format!("fetch it again: p2p models pull {what}{revision}"),
+    )
 }
 
 /// That at least one component has the variant that is asked for.

@@ -15,7 +15,7 @@ use super::checkpoint::Part;
 use super::files::{Files, Source};
 use super::lora::Additions;
 use super::tensor_file::{TensorFile, torn};
-use super::weight_files::{asked_as, pieces};
+use super::weight_files::{damaged, pieces};
 use crate::error::{Error, Result};
 use crate::hub::Cached;
 use crate::kernels::Keep;
@@ -286,7 +286,7 @@ fn update(hash: &mut Sha256, path: &Path) -> Result<()> {
         }
     }
     match cached.zip(own.map(hex)) {
-        Some((cached, own)) if cached.differs(&own) => Err(cached.damaged(&asked_as(&cached))),
+        Some((cached, own)) if cached.differs(&own) => Err(damaged(&cached)),
         _ => Ok(()),
     }
 }

@@ -31,7 +31,8 @@ pub(super) fn write(story: &Story) -> String {
     let Story { generator, .. } = story;
     // A1111 asks for them in the prompt, by the file's name without its ending.
     let lora = |lora: &LoraId| {
-        let name = lora.name.trim_end_matches(".safetensors");
+        let name = lora.name.rsplit('/').next().unwrap_or_default();
+        let name = name.trim_end_matches(".safetensors");
         format!(" <lora:{name}:{}>", lora.scale)
     };
     let loras: String = story.model.loras.iter().map(lora).collect();

@@ -111,6 +111,9 @@ fn tell(story: &Story, lines: &mut Lines) {
         let variant = origin.variant.iter();
         variant.for_each(|variant| lines.add("variant", variant));
     }
+    for (flag, from) in &story.model.elsewhere {
+        lines.add(&flag.replace('_', " "), from);
+    }
     for lora in &story.model.loras {
         lines.add("lora", &lora.to_string());
     }

@@ -330,6 +330,29 @@ fn confined_and_chained_edits_together_equal_each_alone() {
 }
 
 #[test]
+fn a_negative_prompt_without_guidance_is_warned_of() {
+    let lab = Lab::new();
+    for (guidance, negative, warned) in [
+        (1.0, "a red chair", true),
+        (0.0, "a red chair", true),
+        (3.0, "a red chair", false),
+        (1.0, "", false),
+    ] {
+        let job = Job {
+            guidance: Some(guidance),
+            negative_prompt: negative.to_owned(),
+            ..lab.job(vec![edit(SWAP)])
+        };
+        let warnings = Prepared::new(&job, &lab.folder).unwrap().warnings.join(" ");
+        assert_eq!(
+            warnings.contains("--negative-prompt does nothing"),
+            warned,
+            "{warnings}"
+        );
+    }
+}
+
+#[test]
 fn negative_prompts_may_differ() {
     let lab = Lab::new();
     let own = EditSpec {

@@ -53,6 +53,7 @@ fn story(src: &str, dst: &str, negative: &str, word: &str) -> Story {
         origin: None,
         weights_sha256: "0123456789abcdef".to_owned(),
         configs_sha256: "fedcba".to_owned(),
+        elsewhere: Default::default(),
         loras: vec![],
     };
     let edit = EditSettings {

@@ -175,29 +175,24 @@ impl Vocabulary {
 
     /// A message about flags, about keys.
     pub fn in_keys(&self, text: &str) -> String {
-        let mut parts = text.split("--");
-        let mut out = parts.next().unwrap_or_default().to_owned();
-        for part in parts {
-            let end = part.find(|c: char| !c.is_ascii_lowercase() && c != '-');
-            let (flag, rest) = part.split_at(end.unwrap_or(part.len()));
-            match self.of_flag(flag).map(|key| &self.keys[key]) {
-                Some(key) if key.takes == Takes::Switch(false) => {
-                    out += &format!("`{} = false`", key.name);
-                }
-                Some(key) => out += &format!("`{}`", key.name),
-                None => out += &format!("--{flag}"),
-            }
-            out += rest;
+        let (mut out, mut done) = (String::new(), 0);
+        for (at, flag) in flags_in(text) {
+            let Some(key) = self.of_flag(flag).map(|key| &self.keys[key]) else {
+                continue;
+            };
+            out += &text[done..at];
+            out += &match key.takes {
+                Takes::Switch(false) => format!("`{} = false`", key.name),
+                _ => format!("`{}`", key.name),
+            };
+            done = at + "--".len() + flag.len();
         }
-        out
+        out + &text[done..]
     }
 
     /// The keys whose flags a message names, in its order.
     pub fn named_in(&self, text: &str) -> Vec<usize> {
-        let flags = text.split("--").skip(1).filter_map(|part| {
-            let end = part.find(|c: char| !c.is_ascii_lowercase() && c != '-');
-            self.of_flag(&part[..end.unwrap_or(part.len())])
-        });
+        let flags = flags_in(text).filter_map(|(_, flag)| self.of_flag(flag));
         flags.collect()
     }
 }
@@ -258,6 +253,18 @@ impl Shape {
             _ => Self::Plain,
         }
     }
+}
+
+/// Where flags stand in a text, and their names. Not inside a word: names of folders have hyphens too.
+fn flags_in(text: &str) -> impl Iterator<Item = (usize, &str)> {
+    let inside = |c: char| c.is_alphanumeric() || "-_/".contains(c);
+    let starts = text.match_indices("--").map(|(at, _)| at);
+    let starts = starts.filter(move |at| !text[..*at].ends_with(inside));
+    starts.map(|at| {
+        let rest = &text[at + "--".len()..];
+        let end = rest.find(|c: char| !c.is_ascii_lowercase() && c != '-');
+        (at, &rest[..end.unwrap_or(rest.len())])
+    })
 }
 
 /// "did you mean", where one is near.

@@ -191,9 +191,9 @@ impl Tasks {
     pub fn tell_missing(&self, console: &Console) {
         for model in &self.models {
             if let Ok((folder, None)) = &model.folder {
-                let id = &folder.id;
+                let (id, pull) = (&folder.id, model.source.pull());
                 console.note(&format!(
-                    "the weights of {id} are not on this machine: a run fetches them, and so does p2p models pull {id}"
+                    "the weights of {id} are not on this machine: a run fetches them, and so does p2p models pull {pull}"
                 ));
             }
         }

@@ -5,12 +5,12 @@ use std::collections::BTreeMap;
 use std::io::IsTerminal;
 use std::path::Path;
 
-use prompt_to_prompt::device::{ComputeChoice, Kind, kinds};
+use prompt_to_prompt::device::{ComputeChoice, DeviceChoice, DtypeChoice, Kind, kinds};
 use prompt_to_prompt::error::Result;
 use prompt_to_prompt::hub::{Settings, Stored, TokenSource};
 use prompt_to_prompt::kernels::Form;
 use prompt_to_prompt::machine::{Cpu, Memory};
-use prompt_to_prompt::model::{ModelFolder, STORYBOOK, family_of};
+use prompt_to_prompt::model::{ModelFolder, ModelSource, STORYBOOK, family_of};
 use serde::Serialize;
 
 use super::environment::{self, Setting};
@@ -122,7 +122,15 @@ pub struct Terminal {
 
 impl Diagnosis {
     pub fn new() -> Result<Self> {
-        let model = ModelFolder::open(STORYBOOK)?;
+        // On the CPU, whatever the variables say: that they cannot be used is to be told, too.
+        let model = ModelFolder::open_source(&ModelSource {
+            compute: ComputeChoice {
+                device: DeviceChoice::Cpu,
+                dtype: DtypeChoice::F32,
+                vae_tiling: false,
+            },
+            ..ModelSource::named(STORYBOOK)
+        })?;
         let (weights_sha256, configs_sha256) = model.hashes()?;
         let mut diagnosis = Self {
             schema: "p2p.doctor/v1",

@@ -1,6 +1,7 @@
 //! What is amiss in the facts of a diagnosis: one line each, cause and cure. An empty list is a healthy
 //! machine.
 
+use prompt_to_prompt::device::ComputeChoice;
 use prompt_to_prompt::kernels::Form;
 use prompt_to_prompt::machine::gib;
 
@@ -19,6 +20,8 @@ pub fn hints(diagnosis: &Diagnosis) -> Vec<String> {
         diagnosis.memory.as_ref().and_then(memory),
         debug_build(diagnosis.program.build),
         locale(),
+        device(),
+        diagnosis.hub.as_ref().and_then(endpoint),
         diagnosis.hub.as_ref().and_then(cache),
     ];
     found.into_iter().flatten().collect()
@@ -91,6 +94,25 @@ fn locale() -> Option<String> {
         format!(
             "the locale, {locale}, is not UTF-8: prompts with accents may look wrong in this terminal: \
              set LANG, such as to C.UTF-8"
+        )
+    })
+}
+
+/// What `P2P_DEVICE` and `P2P_DTYPE` ask for and cannot have.
+fn device() -> Option<String> {
+    let error = ComputeChoice::default().open().err()?;
+    let (cause, cure) = error.parts();
+    Some(format!("{cause}: {}", cure.unwrap_or_default()))
+}
+
+fn endpoint(hub: &Hub) -> Option<String> {
+    let is_address = ["https://", "http://"]
+        .iter()
+        .any(|scheme| hub.endpoint.starts_with(scheme));
+    (!is_address).then(|| {
+        format!(
+            "HF_ENDPOINT is no address: {}; write https://HOST, or unset it",
+            hub.endpoint
         )
     })
 }

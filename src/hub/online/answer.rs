@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::wire::Answer;
 use crate::error::Error;
-use crate::hub::name::MAIN;
+use crate::hub::name::{MAIN, is_commit};
 use crate::hub::settings::Settings;
 
 /// What was asked for.
@@ -29,6 +29,9 @@ impl Refusal {
     pub fn new(answer: &Answer, asked: Asked, settings: &Settings) -> Self {
         let code = answer.header("x-error-code").unwrap_or_default();
         let message = answer.header("x-error-message").unwrap_or_default();
+        if let Some(host) = &answer.elsewhere {
+            return Self::Passing(stored_elsewhere(answer.status, host, asked), wait(answer));
+        }
         match (answer.status, code) {
             (429, _) => Self::too_many(answer, settings),
             (408 | 500..=599, _) => Self::Passing(broken(answer.status, settings), wait(answer)),
@@ -39,10 +42,12 @@ impl Refusal {
                 Self::Final(bad_token(settings))
             }
             (401 | 404, "RepoNotFound") | (401, _) => Self::Final(no_repo(asked, settings)),
-            (403, _) if message.contains("disabled") => Self::Final(Error::model(
-                format!("{} has disabled {}", settings.shown(), asked.id),
-                "take another model",
-            )),
+            (403, code) if code == "DisabledRepo" || message.contains("disabled") => {
+                Self::Final(Error::model(
+                    format!("{} has disabled {}", settings.shown(), asked.id),
+                    "take another model",
+                ))
+            }
             (403, _) => Self::Final(no_access(asked, settings)),
             (404, _) if asked.file.is_some() => Self::Final(no_file(asked, settings)),
             (404, _) if asked.revision != MAIN => Self::Final(no_revision(asked, settings)),
@@ -79,6 +84,15 @@ fn broken(status: u16, settings: &Settings) -> Error {
     Error::model(
         format!("{} answers {status}, several times over", settings.shown()),
         "it is out of order: try again later, or name a mirror in HF_ENDPOINT",
+    )
+}
+
+/// The hub sends on to a store, by an address that holds for a while.
+fn stored_elsewhere(status: u16, host: &str, asked: Asked) -> Error {
+    let file = asked.file.unwrap_or_default();
+    Error::model(
+        format!("{host}, to which the hub sends for {file}, answers {status}, several times over"),
+        "a firewall or a proxy may be in the way: fetch it over another network, or name a mirror in HF_ENDPOINT",
     )
 }
 
@@ -151,12 +165,17 @@ fn no_repo(asked: Asked, settings: &Settings) -> Error {
 
 fn no_revision(asked: Asked, settings: &Settings) -> Error {
     let Asked { id, revision, .. } = asked;
+    let page = page(asked, settings);
     Error::model(
         format!("{id} has no revision {revision}"),
-        format!(
-            "see its branches and tags at {}/tree/main, or leave --revision out",
-            page(asked, settings)
-        ),
+        match is_commit(revision) {
+            true => format!(
+                "its history may have been written anew: see {page}/commits/main, or take another revision or model"
+            ),
+            false => {
+                format!("see its branches and tags at {page}/tree/main, or leave --revision out")
+            }
+        },
     )
 }
 

@@ -81,7 +81,7 @@ impl Online<'_> {
         if !job.is_at(&job.pointer) {
             return Ok(Some(job));
         }
-        let is_read = self.checks || is_small(&job.etag);
+        let is_read = self.kept.checks || is_small(&job.etag);
         if !is_read || self.is_right(&job.etag, &job.pointer)? {
             return Ok(None);
         }

@@ -37,8 +37,6 @@ pub struct Online<'a> {
     wire: Wire,
     kept: Kept,
     watch: &'a dyn Watch,
-    /// Whether what is there is checked against its hash.
-    checks: bool,
 }
 
 /// A request that failed for good, or for now.
@@ -78,13 +76,12 @@ struct Lfs {
 }
 
 impl<'a> Online<'a> {
-    pub fn new(settings: Settings, kept: Kept, watch: &'a dyn Watch, checks: bool) -> Result<Self> {
+    pub fn new(settings: Settings, kept: Kept, watch: &'a dyn Watch) -> Result<Self> {
         Ok(Self {
             wire: Wire::new(&settings)?,
             settings,
             kept,
             watch,
-            checks,
         })
     }
 
@@ -124,6 +121,7 @@ impl<'a> Online<'a> {
             folder: self.kept.cache.snapshot(id, &listing.sha),
             commit: listing.sha,
             id: id.to_owned(),
+            pull: wanted.pull.map(str::to_owned),
             away: None,
         })
     }

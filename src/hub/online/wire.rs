@@ -32,6 +32,8 @@ pub struct Answer {
     pub status: u16,
     pub headers: HeaderMap,
     pub body: Body,
+    /// Who gave it, where that is not the hub.
+    pub elsewhere: Option<String>,
 }
 
 /// A request that got no answer, or less than a whole one.
@@ -121,7 +123,8 @@ impl Wire {
         for _ in 0..HOPS {
             let at_hub = origin(&uri) == hub;
             let token = self.settings.token.as_ref().filter(|_| at_hub);
-            let answer = self.once(method, &uri, from, token)?;
+            let mut answer = self.once(method, &uri, from, token)?;
+            answer.elsewhere = uri.host().filter(|_| !at_hub).map(str::to_owned);
             let to = answer.header("location");
             let Some(to) = to.filter(|_| (300..400).contains(&answer.status)) else {
                 return Ok(answer);
@@ -162,6 +165,7 @@ impl Wire {
             status: head.status.as_u16(),
             headers: head.headers,
             body,
+            elsewhere: None,
         })
     }
 

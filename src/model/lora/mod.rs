@@ -20,18 +20,19 @@ use super::source::LoraSource;
 use super::tensor_file::TensorFile;
 use super::weights::file_sha256;
 use crate::error::{Error, Result};
+use crate::hub::Cached;
 
 /// What of a LoRA determines a picture.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct LoraId {
-    /// Of the file, without its folder.
+    /// Of the file, without its folder; of one of the hub `owner/name/file`.
     pub name: String,
     pub sha256: String,
     pub scale: f64,
 }
 
 impl std::fmt::Display for LoraId {
-    /// As `--lora` takes it, but for its folder.
+    /// As `--lora` takes it, but for the folder of a file here.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "{}={}", self.name, self.scale)
     }
@@ -55,7 +56,10 @@ impl Loras {
             let lora = Lora::open(source)?;
             lora.add(source.scale, targets, &mut all)?;
             ids.push(LoraId {
-                name: file_name(&source.path),
+                name: match Cached::of(&source.path) {
+                    Some(Cached { id, file, .. }) => format!("{id}/{file}"),
+                    None => file_name(&source.path),
+                },
                 sha256: file_sha256(&source.path)?,
                 scale: source.scale,
             });

@@ -176,6 +176,8 @@ fn command(run: &Run, picture: &Picture) -> String {
     for (key, value) in [("revision", &model.revision), ("variant", &model.variant)] {
         settings.extend(value.as_ref().map(|value| (key.to_owned(), json!(value))));
     }
+    let elsewhere = model.elsewhere.iter();
+    settings.extend(elsewhere.map(|(flag, from)| (flag.clone(), json!(from))));
     let loras: Vec<String> = model.loras.iter().map(ToString::to_string).collect();
     if !loras.is_empty() {
         settings.insert("lora".to_owned(), json!(loras));
@@ -230,6 +232,8 @@ fn listed(manifest: &Manifest, picture: &Picture) -> Vec<(String, String)> {
     let of_hub = of_hub
         .into_iter()
         .filter_map(|(name, value)| Some((name.to_owned(), value.clone()?)));
+    let elsewhere = model.elsewhere.iter();
+    let elsewhere = elsewhere.map(|(flag, from)| (flag.replace('_', " "), from.clone()));
     let loras = model
         .loras
         .iter()
@@ -238,6 +242,7 @@ fn listed(manifest: &Manifest, picture: &Picture) -> Vec<(String, String)> {
         .chain(set)
         .chain(drawn_by)
         .chain(of_hub)
+        .chain(elsewhere)
         .chain(loras)
         .collect()
 }

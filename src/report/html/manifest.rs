@@ -7,7 +7,7 @@ use std::path::Path;
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
-use crate::model::LoraId;
+use crate::model::{Elsewhere, LoraId};
 use crate::report::output::{MANIFEST, is_inside};
 
 const SCHEMA: &str = "p2p.edit/v1";
@@ -33,6 +33,8 @@ pub(super) struct Model {
     pub revision: Option<String>,
     pub variant: Option<String>,
     pub weights_sha256: String,
+    #[serde(default)]
+    pub elsewhere: Elsewhere,
     #[serde(default)]
     pub loras: Vec<LoraId>,
 }

@@ -123,6 +123,13 @@ fn what_is_not_there_is_said_with_a_cure() {
             said.contains(&format!("{variable}={value} is not known")),
             "{said}"
         );
+        let doctor = place.p2p_with(variable, value, &["doctor"]);
+        assert!(doctor.status.success(), "{}", stderr(&doctor));
+        let told = String::from_utf8(doctor.stdout).unwrap();
+        assert!(
+            told.contains(&format!("{variable}={value} is not known: use auto")),
+            "{told}"
+        );
         // What is said on the command line needs no variable.
         let plain = ["--device", "cpu", "--dtype", "f32", "--force", "-o", "out"];
         let args = [&EDIT[..], &plain].concat();

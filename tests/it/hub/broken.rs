@@ -217,6 +217,46 @@ fn a_damaged_small_file_is_mended_when_it_is_used() {
 }
 
 #[test]
+#[cfg(unix)]
+fn a_content_is_what_its_name_says() {
+    use prompt_to_prompt::hub::Cached;
+    let folder = tempfile::tempdir().unwrap();
+    let repo = folder.path().join("models--ada--x");
+    let snapshot = repo.join("snapshots/c0ffee/unet");
+    std::fs::create_dir_all(repo.join("blobs")).unwrap();
+    std::fs::create_dir_all(&snapshot).unwrap();
+    // `git hash-object`, `sha1sum`, `sha256sum` of "hello", and names that are no hashes.
+    for (i, (name, right)) in [
+        ("b6fc4c620b67d95f953a5c1c1230aaab5db5a1b0", true),
+        ("aaf4c61ddcc5e8a2dabede0f3b482cd9aea9434d", true),
+        (
+            "2cf24dba5fb0a30e26e83b2ac5b9e29e1b161e5c1fa7425e73043362938b9824",
+            true,
+        ),
+        ("0000000000000000000000000000000000000000", false),
+        (
+            "2cf24dba5fb0a30e26e83b2ac5b9e29e1b161e5c1fa7425e73043362938b9825",
+            false,
+        ),
+        ("some-tag", true),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        std::fs::write(repo.join("blobs").join(name), "hello").unwrap();
+        let link = snapshot.join(format!("{i}.json"));
+        std::os::unix::fs::symlink(format!("../../../blobs/{name}"), &link).unwrap();
+        let cached = Cached::of(&link).unwrap();
+        assert_eq!((&*cached.id, &*cached.content), ("ada/x", name));
+        assert_eq!(cached.file, format!("unet/{i}.json"));
+        assert_eq!(cached.revision.as_deref(), Some("c0ffee"));
+        assert_eq!(cached.is_right(&link).unwrap(), right, "{name}");
+    }
+    std::fs::write(snapshot.join("plain"), "hello").unwrap();
+    assert_eq!(Cached::of(&snapshot.join("plain")), None);
+}
+
+#[test]
 fn a_damaged_file_of_a_commit_says_how_to_fetch_it() {
     let place = Place::new();
     let lora = "sd1-peft.safetensors";

@@ -42,6 +42,12 @@ fn pull_and_path_print_the_folder() {
     assert_eq!(stdout(&by_commit), pulled);
     // The folder is a model.
     place.succeed(&["sites", "--model", pulled.trim_end()]);
+    let file = place.succeed(&[
+        "models",
+        "path",
+        "ada/mini-sd/vae/diffusion_pytorch_model.safetensors",
+    ]);
+    assert!(Path::new(stdout(&file).trim_end()).is_file());
     let quiet = place.succeed(&["models", "pull", ID, "--quiet"]);
     assert!(quiet.stderr.is_empty());
     for (args, code, what) in [
@@ -59,6 +65,11 @@ fn pull_and_path_print_the_folder() {
             &["models", "path", ID, "--revision", "v2"],
             4,
             "these are: main",
+        ),
+        (
+            &["models", "path", "ada/mini-sd/mini.safetensors"],
+            4,
+            "p2p models pull ada/mini-sd/mini.safetensors",
         ),
         (&["models", "path", "nonsense"], 2, "is no model of the hub"),
         (&["models", "pull", "storybook"], 2, "is embedded"),

@@ -103,6 +103,13 @@ impl Mock {
         commit
     }
 
+    /// Another branch or a tag.
+    pub fn name(&self, id: &str, branch: &str, commit: &str) {
+        let name = (id.to_owned(), branch.to_owned());
+        let mut content = self.content.lock().unwrap();
+        content.branches.insert(name, commit.to_owned());
+    }
+
     pub fn fault(&self, fault: impl Fn(&Request) -> Option<Response> + Send + Sync + 'static) {
         self.content.lock().unwrap().fault = Some(Arc::new(fault));
     }

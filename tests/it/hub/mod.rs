@@ -1,7 +1,9 @@
 //! Models of the hub, against a hub in the test process.
 
+mod again;
 mod broken;
 mod commands;
+mod cures;
 mod fetch;
 mod mock;
 mod names;

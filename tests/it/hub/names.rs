@@ -3,7 +3,7 @@
 use std::ffi::OsString;
 
 use prompt_to_prompt::hub::{
-    MAIN, Name, Settings, TokenSource, alias, aliases, is_commit, redirected,
+    MAIN, Name, Settings, TokenSource, alias, aliases, is_commit, named, redirected,
 };
 
 use super::TOKEN;
@@ -168,6 +168,49 @@ fn proxies_go_by_scheme_and_leave_hosts_out() {
     let none = settings(&[("HTTPS_PROXY", "http://p:1"), ("NO_PROXY", "*")]).proxies;
     assert_eq!(none.on_the_way("https", "hub.com"), None);
     assert!(!format!("{all:?}").contains("secure"));
+}
+
+#[test]
+fn addresses_of_pages_are_names() {
+    let commit = "0123456789abcdef0123456789abcdef01234567";
+    for (address, name, revision) in [
+        ("a/b", "a/b", None),
+        ("a/b/", "a/b", None),
+        ("https://huggingface.co/a/b", "a/b", None),
+        ("https://huggingface.co/a/b/", "a/b", None),
+        ("https://huggingface.co/a/b/tree/v1.0", "a/b", Some("v1.0")),
+        (
+            "https://huggingface.co/a/b/tree/refs%2Fpr%2F1",
+            "a/b",
+            Some("refs/pr/1"),
+        ),
+        (
+            "https://huggingface.co/a/b/blob/main/c/d.safetensors",
+            "a/b/c/d.safetensors",
+            Some("main"),
+        ),
+        (
+            &format!("https://huggingface.co/a/b/resolve/{commit}/d.safetensors?download=true"),
+            "a/b/d.safetensors",
+            Some(commit),
+        ),
+        ("sd15", "stable-diffusion-v1-5/stable-diffusion-v1-5", None),
+    ] {
+        let (found, of) = named(address).unwrap_or_else(|| panic!("{address}"));
+        assert_eq!(
+            (&*found.to_string(), of.as_deref()),
+            (name, revision),
+            "{address}"
+        );
+    }
+    for text in [
+        "https://huggingface.co/a",
+        "https://example.org/a/b",
+        "nonsense",
+        "a/b/tree/main",
+    ] {
+        assert!(named(text).is_none(), "{text}");
+    }
 }
 
 #[test]

@@ -213,7 +213,7 @@ fn models_of_other_kinds_are_refused_before_they_are_fetched() {
         &said,
         &[
             "no model_index.json",
-            ".safetensors files, such as --model ada/single/mini.safetensors",
+            ".safetensors files, such as ada/single/mini.safetensors",
         ],
     );
     let mut pickled = miniature();

@@ -1,0 +1,73 @@
+//! Parts of a model that come from elsewhere, and LoRAs.
+
+use std::path::{Path, PathBuf};
+
+use super::model::shards_of;
+use super::{Asked, TOKENIZER};
+use crate::error::{Error, Result};
+use crate::hub::{MAIN, Wanted, named};
+use crate::model::checkpoint::{check_ending, file_name};
+use crate::model::weight_files::{Component, names};
+
+impl Asked<'_> {
+    /// A part of a model, or a LoRA, that may be on the hub.
+    /// Its path here, and what it is called: by the hub, else the name of its file.
+    pub(super) fn part(&self, path: &Path, (folder, stem): Component) -> Result<(PathBuf, String)> {
+        let text = path.to_str().filter(|_| !path.exists());
+        let Some((name, revision)) = text.and_then(named) else {
+            return Ok((path.to_owned(), file_name(path)));
+        };
+        let called = name.to_string();
+        if name.file.is_none() && folder.is_empty() {
+            return Err(Error::usage(
+                format!("--lora {} is a repository, not a file", name.id),
+                format!("name the file in it: --lora {}/FILE.safetensors", name.id),
+            ));
+        }
+        let repo = self.repo(Wanted {
+            id: &name.id,
+            revision: revision.as_deref().unwrap_or(MAIN),
+            offline: self.source.offline,
+            // A part need not be a model.
+            pull: name.file.as_ref().map(|_| &*called),
+        })?;
+        if let Some(file) = name.file {
+            check_ending(Path::new(&file))?;
+            self.hub.fetch(&repo, std::slice::from_ref(&file))?;
+            return Ok((repo.folder.join(file), called));
+        }
+        // A model's folder, or the part alone.
+        let within = |folder: &str| match folder {
+            "" => String::new(),
+            folder => format!("{folder}/"),
+        };
+        let marks = ["config.json", "tokenizer_config.json", "vocab.json"];
+        let folders = [folder, &format!("{folder}_2"), ""].map(within);
+        let there = |before: &&String| {
+            marks
+                .iter()
+                .any(|mark| repo.has(&format!("{before}{mark}")))
+        };
+        let of_it = folders.iter().filter(there);
+        let mut wanted = vec![];
+        for before in of_it {
+            let small = marks[..1].iter().chain(&TOKENIZER);
+            let small = small.map(|name| format!("{before}{name}"));
+            wanted.extend(small.filter(|path| repo.has(path)));
+            let weights = names(stem, None).into_iter();
+            let mut weights = weights.map(|name| format!("{before}{name}"));
+            wanted.extend(weights.find(|path| !stem.is_empty() && repo.has(path)));
+        }
+        if wanted.is_empty() {
+            return Err(Error::model(
+                format!("{} has no {folder}", repo.id),
+                "give a repository in diffusers layout, or a .safetensors file of one",
+            ));
+        }
+        self.hub.fetch(&repo, &wanted)?;
+        for index in wanted.iter().filter(|path| path.contains(".index.")) {
+            self.hub.fetch(&repo, &shards_of(&repo, index)?)?;
+        }
+        Ok((repo.folder, called))
+    }
+}

@@ -1,0 +1,158 @@
+//! Pictures that models of the hub drew, drawn again: what they were put together from is recorded.
+
+use std::collections::BTreeMap;
+
+use serde_json::Value;
+
+use super::*;
+
+const UNET: &str = "unet/diffusion_pytorch_model.safetensors";
+const VAE: &str = "vae/diffusion_pytorch_model.safetensors";
+const LORA: &str = "sd1-peft.safetensors";
+
+/// `main` and `v1.0` are one commit, whose UNet has a variant; a VAE and a LoRA elsewhere.
+fn place() -> Place {
+    let mut files = miniature();
+    let other = |path: &str| {
+        let mut bytes = miniature()[path].clone();
+        // The last number of the last tensor.
+        *bytes.last_mut().unwrap() ^= 1;
+        bytes
+    };
+    files.insert(UNET.replace(".safe", ".fp16.safe"), other(UNET));
+    let place = Place::with(BTreeMap::new());
+    let commit = place.mock.add(ID, files);
+    place.mock.name(ID, "v1.0", &commit);
+    let vae = ["vae/config.json", VAE].map(|path| {
+        let name = path.replace("vae/", "");
+        (
+            name,
+            if path == VAE {
+                other(path)
+            } else {
+                miniature()[path].clone()
+            },
+        )
+    });
+    place.mock.add("ada/vae", BTreeMap::from(vae));
+    let lora = std::fs::read(fixture("lora").join(LORA)).unwrap();
+    place
+        .mock
+        .add("ada/loras", BTreeMap::from([(LORA.to_owned(), lora)]));
+    place
+}
+
+const DRAW: [&str; 13] = [
+    "edit", "--model", ID, "--src", "a cat", "--dst", "a dog", "--steps", "2", "--seed", "3", "-o",
+    "out",
+];
+
+fn pixels(place: &Place, path: &str) -> image::RgbImage {
+    image::open(place.work.path().join(path)).unwrap().to_rgb8()
+}
+
+#[test]
+fn a_variant_is_kept_whatever_the_revision_is_called() {
+    let place = place();
+    place.succeed(&[&DRAW[..], &["--variant", "fp16"]].concat());
+    for revision in ["v1.0", "main"] {
+        place.succeed(&["verify", "out/edited-1.png", "--revision", revision]);
+    }
+    let mut moved = miniature();
+    *moved.get_mut(UNET).unwrap().last_mut().unwrap() ^= 2;
+    moved.insert(UNET.replace(".safe", ".fp16.safe"), moved[UNET].clone());
+    place.mock.add(ID, moved);
+    let output = place.p2p(&["verify", "out/edited-1.png", "--revision", "main"]);
+    assert_eq!(output.status.code(), Some(4));
+    let said = stderr(&output);
+    assert!(
+        said.contains("the weights of this one differ") && said.contains("leave --revision out"),
+        "{said}"
+    );
+    place.succeed(&["verify", "out/edited-1.png"]);
+}
+
+#[test]
+fn what_came_from_elsewhere_comes_again() {
+    let place = place();
+    let lora = format!("ada/loras/{LORA}=0.5");
+    place.succeed(
+        &[
+            &DRAW[..],
+            &["--vae", "ada/vae", "--lora", &lora, "--report"],
+        ]
+        .concat(),
+    );
+    let manifest = std::fs::read(place.work.path().join("out/manifest.json")).unwrap();
+    let manifest: Value = serde_json::from_slice(&manifest).unwrap();
+    assert_eq!(manifest["model"]["elsewhere"]["vae"], "ada/vae");
+    assert_eq!(
+        manifest["model"]["loras"][0]["name"],
+        format!("ada/loras/{LORA}")
+    );
+    let info = stdout(&place.succeed(&["info", "out/edited-1.png"]));
+    assert!(info.contains("ada/vae") && info.contains(&lora), "{info}");
+    // The report's command draws the same.
+    let page = std::fs::read_to_string(place.work.path().join("out/report.html")).unwrap();
+    let from = page.find("<pre id=\"command-1\">").unwrap();
+    let command = page[from..].split("</pre>").next().unwrap();
+    let mut command = regex::Regex::new("<[^>]*>")
+        .unwrap()
+        .replace_all(command, "")
+        .into_owned();
+    for (entity, sign) in [("&#39;", "'"), ("&quot;", "\""), ("&amp;", "&")] {
+        command = command.replace(entity, sign);
+    }
+    let mut args = shlex::split(&command).unwrap();
+    args.extend(["-o".to_owned(), "pasted".to_owned()]);
+    let args: Vec<&str> = args[1..].iter().map(String::as_str).collect();
+    place.succeed(&args);
+    assert!(pixels(&place, "pasted/edited-1.png") == pixels(&place, "out/edited-1.png"));
+    // And so does the picture itself, from nothing.
+    std::fs::remove_dir_all(place.cache()).unwrap();
+    place.succeed(&["verify", "out/edited-1.png"]);
+}
+
+#[test]
+fn parts_from_here_are_asked_for() {
+    let place = place();
+    let vae = place.work.path().join("vae");
+    std::fs::create_dir(&vae).unwrap();
+    for path in ["vae/config.json", VAE] {
+        std::fs::write(place.work.path().join(path), &miniature()[path]).unwrap();
+    }
+    // Other weights, so that the picture is another.
+    let file = place.work.path().join(VAE);
+    let mut bytes = std::fs::read(&file).unwrap();
+    *bytes.last_mut().unwrap() ^= 1;
+    std::fs::write(&file, bytes).unwrap();
+    place.succeed(&[&DRAW[..], &["--vae", "vae"]].concat());
+    let output = place.p2p(&["verify", "out/edited-1.png"]);
+    assert_eq!(output.status.code(), Some(4));
+    let said = stderr(&output);
+    assert!(said.contains("was drawn with --vae vae"), "{said}");
+    place.succeed(&["verify", "out/edited-1.png", "--vae", "vae"]);
+}
+
+#[test]
+fn a_folder_here_of_that_name_is_another() {
+    let place = place();
+    place.succeed(&DRAW);
+    std::fs::create_dir_all(place.work.path().join(ID)).unwrap();
+    place.succeed(&["verify", "out/edited-1.png"]);
+    let edit = [
+        "edit",
+        "--model",
+        ID,
+        "--revision",
+        "main",
+        "--src",
+        "a cat",
+        "--dst",
+        "a dog",
+    ];
+    let output = place.p2p(&edit);
+    assert_eq!(output.status.code(), Some(2));
+    let cure = format!("--model https://huggingface.co/{ID}");
+    assert!(stderr(&output).contains(&cure), "{}", stderr(&output));
+}
