@@ -90,5 +90,6 @@ Examples:
   p2p batch jobs.toml --dry-run
   p2p batch jobs.toml -o night
 
-Exit codes: 0 done, 1 the run failed, 2 wrong usage or a broken job file, 3 some jobs failed, 130 interrupted;
-the same command goes on where it stopped.";
+Exit codes:
+  0 done  1 the run failed  2 wrong usage or a broken job file
+  3 some jobs failed  130 interrupted; the same command goes on where it stopped";

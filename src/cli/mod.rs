@@ -257,8 +257,9 @@ Examples:
   # a morph
   p2p edit --src \"a cat\" --dst \"a dog\" --strength 0.02,0.05,0.1,0.2,1
 
-Exit codes: 0 done, 1 the run failed, 2 wrong usage, 4 the model is broken or cannot be had, 5 too little memory,
-130 interrupted.";
+Exit codes:
+  0 done  1 the run failed  2 wrong usage
+  4 the model is broken or cannot be had  5 too little memory  130 interrupted";
 
 const EXPLAIN_EXAMPLES: &str = "\
 Examples:

@@ -35,7 +35,7 @@ pub struct ModelArgs {
     #[arg(help_heading = "Model", long, value_name = "PATH", value_hint = ValueHint::AnyPath)]
     pub text_encoder: Option<PathBuf>,
 
-    /// Use the tokenizer in this folder [default: the model's; of a single file CLIP's, which is built in]
+    /// Use the tokenizer in this folder, or of a model on the hub [default: the model's; of a single file CLIP's, which is built in]
     #[arg(help_heading = "Model", long, value_name = "PATH", value_hint = ValueHint::DirPath)]
     pub tokenizer: Option<PathBuf>,
 

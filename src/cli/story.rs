@@ -101,5 +101,7 @@ Examples:
   p2p rerun edited-1.png --set heatmaps=true";
 
 const VERIFY_CODES: &str = "\
-Exit codes: 0 it reproduces, 1 it does not or the run failed, 2 wrong usage or no picture of p2p's, 4 the model that
-drew it cannot be had, 130 interrupted.";
+Exit codes:
+  0 it reproduces  1 it does not, or the run failed
+  2 wrong usage, or no picture of p2p's  4 the model that drew it cannot be had
+  5 too little memory  130 interrupted";

@@ -102,7 +102,10 @@ fn name_of(model: &str) -> Result<Name> {
     match named(model) {
         Some((name, _)) => Ok(name),
         None => Err(Error::usage(
-            format!("{model} is no model of the hub"),
+            match model {
+                "" => "an empty name is no model of the hub".to_owned(),
+                model => format!("{model} is no model of the hub"),
+            },
             match nearest_alias(model) {
                 Some(near) => format!("did you mean {near}? p2p models ls lists the short names"),
                 None => "give OWNER/NAME, or an alias that p2p models ls lists".to_owned(),

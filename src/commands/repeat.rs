@@ -141,9 +141,14 @@ impl Again {
             (true, true, false) => Some("LoRAs"),
         };
         if let Some(what) = differing {
-            self.excuse(what, &folder)?;
+            let lacking = self.lacking(&folder).join(" ");
+            self.excuse(what, &lacking)?;
+            let with = match &*lacking {
+                "" => String::new(),
+                lacking => format!("; it was drawn with {lacking}"),
+            };
             console.warn(&format!(
-                "this is not the model that drew {name}: its {what} differ"
+                "this is not the model that drew {name}: its {what} differ{with}"
             ));
         }
         if let Some(how) = story.drawn_otherwise(family(&folder.compute)) {
@@ -155,15 +160,14 @@ impl Again {
     /// That another model than the one that drew the picture is meant.
     ///
     /// Errors: model, where it seems not to be.
-    fn excuse(&self, what: &str, folder: &ModelFolder) -> Result<()> {
+    fn excuse(&self, what: &str, lacking: &str) -> Result<()> {
         let Self { name, story, .. } = self;
         let id = &story.model.id;
-        let lacking = self.lacking(folder);
-        if !lacking.is_empty() {
-            let lacking = lacking.join(" ");
+        // Whoever names another model may mean it; a LoRA is rather forgotten.
+        if !lacking.is_empty() && (!self.model_named || what == "LoRAs") {
             return Err(Error::model(
                 format!("{name} was drawn with {lacking}"),
-                format!("give it again, with the folder it is in: {lacking}"),
+                format!("give it with {lacking}"),
             ));
         }
         if self.model_named {

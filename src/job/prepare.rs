@@ -126,7 +126,7 @@ impl Prepared {
         check_self_res(job, model, &mut warnings);
         let controller = rows::controller(job, &edits, clock, model, latent_size);
         Ok(Self {
-            negative: model.tokenizer.encode(&job.negative_prompt)?,
+            negative: negative(&model.tokenizer, &job.negative_prompt)?,
             controller,
             source: prompts.source,
             edits,
@@ -205,6 +205,16 @@ fn encode(tokenizer: &Tokenizer, flag: &str, text: &str) -> Result<Tokens> {
     tokenizer.encode(text)
 }
 
+/// It may be empty. Errors say which prompt they are about.
+fn negative(tokenizer: &Tokenizer, text: &str) -> Result<Tokens> {
+    tokenizer.encode(text).map_err(|error| match error.parts() {
+        (cause, Some(cure)) => {
+            Error::usage(cause.replacen("the prompt", "the negative prompt", 1), cure)
+        }
+        (cause, None) => Error::usage(cause, "rephrase it"),
+    })
+}
+
 /// What an edit is prepared in.
 struct Setting<'a> {
     job: &'a Job,
@@ -238,10 +248,12 @@ impl Setting<'_> {
         }
         let mut edit = PreparedEdit {
             base: self.prompts.bases[i],
-            negative: match &spec.negative_prompt {
-                Some(prompt) => self.model.tokenizer.encode(prompt)?,
-                None => self.model.tokenizer.encode(&self.job.negative_prompt)?,
-            },
+            negative: negative(
+                &self.model.tokenizer,
+                spec.negative_prompt
+                    .as_ref()
+                    .unwrap_or(&self.job.negative_prompt),
+            )?,
             alignment: align(kind, base, tokens, rules)?,
             reason,
             factors: equalizer(&spec.weights, tokens, rules),

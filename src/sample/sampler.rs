@@ -94,7 +94,7 @@ impl<'a> Sampler<'a> {
             DType::F16 => {
                 "f16 ends at 65504: use --dtype bf16, which reaches as far as f32, or --dtype f32"
             }
-            _ => "lower --guidance or the factors of --weight",
+            _ => "lower --guidance, the factors of --weight, or what --lora adds",
         };
         Error::run(
             format!(

@@ -300,7 +300,8 @@ impl Run<'_> {
         self.events.done(drawn, skipped, failed, ended.is_ok());
         let mut parts = vec![format!("{drawn} drawn")];
         if skipped > 0 {
-            parts.push(format!("{skipped} were there already"));
+            let were = if skipped == 1 { "was" } else { "were" };
+            parts.push(format!("{skipped} {were} there already"));
         }
         if failed > 0 {
             parts.push(format!("{failed} failed"));

@@ -158,8 +158,10 @@ impl Wire {
         }
         let request = request.body(()).map_err(|e| e.to_string())?;
         let host = uri.host().unwrap_or_default();
-        let response = self.agent(uri)?.run(request);
-        let response = response.map_err(|e| format!("{host}: {}", said(&e)))?;
+        let (agent, by_proxy) = self.agent(uri)?;
+        let by = if by_proxy { " by way of the proxy" } else { "" };
+        let response = agent.run(request);
+        let response = response.map_err(|e| format!("{host}{by}: {}", said(&e)))?;
         let (head, body) = response.into_parts();
         Ok(Answer {
             status: head.status.as_u16(),
@@ -169,7 +171,8 @@ impl Wire {
         })
     }
 
-    fn agent(&self, uri: &Uri) -> std::result::Result<Agent, String> {
+    /// And whether it goes by a proxy.
+    fn agent(&self, uri: &Uri) -> std::result::Result<(Agent, bool), String> {
         let (scheme, host) = (uri.scheme_str().unwrap_or_default(), uri.host());
         let proxy = self
             .settings
@@ -179,6 +182,7 @@ impl Wire {
         let proxy = proxy.map(Proxy::new).transpose();
         let proxy =
             proxy.map_err(|_| format!("the proxy for {scheme}:// has no usable address"))?;
+        let by_proxy = proxy.is_some();
         let answer = Some(self.settings.answer_timeout);
         let config = Agent::config_builder()
             .proxy(proxy)
@@ -192,7 +196,7 @@ impl Wire {
             .timeout_recv_response(answer)
             .timeout_per_read(Some(self.settings.read_timeout))
             .tls_config(TlsConfig::builder().root_certs(self.roots.clone()).build());
-        Ok(config.build().into())
+        Ok((config.build().into(), by_proxy))
     }
 }
 

@@ -99,7 +99,7 @@ impl Lora {
     fn open(source: &LoraSource) -> Result<Self> {
         let shown = source.path.display().to_string();
         check_file(&source.path)?;
-        let file = TensorFile::open(&source.path, &shown)?;
+        let file = TensorFile::open(&source.path, &format!("--lora {shown}"))?;
         let mut keys: Vec<String> = file.shapes().into_keys().collect();
         keys.sort_unstable();
         let mut layers: BTreeMap<String, Factors> = BTreeMap::new();

@@ -193,7 +193,7 @@ fn prompts_that_cannot_be_used() {
     let unequal = ["--src", "a cat", "--dst", "a big cat", "--edit", "replace"];
     prompts(&unequal, "source 2, edited 3", "--edit refine");
     let long = format!("a cat {}the\nend", "and a dog ".repeat(30));
-    let cause = "the prompt \"a cat and a ...\" has";
+    let cause = "prompt \"a cat and a ...\" has";
     let cut = "shorten it; this would be cut: \"";
     prompts(&["--src", "a cat", "--dst", &long], cause, cut);
     prompts(

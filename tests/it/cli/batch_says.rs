@@ -134,7 +134,7 @@ fn a_sweep_says_once_what_spoils_every_cell_and_names_what_it_finds_beside_its_o
     assert!(sweep("--vary|seed=0..1").status.success());
     let said = stderr(&sweep("--vary|seed=1..2"));
     let told = "from before, on no sheet of this sweep: 1 folder in out: seed-0";
-    assert!(said.contains("1 drawn, 1 were there already"), "{said}");
+    assert!(said.contains("1 drawn, 1 was there already"), "{said}");
     assert!(said.contains(told), "{said}");
 }
 

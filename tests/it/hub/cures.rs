@@ -158,6 +158,11 @@ fn a_message_of_a_job_leaves_paths_alone() {
     std::fs::write(place.work.path().join("jobs.toml"), jobs).unwrap();
     let said = stderr(&place.p2p(&["batch", "jobs.toml", "-o", "out"]));
     assert!(said.contains("models--ada--lora/"), "{said}");
+    // In the line that is to blame, by the key's name.
+    assert!(
+        said.contains("`lora`") && said.contains("jobs.toml:5"),
+        "{said}"
+    );
 }
 
 #[test]
