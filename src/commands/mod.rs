@@ -1,5 +1,6 @@
 //! What each command does, on top of the library.
 
+mod again;
 mod batch;
 mod completions;
 mod doctor;

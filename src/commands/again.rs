@@ -1,0 +1,219 @@
+//! A picture that is to be drawn again: what it records, and the model that drew it, as far as that can be had.
+
+use std::path::{Path, PathBuf};
+
+use prompt_to_prompt::device::DtypeChoice;
+use prompt_to_prompt::error::{Error, Result};
+use prompt_to_prompt::hub::{Name, PAGES};
+use prompt_to_prompt::job::ModelId;
+use prompt_to_prompt::kernels::family;
+use prompt_to_prompt::model::{
+    LoraId, LoraSource, ModelFolder, ModelSource, Need, Origin, Prediction, STORYBOOK,
+};
+use prompt_to_prompt::report::console::Console;
+use prompt_to_prompt::story::{Difference, Found, Story};
+
+use super::info::PictureFile;
+use super::open::open;
+use crate::cli::{Order, Repeat, RepeatArgs, Settings, Vocabulary};
+
+/// Its story, and what draws it again.
+pub struct Again {
+    pub name: String,
+    pub bytes: Vec<u8>,
+    pub story: Story,
+    pub order: Order,
+    pub model: ModelSource,
+    /// Whether the user names the model.
+    model_named: bool,
+}
+
+impl Again {
+    pub fn new(args: &RepeatArgs, changes: &[String], no_metadata: bool) -> Result<Self> {
+        let picture = PictureFile::open(&args.file)?;
+        let name = args.file.display().to_string();
+        let story = match picture.found {
+            Found::Ours(story) => *story,
+            Found::Foreign(foreign) => {
+                return Err(Error::usage(
+                    format!("{name} was drawn by {}, not by p2p", foreign.tool),
+                    "`p2p info` shows its prompt, to be used with `p2p edit --src`",
+                ));
+            }
+        };
+        let order = order(args, &story, changes, no_metadata);
+        let order = order.map_err(|(cause, cure)| Error::usage(cause, cure))?;
+        // A picture tells no path: what its model was put together from is said again.
+        let drawn = &order.args.job.picture;
+        let mut model = args.parts.or(&drawn.parts).source(&drawn.model);
+        let model_named = args.model.is_some() || model.model != STORYBOOK;
+        if let Some(origin) = story.model.origin.as_ref().filter(|_| !model_named) {
+            take_origin(&mut model, &story.model, origin);
+        }
+        // What records no other was drawn in f32, whatever is usual here.
+        if model.compute.dtype == DtypeChoice::Auto {
+            model.compute.dtype = DtypeChoice::F32;
+        }
+        Ok(Self {
+            model_named,
+            model,
+            bytes: picture.bytes,
+            name,
+            story,
+            order,
+        })
+    }
+
+    /// The model, which is the one that drew the picture unless the user says otherwise.
+    pub fn folder(&self, console: &Console) -> Result<ModelFolder> {
+        let Self { name, story, .. } = self;
+        let id = &story.model.id;
+        if self.model.model == STORYBOOK && !self.model_named && id != STORYBOOK {
+            return Err(Error::model(
+                format!("{name} was drawn by the model \"{id}\", which is not the embedded one"),
+                "give its folder or file with --model PATH",
+            ));
+        }
+        let folder = open(&self.model, Need::Weights, console)?;
+        let (weights, configs) = folder.hashes()?;
+        let of_lora = |lora: &LoraId| (lora.sha256.clone(), lora.scale);
+        let (drawn, here) = (story.model.loras.iter(), folder.loras().iter());
+        let same_loras = drawn.map(of_lora).eq(here.map(of_lora));
+        let differing = match (
+            weights == story.model.weights_sha256,
+            configs == story.model.configs_sha256,
+            same_loras,
+        ) {
+            (true, true, true) => None,
+            (false, ..) => Some("weights"),
+            (true, false, _) => Some("configs"),
+            (true, true, false) => Some("LoRAs"),
+        };
+        if let Some(what) = differing {
+            let lacking = self.lacking(&folder).join(" ");
+            self.excuse(what, &lacking)?;
+            let with = match &*lacking {
+                "" => String::new(),
+                lacking => format!("; it was drawn with {lacking}"),
+            };
+            console.warn(&format!(
+                "this is not the model that drew {name}: its {what} differ{with}"
+            ));
+        }
+        if let Some(how) = story.drawn_otherwise(family(&folder.compute)) {
+            console.warn(&format!("{name}: {how}; the bytes may differ"));
+        }
+        Ok(folder)
+    }
+
+    /// That another model than the one that drew the picture is meant.
+    ///
+    /// Errors: model, where it seems not to be.
+    fn excuse(&self, what: &str, lacking: &str) -> Result<()> {
+        let Self { name, story, .. } = self;
+        let id = &story.model.id;
+        // Whoever names another model may mean it; a LoRA is rather forgotten.
+        if !lacking.is_empty() && (!self.model_named || what == "LoRAs") {
+            return Err(Error::model(
+                format!("{name} was drawn with {lacking}"),
+                format!("give it with {lacking}"),
+            ));
+        }
+        if self.model_named {
+            return Ok(());
+        }
+        let (cause, cure) = match &story.model.origin {
+            None => (
+                format!("{name} was drawn by another \"{id}\": its {what} differ"),
+                "give that model with --model PATH, or --model storybook to draw it with this one all the same"
+                    .to_owned(),
+            ),
+            Some(origin) if self.model.revision.as_ref() != Some(&origin.revision) => (
+                format!("{name} was drawn by revision {} of {id}: the {what} of this one differ", origin.revision),
+                format!("leave --revision out, or give --model {id} as well to draw it with this one all the same"),
+            ),
+            Some(_) => (
+                format!("{name} was drawn by {id}, but its {what} differ from those that drew it"),
+                format!(
+                    "p2p models pull {} checks the copy in the cache; --model {id} draws it with this one all the same",
+                    self.model.pull()
+                ),
+            ),
+        };
+        Err(Error::model(cause, cure))
+    }
+
+    /// Flags that the picture was drawn with, and that are not given.
+    fn lacking(&self, folder: &ModelFolder) -> Vec<String> {
+        let drawn = &self.story.model;
+        let elsewhere = drawn.elsewhere.iter();
+        let elsewhere = elsewhere.filter(|(flag, _)| !folder.elsewhere.contains_key(*flag));
+        let elsewhere =
+            elsewhere.map(|(flag, from)| format!("--{} {from}", flag.replace('_', "-")));
+        let loras = drawn.loras.iter().filter(|_| folder.loras().is_empty());
+        elsewhere
+            .chain(loras.map(|lora| format!("--lora {lora}")))
+            .collect()
+    }
+
+    pub fn differs(&self, difference: &Difference, folder: &ModelFolder) -> Error {
+        let ([red, green, blue], (differing, all)) = (difference.largest, difference.bytes);
+        let cause = format!(
+            "{} does not reproduce: it is off by at most {red} red, {green} green, {blue} blue of 255, \
+             in {differing} of its {all} bytes",
+            self.name,
+        );
+        let cure = self.story.drawn_otherwise(family(&folder.compute));
+        let changed = "its pixels were changed after it was drawn, or another model drew them";
+        Error::run(cause, cure.unwrap_or_else(|| changed.to_owned()))
+    }
+}
+
+/// The hub has a model as it was when it drew, whatever it has become; so with what came from elsewhere there.
+fn take_origin(model: &mut ModelSource, drawn: &ModelId, origin: &Origin) {
+    model.model = match Path::new(&drawn.id).exists() {
+        // A folder here that is called the same is another.
+        true => format!("{PAGES}{}", drawn.id),
+        false => drawn.id.clone(),
+    };
+    let revision = || origin.revision.clone();
+    model.revision.get_or_insert_with(revision);
+    model.variant = model.variant.take().or_else(|| origin.variant.clone());
+    let of_hub = |name: &str| Name::parse(name).map(|_| PathBuf::from(name));
+    let part = |flag: &str| drawn.elsewhere.get(flag).and_then(|name| of_hub(name));
+    model.vae = model.vae.take().or_else(|| part("vae"));
+    model.text_encoder = model.text_encoder.take().or_else(|| part("text_encoder"));
+    model.tokenizer = model.tokenizer.take().or_else(|| part("tokenizer"));
+    let predicts = drawn.elsewhere.get("prediction_type");
+    let predicts = predicts.and_then(|name| Prediction::named(name));
+    model.prediction = model.prediction.or(predicts);
+    let lora = |lora: &LoraId| {
+        let path = of_hub(&lora.name)?;
+        let scale = lora.scale;
+        Some(LoraSource { path, scale })
+    };
+    let loras: Option<Vec<LoraSource>> = drawn.loras.iter().map(lora).collect();
+    if let Some(loras) = loras.filter(|_| model.loras.is_empty()) {
+        model.loras = loras;
+    }
+}
+
+fn order(
+    args: &RepeatArgs,
+    story: &Story,
+    changes: &[String],
+    no_metadata: bool,
+) -> std::result::Result<Order, (String, String)> {
+    let vocabulary = Vocabulary::new();
+    let mut flags = Settings::new();
+    flags.extend(
+        args.model
+            .as_ref()
+            .map(|model| vocabulary.given("model", model)),
+    );
+    flags.extend(no_metadata.then(|| vocabulary.given("metadata", "")));
+    let mut repeat = Repeat::new(&story.settings, &vocabulary)?.with(&flags);
+    changes.iter().try_for_each(|text| repeat.set(text))?;
+    let order = repeat.order();
+    order.map_err(|problem| (problem.cause, problem.cure))
+}
