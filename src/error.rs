@@ -78,6 +78,14 @@ impl Error {
         })
     }
 
+    /// The same, whose cause begins with what it is about.
+    pub fn about(mut self, what: &str) -> Self {
+        if let Self::Usage(r) | Self::Model(r) | Self::Run(r) | Self::Memory(r) = &mut self {
+            r.cause = format!("{what}: {}", r.cause);
+        }
+        self
+    }
+
     /// The cause and, where there is one, the cure: what a program prints on two lines.
     pub fn parts(&self) -> (String, Option<&str>) {
         match self {

@@ -28,9 +28,9 @@ pub enum ModelsCommand {
         #[arg(value_name = "MODEL", value_hint = ValueHint::Other)]
         model: String,
 
-        /// A branch, a tag or a commit
-        #[arg(long, value_name = "NAME", default_value = "main", value_parser = revision, value_hint = ValueHint::Other)]
-        revision: String,
+        /// A branch, a tag or a commit [default: main]
+        #[arg(long, value_name = "NAME", value_parser = revision, value_hint = ValueHint::Other)]
+        revision: Option<String>,
     },
     /// Fetch a model, or what is missing of it, and print its folder
     ///

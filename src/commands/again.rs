@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use prompt_to_prompt::device::DtypeChoice;
 use prompt_to_prompt::error::{Error, Result};
-use prompt_to_prompt::hub::{Name, PAGES};
+use prompt_to_prompt::hub::Name;
 use prompt_to_prompt::job::ModelId;
 use prompt_to_prompt::kernels::family;
 use prompt_to_prompt::model::{
@@ -74,7 +74,12 @@ impl Again {
                 "give its folder or file with --model PATH",
             ));
         }
-        let folder = open(&self.model, Need::Weights, console)?;
+        let lacking = self.lacking().join(" ");
+        let folder = open(&self.model, Need::Weights, console);
+        let folder = folder.map_err(|error| match &*lacking {
+            "" => error,
+            lacking => self.was_drawn_with(lacking),
+        })?;
         let (weights, configs) = folder.hashes()?;
         let of_lora = |lora: &LoraId| (lora.sha256.clone(), lora.scale);
         let (drawn, here) = (story.model.loras.iter(), folder.loras().iter());
@@ -90,7 +95,6 @@ impl Again {
             (true, true, false) => Some("LoRAs"),
         };
         if let Some(what) = differing {
-            let lacking = self.lacking(&folder).join(" ");
             self.excuse(what, &lacking)?;
             let with = match &*lacking {
                 "" => String::new(),
@@ -114,10 +118,7 @@ impl Again {
         let id = &story.model.id;
         // Whoever names another model may mean it; a LoRA is rather forgotten.
         if !lacking.is_empty() && (!self.model_named || what == "LoRAs") {
-            return Err(Error::model(
-                format!("{name} was drawn with {lacking}"),
-                format!("give it with {lacking}"),
-            ));
+            return Err(self.was_drawn_with(lacking));
         }
         if self.model_named {
             return Ok(());
@@ -132,6 +133,11 @@ impl Again {
                 format!("{name} was drawn by revision {} of {id}: the {what} of this one differ", origin.revision),
                 format!("leave --revision out, or give --model {id} as well to draw it with this one all the same"),
             ),
+            // A part that is given may be another.
+            Some(_) if self.gives_parts() => (
+                format!("{name} was drawn by {id} with other parts: the {what} of this one differ"),
+                format!("give the parts that drew it (p2p info {name}), or --model {id} as well to draw it with these"),
+            ),
             Some(_) => (
                 format!("{name} was drawn by {id}, but its {what} differ from those that drew it"),
                 format!(
@@ -143,14 +149,40 @@ impl Again {
         Err(Error::model(cause, cure))
     }
 
+    fn was_drawn_with(&self, lacking: &str) -> Error {
+        Error::model(
+            format!("{} was drawn with {lacking}", self.name),
+            format!("give it with {lacking}"),
+        )
+    }
+
+    /// Whether something is to come from elsewhere than the model.
+    fn gives_parts(&self) -> bool {
+        let ModelSource {
+            vae,
+            text_encoder,
+            tokenizer,
+            loras,
+            ..
+        } = &self.model;
+        let given = [vae, text_encoder, tokenizer];
+        given.into_iter().any(Option::is_some) || !loras.is_empty()
+    }
+
     /// Flags that the picture was drawn with, and that are not given.
-    fn lacking(&self, folder: &ModelFolder) -> Vec<String> {
-        let drawn = &self.story.model;
-        let elsewhere = drawn.elsewhere.iter();
-        let elsewhere = elsewhere.filter(|(flag, _)| !folder.elsewhere.contains_key(*flag));
+    fn lacking(&self) -> Vec<String> {
+        let (drawn, model) = (&self.story.model, &self.model);
+        let given = |flag: &str| match flag {
+            "vae" => model.vae.is_some(),
+            "text_encoder" => model.text_encoder.is_some(),
+            "tokenizer" => model.tokenizer.is_some(),
+            "config" => model.config.is_some(),
+            _ => model.prediction.is_some(),
+        };
+        let elsewhere = drawn.elsewhere.iter().filter(|(flag, _)| !given(flag));
         let elsewhere =
             elsewhere.map(|(flag, from)| format!("--{} {from}", flag.replace('_', "-")));
-        let loras = drawn.loras.iter().filter(|_| folder.loras().is_empty());
+        let loras = drawn.loras.iter().filter(|_| model.loras.is_empty());
         elsewhere
             .chain(loras.map(|lora| format!("--lora {lora}")))
             .collect()
@@ -171,15 +203,14 @@ impl Again {
 
 /// The hub has a model as it was when it drew, whatever it has become; so with what came from elsewhere there.
 fn take_origin(model: &mut ModelSource, drawn: &ModelId, origin: &Origin) {
-    model.model = match Path::new(&drawn.id).exists() {
-        // A folder here that is called the same is another.
-        true => format!("{PAGES}{}", drawn.id),
-        false => drawn.id.clone(),
-    };
+    // A folder here that is called the same is another.
+    let here = Path::new(&drawn.id).exists();
+    let name = Name::parse(&drawn.id).filter(|_| here);
+    model.model = name.map_or_else(|| drawn.id.clone(), |name| name.page(&origin.revision));
     let revision = || origin.revision.clone();
     model.revision.get_or_insert_with(revision);
     model.variant = model.variant.take().or_else(|| origin.variant.clone());
-    let of_hub = |name: &str| Name::parse(name).map(|_| PathBuf::from(name));
+    let of_hub = |address: &str| Name::of_page(address).map(|_| PathBuf::from(address));
     let part = |flag: &str| drawn.elsewhere.get(flag).and_then(|name| of_hub(name));
     model.vae = model.vae.take().or_else(|| part("vae"));
     model.text_encoder = model.text_encoder.take().or_else(|| part("text_encoder"));

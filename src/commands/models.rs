@@ -1,10 +1,11 @@
 //! `p2p models`: what the hub's cache holds, what is fetched into it and what is removed.
 
+use std::path::Path;
 use std::time::SystemTime;
 
 use prompt_to_prompt::error::{Error, Result};
 use prompt_to_prompt::hub::{
-    Cache, Name, Settings, Snapshot, Stored, aliases, named, nearest_alias, redirected, size,
+    Cache, MAIN, Name, Settings, Snapshot, Stored, aliases, named, nearest_alias, redirected, size,
 };
 use prompt_to_prompt::model::{ModelSource, Need, STORYBOOK, family_of};
 use prompt_to_prompt::report::console::Console;
@@ -20,9 +21,11 @@ pub fn models(command: &ModelsCommand, console: &Console) -> Result<()> {
         ModelsCommand::Ls { json: true } => print(&format!("{:#}\n", listed_as_json(&cache))),
         ModelsCommand::Ls { .. } => print(&listed(&cache)),
         ModelsCommand::Path { model, revision } => {
+            let (name, said) = name_of(model)?;
             let stored = stored(&cache, model)?;
-            let snapshot = snapshot(&stored, revision)?;
-            let path = match name_of(model)?.file {
+            let revision = revision.clone().or(said);
+            let snapshot = snapshot(&stored, revision.as_deref().unwrap_or(MAIN))?;
+            let path = match name.file {
                 Some(file) => snapshot.folder.join(file),
                 None => snapshot.folder.clone(),
             };
@@ -37,11 +40,14 @@ pub fn models(command: &ModelsCommand, console: &Console) -> Result<()> {
             variant,
             ..
         } => {
-            name_of(model)?;
+            let (name, said) = name_of(model)?;
+            // What is here and called the same is not meant.
+            let here = Path::new(model).exists();
+            let page = || name.page(said.as_deref().unwrap_or(MAIN));
             let source = ModelSource {
                 revision: revision.clone(),
                 variant: variant.clone(),
-                ..ModelSource::named(model)
+                ..ModelSource::named(&if here { page() } else { model.clone() })
             };
             let path = fetch(&source, Need::Weights, console)?;
             print(&format!("{}\n", path.display()))
@@ -51,7 +57,18 @@ pub fn models(command: &ModelsCommand, console: &Console) -> Result<()> {
             revision,
             dry_run,
         } => {
+            let (name, said) = name_of(model)?;
+            if let Some(file) = &name.file {
+                return Err(Error::usage(
+                    format!(
+                        "{file} is a file of {}: models go whole, or by --revision",
+                        name.id
+                    ),
+                    format!("p2p models rm {} removes all of it", name.id),
+                ));
+            }
             let stored = stored(&cache, model)?;
+            let revision = revision.clone().or(said);
             let only = revision
                 .as_ref()
                 .map(|revision| snapshot(&stored, revision));
@@ -89,10 +106,10 @@ pub fn models(command: &ModelsCommand, console: &Console) -> Result<()> {
     }
 }
 
-/// What is named, a model or a file of one.
+/// What is named, a model or a file of one, and the revision that its address says.
 ///
 /// Errors: usage, where it is no name of the hub.
-fn name_of(model: &str) -> Result<Name> {
+fn name_of(model: &str) -> Result<(Name, Option<String>)> {
     if model == STORYBOOK {
         return Err(Error::usage(
             format!("{model} is embedded: there is nothing to fetch or to take away"),
@@ -100,7 +117,7 @@ fn name_of(model: &str) -> Result<Name> {
         ));
     }
     match named(model) {
-        Some((name, _)) => Ok(name),
+        Some(found) => Ok(found),
         None => Err(Error::usage(
             match model {
                 "" => "an empty name is no model of the hub".to_owned(),
@@ -115,7 +132,7 @@ fn name_of(model: &str) -> Result<Name> {
 }
 
 fn stored(cache: &Cache, model: &str) -> Result<Stored> {
-    let id = name_of(model)?.id;
+    let id = name_of(model)?.0.id;
     let moved = || redirected(&id).and_then(|(to, _)| cache.stored_as(to));
     let stored = cache.stored_as(&id).or_else(moved);
     stored.ok_or_else(|| not_cached(&id, model))
@@ -134,7 +151,10 @@ fn snapshot<'s>(stored: &'s Stored, revision: &str) -> Result<&'s Snapshot> {
         Error::model(
             format!("revision {revision} of {} is not in the cache", stored.id),
             match there.is_empty() {
-                true => format!("fetch it: p2p models pull {}", stored.id),
+                true => format!(
+                    "fetch it: p2p models pull {} --revision {revision}",
+                    stored.id
+                ),
                 false => format!("these are: {}", there.join("; ")),
             },
         )

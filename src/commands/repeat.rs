@@ -1,7 +1,7 @@
 //! `p2p rerun` and `p2p verify`: a picture drawn again from what it records of itself.
 
 use image::{ImageFormat, RgbImage};
-use prompt_to_prompt::error::{Error, Result};
+use prompt_to_prompt::error::{Error, Report, Result};
 use prompt_to_prompt::job::{Job, Prepared, run};
 use prompt_to_prompt::kernels::{Keep, family};
 use prompt_to_prompt::model::ModelFolder;
@@ -69,6 +69,16 @@ fn decode(name: &str, bytes: &[u8]) -> Result<RgbImage> {
     Ok(picture.to_rgb8())
 }
 
+/// A picture has the size it has: what would draw it smaller is no cure.
+fn of_its_size(error: Error) -> Error {
+    match error {
+        Error::Memory(Report { cause, cure }) if !cure.starts_with("add ") => {
+            Error::memory(cause, "verify it on a machine with more memory")
+        }
+        error => error,
+    }
+}
+
 /// The last picture of a job.
 fn redraw(
     job: &Job,
@@ -82,7 +92,7 @@ fn redraw(
         large_tiles: job.fast,
         late: low_memory,
     };
-    fits(&prepared, 0, folder, keep)?;
+    fits(&prepared, 0, folder, keep).map_err(of_its_size)?;
     let model = folder.parts(keep, true)?;
     let mut progress = console.progress(prepared.controller.clock.calls, "drawing");
     let mut outcome = run(job, &prepared, &*model, &mut [], &mut |_| {

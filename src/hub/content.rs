@@ -21,8 +21,9 @@ const GIT: usize = 40;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Cached {
     pub id: String,
-    /// Where it is of another commit than `main`.
-    pub revision: Option<String>,
+    pub commit: String,
+    /// Whether that is what `main` was when it was last asked for.
+    pub is_main: bool,
     /// Its path in the repository.
     pub file: String,
     /// The name of its content.
@@ -43,7 +44,8 @@ impl Cached {
         let is_main = main.is_ok_and(|main| main.trim() == commit);
         Some(Self {
             id: id_of(&repo.file_name()?.to_string_lossy())?,
-            revision: (!is_main).then(|| commit.to_owned()),
+            commit: commit.to_owned(),
+            is_main,
             file: file.to_owned(),
             content,
         })

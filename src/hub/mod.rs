@@ -30,7 +30,7 @@ use crate::error::Result;
 pub use alias::{Alias, alias, aliases, named, nearest_alias, redirected};
 pub use cache::Cache;
 pub use content::Cached;
-pub use name::{MAIN, Name, PAGES, is_commit, is_revision};
+pub use name::{MAIN, Name, is_commit, is_revision};
 pub use paths::HubPaths;
 pub use settings::{Proxies, Settings, Token, TokenSource};
 pub use stored::{Removal, Snapshot, Stored};

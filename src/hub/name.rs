@@ -3,13 +3,19 @@
 
 use std::fmt;
 
-use percent_encoding::percent_decode_str;
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 
 /// The branch that counts where none is named.
 pub const MAIN: &str = "main";
 
-/// How the addresses of the hub's pages begin.
-pub const PAGES: &str = "https://huggingface.co/";
+/// How the addresses of the hub's pages begin; the first is how they are written here.
+const PAGES: [&str; 5] = [
+    "https://huggingface.co/",
+    "http://huggingface.co/",
+    "https://hf.co/",
+    "huggingface.co/",
+    "hf.co/",
+];
 
 /// `owner/name`, or a file of it: `owner/name/folder/file.safetensors`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -20,6 +26,9 @@ pub struct Name {
 
 /// Endings of weight files: `models/dreams.safetensors` is a path that leads nowhere, no repository.
 const WEIGHTS: [&str; 7] = ["safetensors", "sft", "ckpt", "bin", "pt", "pth", "gguf"];
+/// Signs that addresses show as they are.
+const KEPT: AsciiSet = NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.');
+const KEPT_IN_FILES: AsciiSet = KEPT.remove(b'/');
 /// Signs of an owner or a name at most.
 const LONGEST: usize = 96;
 
@@ -43,7 +52,7 @@ impl Name {
 
     /// By the address of its page or of a file's, as browsers show it, and the revision that it says.
     pub fn of_page(address: &str) -> Option<(Self, Option<String>)> {
-        let path = address.strip_prefix(PAGES)?;
+        let path = PAGES.iter().find_map(|start| address.strip_prefix(start))?;
         let path = path.split(['?', '#']).next()?.trim_end_matches('/');
         let decoded = |text: &str| percent_decode_str(text).decode_utf8_lossy().into_owned();
         let parts: Vec<String> = path.splitn(5, '/').map(decoded).collect();
@@ -57,6 +66,19 @@ impl Name {
         };
         let revision = revision.filter(|revision| is_revision(revision));
         Some((Self::parse(&name)?, revision.map(str::to_owned)))
+    }
+
+    /// The address of its page, as of a revision: it leads to the hub alone, whatever is called so here.
+    pub fn page(&self, revision: &str) -> String {
+        let Self { id, file } = self;
+        let (start, revision) = (PAGES[0], utf8_percent_encode(revision, &KEPT));
+        match file {
+            Some(file) => {
+                let file = utf8_percent_encode(file, &KEPT_IN_FILES);
+                format!("{start}{id}/blob/{revision}/{file}")
+            }
+            None => format!("{start}{id}/tree/{revision}"),
+        }
     }
 }
 

@@ -9,8 +9,8 @@ use super::weights::Weights;
 use crate::error::Result;
 use crate::kernels::Keep;
 
-/// The binary, threads' scratch, and what the allocator keeps; of a graphics card its context.
-const BASE: f64 = 60e6;
+/// The binary, threads' scratch, vocabularies, and what the allocator keeps; of a graphics card its context.
+const BASE: f64 = 170e6;
 const CARD_BASE: f64 = 600e6;
 /// Packed weights of a UNet and of a VAE against plain f32: transformed kernels of convolutions are larger
 /// than themselves; late ones need room for a layer's.

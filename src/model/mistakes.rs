@@ -8,7 +8,7 @@ use super::embedded::STORYBOOK;
 use super::source::ModelSource;
 use super::weight_files::Component;
 use crate::error::{Error, Result};
-use crate::hub::{Name, PAGES, nearest_alias};
+use crate::hub::{MAIN, Name, nearest_alias};
 
 /// That a part is there, before the model is fetched that it is for.
 pub fn is_there(path: &Path, (folder, _): Component) -> Result<()> {
@@ -37,7 +37,10 @@ pub fn are_for_files_here(source: &ModelSource) -> Result<()> {
         return Err(Error::usage(
             format!("--revision is for a model of the hub, and {model} is none"),
             match Name::parse(model) {
-                Some(name) => format!("{name} is here, too: the hub's is --model {PAGES}{name}"),
+                Some(name) => format!(
+                    "{name} is here, too: the hub's is --model {}",
+                    name.page(MAIN)
+                ),
                 None => "leave it out, or give the model as OWNER/NAME".to_owned(),
             },
         ));

@@ -72,9 +72,10 @@ pub fn damaged(cached: &Cached) -> Error {
         Some(variant) => format!("{id} --variant {variant}"),
         None => id.clone(),
     };
-    let revision = cached.revision.as_ref();
-    let revision = revision.map(|commit| format!(" --revision {commit}"));
-    let revision = revision.unwrap_or_default();
+    let revision = match cached.is_main {
+        true => String::new(),
+        false => format!(" --revision {}", cached.commit),
+    };
     Error::model(
         cached.damage(),
         format!("fetch it again: p2p models pull {what}{revision}"),

@@ -259,7 +259,9 @@ impl Shape {
 fn flags_in(text: &str) -> impl Iterator<Item = (usize, &str)> {
     let inside = |c: char| c.is_alphanumeric() || "-_/".contains(c);
     let starts = text.match_indices("--").map(|(at, _)| at);
-    let starts = starts.filter(move |at| !text[..*at].ends_with(inside));
+    // A command that is to be pasted keeps its flags.
+    let command = text.find("p2p models").unwrap_or(text.len());
+    let starts = starts.filter(move |at| *at < command && !text[..*at].ends_with(inside));
     starts.map(|at| {
         let rest = &text[at + "--".len()..];
         let end = rest.find(|c: char| !c.is_ascii_lowercase() && c != '-');

@@ -9,7 +9,7 @@ use super::diagnosis::{Diagnosis, Hub, Kernels, MemoryFacts, Processor};
 use super::environment::value;
 
 /// What an edit with the embedded model takes, and some room.
-const STORYBOOK_BYTES: u64 = 300 << 20;
+const STORYBOOK_BYTES: u64 = 250 << 20;
 /// The weights of Stable Diffusion 1.5 in f32, and some room.
 const SD15_BYTES: u64 = 6 << 30;
 
@@ -66,8 +66,8 @@ fn memory(memory: &MemoryFacts) -> Option<String> {
     let available = gib(memory.available_bytes);
     if memory.available_bytes < STORYBOOK_BYTES {
         Some(format!(
-            "{available} of memory are available, and an edit with storybook takes about 0.2 GiB: close \
-             other programs"
+            "{available} of memory are available, and an edit with storybook takes about {}: close other programs",
+            gib(STORYBOOK_BYTES)
         ))
     } else if memory.available_bytes < SD15_BYTES {
         Some(format!(

@@ -173,7 +173,7 @@ fn no_revision(asked: Asked, settings: &Settings) -> Error {
                 "its history may have been written anew: see {page}/commits/main, or take another revision or model"
             ),
             false => {
-                format!("see its branches and tags at {page}/tree/main, or leave --revision out")
+                format!("see its branches and tags at {page}/tree/main")
             }
         },
     )

@@ -13,6 +13,7 @@ pub use assembly::Assembly;
 pub use family::Family;
 pub use names::{KeyMap, Renames, Stored, flatten_attention, key_map};
 pub use part::Part;
+pub use single::has_configs;
 
 use std::path::Path;
 

@@ -227,14 +227,20 @@ fn lacks(name: &str, part: &str, flag: &str) -> Error {
     )
 }
 
-/// The small files of a diffusers folder.
-fn configs_of(name: &str, folder: &Path) -> Result<Assembly> {
-    if !folder.join("unet/config.json").is_file() {
-        return Err(Error::usage(
+/// That a folder has the configs of a model.
+pub fn has_configs(folder: &Path) -> Result<()> {
+    match folder.join("unet/config.json").is_file() {
+        true => Ok(()),
+        false => Err(Error::usage(
             format!("--config {} has no unet/config.json", folder.display()),
             "give a folder in diffusers layout; its weights need not be there",
-        ));
+        )),
     }
+}
+
+/// The small files of a diffusers folder.
+fn configs_of(name: &str, folder: &Path) -> Result<Assembly> {
+    has_configs(folder)?;
     Ok(Assembly::over(name, Files::Folder(folder.to_owned())))
 }
 

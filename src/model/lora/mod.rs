@@ -20,12 +20,12 @@ use super::source::LoraSource;
 use super::tensor_file::TensorFile;
 use super::weights::file_sha256;
 use crate::error::{Error, Result};
-use crate::hub::Cached;
+use crate::hub::{Cached, Name};
 
 /// What of a LoRA determines a picture.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct LoraId {
-    /// Of the file, without its folder; of one of the hub `owner/name/file`.
+    /// Of the file, without its folder; of one of the hub the address of its page.
     pub name: String,
     pub sha256: String,
     pub scale: f64,
@@ -57,7 +57,12 @@ impl Loras {
             lora.add(source.scale, targets, &mut all)?;
             ids.push(LoraId {
                 name: match Cached::of(&source.path) {
-                    Some(Cached { id, file, .. }) => format!("{id}/{file}"),
+                    Some(Cached {
+                        id, commit, file, ..
+                    }) => {
+                        let file = Some(file);
+                        Name { id, file }.page(&commit)
+                    }
                     None => file_name(&source.path),
                 },
                 sha256: file_sha256(&source.path)?,

@@ -6,17 +6,17 @@
 mod model;
 mod part;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use super::checkpoint::{Family, file_name};
+use super::checkpoint::{Family, file_name, has_configs};
 use super::embedded::STORYBOOK;
 use super::lora;
 use super::mistakes::{are_for_files_here, is_there, mistaken};
 use super::source::{Elsewhere, ModelSource};
-use super::weight_files::{TEXT, VAE};
-use crate::error::Result;
+use super::weight_files::{Component, TEXT, VAE};
+use crate::error::{Error, Result};
 use crate::hub::{Hub, MAIN, Name, Repo, Wanted, named, redirected};
 
 /// What a model is opened for.
@@ -87,11 +87,14 @@ impl Located {
         ];
         for (flag, path, part) in given {
             if let Some(given) = path {
-                let (found, name) = hub.part(given, part)?;
+                let (found, name) = hub.given_part(flag, given, part)?;
                 is_there(&found, part)?;
                 self.elsewhere.insert(flag.to_owned(), name);
                 *given = found;
             }
+        }
+        if let Some(config) = &source.config {
+            has_configs(config)?;
         }
         let config = source.config.as_deref().map(file_name);
         let prediction = source
@@ -102,7 +105,7 @@ impl Located {
             self.elsewhere.extend(of_flag);
         }
         for lora in &mut source.loras {
-            (lora.path, _) = hub.part(&lora.path, ("", ""))?;
+            (lora.path, _) = hub.given_part("lora", &lora.path, ("", ""))?;
             lora::check_file(&lora.path)?;
         }
         Ok(())
@@ -117,6 +120,13 @@ struct Asked<'a> {
 }
 
 impl Asked<'_> {
+    /// The same as [`part`](Self::part), whose errors name its flag.
+    fn given_part(&self, flag: &str, path: &Path, part: Component) -> Result<(PathBuf, String)> {
+        let flag = flag.replace('_', "-");
+        let about = |error: Error| error.about(&format!("--{flag} {}", path.display()));
+        self.part(path, part).map_err(about)
+    }
+
     /// The model on the hub, and which revision of it; `None` where it is none of the hub.
     fn model(&self) -> Result<Option<(Name, String)>> {
         let model = &*self.source.model;

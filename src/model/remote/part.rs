@@ -11,16 +11,19 @@ use crate::model::weight_files::{Component, names};
 
 impl Asked<'_> {
     /// A part of a model, or a LoRA, that may be on the hub.
-    /// Its path here, and what it is called: by the hub, else the name of its file.
+    /// Its path here, and what it is called: the address of its page, as of its commit, else the name of its file.
     pub(super) fn part(&self, path: &Path, (folder, stem): Component) -> Result<(PathBuf, String)> {
         let text = path.to_str().filter(|_| !path.exists());
         let Some((name, revision)) = text.and_then(named) else {
             return Ok((path.to_owned(), file_name(path)));
         };
-        let called = name.to_string();
+        let asked = match &revision {
+            Some(revision) => format!("{name} --revision {revision}"),
+            None => name.to_string(),
+        };
         if name.file.is_none() && folder.is_empty() {
             return Err(Error::usage(
-                format!("--lora {} is a repository, not a file", name.id),
+                format!("{} is a repository, not a file", name.id),
                 format!("name the file in it: --lora {}/FILE.safetensors", name.id),
             ));
         }
@@ -29,8 +32,9 @@ impl Asked<'_> {
             revision: revision.as_deref().unwrap_or(MAIN),
             offline: self.source.offline,
             // A part need not be a model.
-            pull: name.file.as_ref().map(|_| &*called),
+            pull: name.file.as_ref().map(|_| &*asked),
         })?;
+        let called = name.page(&repo.commit);
         if let Some(file) = name.file {
             check_ending(Path::new(&file))?;
             self.hub.fetch(&repo, std::slice::from_ref(&file))?;
@@ -54,9 +58,20 @@ impl Asked<'_> {
             let small = marks[..1].iter().chain(&TOKENIZER);
             let small = small.map(|name| format!("{before}{name}"));
             wanted.extend(small.filter(|path| repo.has(path)));
+            if stem.is_empty() {
+                continue;
+            }
             let weights = names(stem, None).into_iter();
-            let mut weights = weights.map(|name| format!("{before}{name}"));
-            wanted.extend(weights.find(|path| !stem.is_empty() && repo.has(path)));
+            let weights: Vec<String> = weights.map(|name| format!("{before}{name}")).collect();
+            // By the cache alone it is missed by its name.
+            let missing = weights.first().filter(|_| !repo.whole);
+            wanted.extend(
+                weights
+                    .iter()
+                    .find(|path| repo.has(path))
+                    .or(missing)
+                    .cloned(),
+            );
         }
         if wanted.is_empty() {
             return Err(Error::model(

@@ -85,13 +85,22 @@ fn what_came_from_elsewhere_comes_again() {
     );
     let manifest = std::fs::read(place.work.path().join("out/manifest.json")).unwrap();
     let manifest: Value = serde_json::from_slice(&manifest).unwrap();
-    assert_eq!(manifest["model"]["elsewhere"]["vae"], "ada/vae");
-    assert_eq!(
-        manifest["model"]["loras"][0]["name"],
-        format!("ada/loras/{LORA}")
-    );
+    let page = |id: &str, to: &str| {
+        let main = place
+            .cache()
+            .join(format!("models--{}/refs/main", id.replace('/', "--")));
+        let commit = std::fs::read_to_string(main).unwrap();
+        format!("https://huggingface.co/{id}/{}", to.replace('*', &commit))
+    };
+    let vae = page("ada/vae", "tree/*");
+    let lora = page("ada/loras", &format!("blob/*/{LORA}"));
+    assert_eq!(manifest["model"]["elsewhere"]["vae"], *vae);
+    assert_eq!(manifest["model"]["loras"][0]["name"], *lora);
     let info = stdout(&place.succeed(&["info", "out/edited-1.png"]));
-    assert!(info.contains("ada/vae") && info.contains(&lora), "{info}");
+    assert!(
+        info.contains(&vae) && info.contains(&format!("{lora}=0.5")),
+        "{info}"
+    );
     // The report's command draws the same.
     let page = std::fs::read_to_string(place.work.path().join("out/report.html")).unwrap();
     let from = page.find("<pre id=\"command-1\">").unwrap();
@@ -108,8 +117,15 @@ fn what_came_from_elsewhere_comes_again() {
     let args: Vec<&str> = args[1..].iter().map(String::as_str).collect();
     place.succeed(&args);
     assert!(pixels(&place, "pasted/edited-1.png") == pixels(&place, "out/edited-1.png"));
-    // And so does the picture itself, from nothing.
+    // And so does the picture itself, from nothing, whatever became of the parts and what is called so here.
     std::fs::remove_dir_all(place.cache()).unwrap();
+    for id in ["ada/vae", "ada/loras"] {
+        place.mock.add(
+            id,
+            BTreeMap::from([("README.md".to_owned(), b"moved".to_vec())]),
+        );
+        std::fs::create_dir_all(place.work.path().join(id)).unwrap();
+    }
     place.succeed(&["verify", "out/edited-1.png"]);
 }
 
@@ -153,6 +169,6 @@ fn a_folder_here_of_that_name_is_another() {
     ];
     let output = place.p2p(&edit);
     assert_eq!(output.status.code(), Some(2));
-    let cure = format!("--model https://huggingface.co/{ID}");
+    let cure = format!("--model https://huggingface.co/{ID}/tree/main");
     assert!(stderr(&output).contains(&cure), "{}", stderr(&output));
 }

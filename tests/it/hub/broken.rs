@@ -249,7 +249,7 @@ fn a_content_is_what_its_name_says() {
         let cached = Cached::of(&link).unwrap();
         assert_eq!((&*cached.id, &*cached.content), ("ada/x", name));
         assert_eq!(cached.file, format!("unet/{i}.json"));
-        assert_eq!(cached.revision.as_deref(), Some("c0ffee"));
+        assert_eq!((&*cached.commit, cached.is_main), ("c0ffee", false));
         assert_eq!(cached.is_right(&link).unwrap(), right, "{name}");
     }
     std::fs::write(snapshot.join("plain"), "hello").unwrap();

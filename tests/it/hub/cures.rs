@@ -145,6 +145,114 @@ fn pull_offline_checks_what_is_there() {
 }
 
 #[test]
+fn a_cure_in_a_job_file_can_be_pasted() {
+    let place = place();
+    let jobs = format!(
+        "[defaults]\nmodel = \"{ID}\"\nrevision = \"v1.0\"\nvariant = \"fp16\"\nsrc = \"a cat\"\n[[job]]\ndst = \"a dog\"\n"
+    );
+    std::fs::write(place.work.path().join("jobs.toml"), jobs).unwrap();
+    let batch = ["batch", "jobs.toml", "-o", "out", "--offline"];
+    let output = place.p2p(&batch);
+    let cure = cure(&output);
+    assert_eq!(
+        cure,
+        [
+            "models",
+            "pull",
+            ID,
+            "--revision",
+            "v1.0",
+            "--variant",
+            "fp16"
+        ]
+    );
+    let cure: Vec<&str> = cure.iter().map(String::as_str).collect();
+    place.succeed(&cure);
+    place.succeed(&[&batch[..], &["--dry-run"]].concat());
+}
+
+#[test]
+fn a_part_of_the_hub_is_blamed_in_its_line() {
+    let place = place();
+    for (key, value) in [
+        ("vae", "\"ada/loras\""),
+        ("vae", "\"ada/nothing\""),
+        ("lora", "\"ada/loras/other.safetensors\""),
+        ("lora", "[\"ada/loras/other.safetensors=0.5\"]"),
+    ] {
+        let jobs = format!(
+            "[defaults]\nmodel = \"{ID}\"\nsrc = \"a cat\"\n[[job]]\ndst = \"a dog\"\n{key} = {value}\n"
+        );
+        std::fs::write(place.work.path().join("jobs.toml"), jobs).unwrap();
+        let output = place.p2p(&["job", "check", "jobs.toml"]);
+        assert_eq!(output.status.code(), Some(2));
+        let said = stderr(&output);
+        assert!(said.contains("jobs.toml:6"), "{said}");
+    }
+}
+
+#[test]
+fn addresses_of_pages_mean_their_revision() {
+    let place = place();
+    let first = std::fs::read_to_string({
+        place.succeed(&["models", "pull", ID]);
+        place.repo().join("refs/main")
+    });
+    let first = first.unwrap();
+    let mut files = miniature();
+    files.insert("p2p.json".to_owned(), b"{}".to_vec());
+    let second = place.mock.add(ID, files);
+    place.succeed(&["models", "pull", ID]);
+    let page = format!("https://huggingface.co/{ID}/tree/v1.0");
+    // A folder of that name is not what is meant.
+    std::fs::create_dir_all(place.work.path().join(ID)).unwrap();
+    let pulled = stdout(&place.succeed(&["models", "pull", &page]));
+    assert!(pulled.contains(&first), "{pulled}");
+    assert_eq!(stdout(&place.succeed(&["models", "path", &page])), pulled);
+    let plain = stdout(&place.succeed(&["models", "pull", ID]));
+    assert!(plain.contains(&second), "{plain}");
+    let file = format!("https://huggingface.co/{ID}/blob/v1.0/{UNET}");
+    let refused = place.p2p(&["models", "rm", &file]);
+    assert_eq!(refused.status.code(), Some(2));
+    place.succeed(&["models", "rm", &page]);
+    let snapshots = place.repo().join("snapshots");
+    assert!(!snapshots.join(&first).exists() && snapshots.join(&second).exists());
+}
+
+#[test]
+fn the_revision_of_a_part_is_in_its_cure() {
+    let place = place();
+    let main = std::fs::read(fixture("lora").join("sd1-kohya.safetensors")).unwrap();
+    let old = place
+        .mock
+        .add("ada/two", BTreeMap::from([(LORA.to_owned(), main.clone())]));
+    place.mock.name("ada/two", "v1.0", &old);
+    place.mock.add(
+        "ada/two",
+        BTreeMap::from([("other.safetensors".to_owned(), main)]),
+    );
+    let page = format!("https://huggingface.co/ada/two/blob/v1.0/{LORA}");
+    let edit = [
+        "edit",
+        "--src",
+        "a cat",
+        "--dst",
+        "a dog",
+        "--offline",
+        "--lora",
+        &page,
+    ];
+    let cure = cure(&place.p2p(&edit));
+    assert_eq!(
+        cure[2..],
+        [&format!("ada/two/{LORA}"), "--revision", "v1.0"]
+    );
+    let cure: Vec<&str> = cure.iter().map(String::as_str).collect();
+    place.succeed(&cure);
+    assert!(!stderr(&place.p2p(&edit)).contains("not in the cache"));
+}
+
+#[test]
 fn a_message_of_a_job_leaves_paths_alone() {
     let place = place();
     let lora = std::fs::read(fixture("lora").join("sdxl-kohya.safetensors")).unwrap();

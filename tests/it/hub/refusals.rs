@@ -99,10 +99,7 @@ fn what_is_not_there() {
     );
     place.mock.well();
     let said = refused(&place, &[ID, "--revision", "v9"], false);
-    says(
-        &said,
-        &["ada/mini-sd has no revision v9", "tree/main", "--revision"],
-    );
+    says(&said, &["ada/mini-sd has no revision v9", "tree/main"]);
     let said = refused(&place, &["ada/mini-sd/x.safetensors"], false);
     says(
         &said,
