@@ -12,7 +12,7 @@ use prompt_to_prompt::model::{LoraSource, ModelSource, Prediction, is_variant};
 /// Which of a model's files, parts from elsewhere, and what is added to weights.
 #[derive(Debug, Clone, Default, Args)]
 pub struct ModelArgs {
-    /// Of a model of the hub, this branch, tag or commit [default: main]
+    /// Of a model of the hub, this branch, tag or commit [default: main; of a picture the commit that drew it]
     #[arg(help_heading = "Model", long, value_name = "NAME", value_parser = revision, value_hint = ValueHint::Other)]
     pub revision: Option<String>,
 

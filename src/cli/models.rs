@@ -7,7 +7,7 @@ use super::model::{revision, variant};
 /// List, fetch and remove models of the Hugging Face hub
 ///
 /// They lie in the cache that Python's tools use too (p2p doctor says where), so that nothing is fetched
-/// twice. A MODEL is OWNER/NAME or an alias such as sd15, which `p2p models ls` lists.
+/// twice. A MODEL is OWNER/NAME, the address of its page, or an alias such as sd15, which `p2p models ls` lists.
 #[derive(Debug, Args)]
 pub struct ModelsArgs {
     #[command(subcommand)]
