@@ -26,6 +26,8 @@ pub struct Again {
     pub model: ModelSource,
     /// Whether the user names the model.
     model_named: bool,
+    /// Whether the user names it, or something of it: then another may be meant.
+    is_another_meant: bool,
 }
 
 impl Again {
@@ -47,6 +49,7 @@ impl Again {
         let drawn = &order.args.job.picture;
         let mut model = args.parts.or(&drawn.parts).source(&drawn.model);
         let model_named = args.model.is_some() || model.model != STORYBOOK;
+        let is_another_meant = model_named || names_something(&model);
         if let Some(origin) = story.model.origin.as_ref().filter(|_| !model_named) {
             take_origin(&mut model, &story.model, origin);
         }
@@ -56,6 +59,7 @@ impl Again {
         }
         Ok(Self {
             model_named,
+            is_another_meant,
             model,
             bytes: picture.bytes,
             name,
@@ -76,9 +80,10 @@ impl Again {
         }
         let lacking = self.lacking().join(" ");
         let folder = open(&self.model, Need::Weights, console);
-        let folder = folder.map_err(|error| match &*lacking {
-            "" => error,
-            lacking => self.was_drawn_with(lacking),
+        let folder = folder.inspect_err(|_| {
+            if !lacking.is_empty() {
+                console.warn(&format!("{name} was drawn with {lacking}"));
+            }
         })?;
         let (weights, configs) = folder.hashes()?;
         let of_lora = |lora: &LoraId| (lora.sha256.clone(), lora.scale);
@@ -118,9 +123,12 @@ impl Again {
         let id = &story.model.id;
         // Whoever names another model may mean it; a LoRA is rather forgotten.
         if !lacking.is_empty() && (!self.model_named || what == "LoRAs") {
-            return Err(self.was_drawn_with(lacking));
+            return Err(Error::model(
+                format!("{name} was drawn with {lacking}"),
+                format!("give it with {lacking}; of files here only the names are known"),
+            ));
         }
-        if self.model_named {
+        if self.is_another_meant {
             return Ok(());
         }
         let (cause, cure) = match &story.model.origin {
@@ -129,44 +137,12 @@ impl Again {
                 "give that model with --model PATH, or --model storybook to draw it with this one all the same"
                     .to_owned(),
             ),
-            Some(origin) if self.model.revision.as_ref() != Some(&origin.revision) => (
-                format!("{name} was drawn by revision {} of {id}: the {what} of this one differ", origin.revision),
-                format!("leave --revision out, or give --model {id} as well to draw it with this one all the same"),
-            ),
-            // A part that is given may be another.
-            Some(_) if self.gives_parts() => (
-                format!("{name} was drawn by {id} with other parts: the {what} of this one differ"),
-                format!("give the parts that drew it (p2p info {name}), or --model {id} as well to draw it with these"),
-            ),
             Some(_) => (
                 format!("{name} was drawn by {id}, but its {what} differ from those that drew it"),
-                format!(
-                    "p2p models pull {} checks the copy in the cache; --model {id} draws it with this one all the same",
-                    self.model.pull()
-                ),
+                format!("p2p models pull {} checks the copy in the cache", self.model.pull()),
             ),
         };
         Err(Error::model(cause, cure))
-    }
-
-    fn was_drawn_with(&self, lacking: &str) -> Error {
-        Error::model(
-            format!("{} was drawn with {lacking}", self.name),
-            format!("give it with {lacking}"),
-        )
-    }
-
-    /// Whether something is to come from elsewhere than the model.
-    fn gives_parts(&self) -> bool {
-        let ModelSource {
-            vae,
-            text_encoder,
-            tokenizer,
-            loras,
-            ..
-        } = &self.model;
-        let given = [vae, text_encoder, tokenizer];
-        given.into_iter().any(Option::is_some) || !loras.is_empty()
     }
 
     /// Flags that the picture was drawn with, and that are not given.
@@ -201,14 +177,33 @@ impl Again {
     }
 }
 
+/// Whether a user says which of a model's files, or what of it is to come from elsewhere.
+fn names_something(model: &ModelSource) -> bool {
+    let ModelSource {
+        revision,
+        variant,
+        config,
+        vae,
+        text_encoder,
+        tokenizer,
+        prediction,
+        loras,
+        ..
+    } = model;
+    let texts = [revision, variant].into_iter().any(Option::is_some);
+    let paths = [config, vae, text_encoder, tokenizer];
+    let paths = paths.into_iter().any(Option::is_some);
+    texts || paths || prediction.is_some() || !loras.is_empty()
+}
+
 /// The hub has a model as it was when it drew, whatever it has become; so with what came from elsewhere there.
 fn take_origin(model: &mut ModelSource, drawn: &ModelId, origin: &Origin) {
     // A folder here that is called the same is another.
     let here = Path::new(&drawn.id).exists();
     let name = Name::parse(&drawn.id).filter(|_| here);
-    model.model = name.map_or_else(|| drawn.id.clone(), |name| name.page(&origin.revision));
     let revision = || origin.revision.clone();
-    model.revision.get_or_insert_with(revision);
+    let revision = model.revision.get_or_insert_with(revision);
+    model.model = name.map_or_else(|| drawn.id.clone(), |name| name.page(revision));
     model.variant = model.variant.take().or_else(|| origin.variant.clone());
     let of_hub = |address: &str| Name::of_page(address).map(|_| PathBuf::from(address));
     let part = |flag: &str| drawn.elsewhere.get(flag).and_then(|name| of_hub(name));

@@ -8,7 +8,7 @@ use super::embedded::STORYBOOK;
 use super::source::ModelSource;
 use super::weight_files::Component;
 use crate::error::{Error, Result};
-use crate::hub::{MAIN, Name, nearest_alias};
+use crate::hub::{Name, nearest_alias};
 
 /// That a part is there, before the model is fetched that it is for.
 pub fn is_there(path: &Path, (folder, _): Component) -> Result<()> {
@@ -33,14 +33,11 @@ pub fn is_there(path: &Path, (folder, _): Component) -> Result<()> {
 /// That nothing is asked of a model on this machine that only another kind can give.
 pub fn are_for_files_here(source: &ModelSource) -> Result<()> {
     let model = &source.model;
-    if source.revision.is_some() {
+    if let Some(revision) = &source.revision {
         return Err(Error::usage(
             format!("--revision is for a model of the hub, and {model} is none"),
             match Name::parse(model) {
-                Some(name) => format!(
-                    "{name} is here, too: the hub's is --model {}",
-                    name.page(MAIN)
-                ),
+                Some(name) => format!("{name} is here, too: the hub's is {}", name.page(revision)),
                 None => "leave it out, or give the model as OWNER/NAME".to_owned(),
             },
         ));
@@ -58,6 +55,18 @@ pub fn of_one_file(flag: &str, model: &str) -> Error {
         format!("{flag} is for a model of several files, and {model} has none to choose from"),
         "leave it out, or give a folder in diffusers layout or a model of the hub",
     )
+}
+
+/// That the address of a page does not say another revision than the flag does.
+pub fn says_one_revision(model: &str, revision: Option<&str>) -> Result<()> {
+    let of_page = Name::of_page(model).and_then(|(_, said)| said);
+    match of_page.zip(revision) {
+        Some((said, revision)) if said != revision => Err(Error::usage(
+            format!("{model} is of revision {said}, and --revision says {revision}"),
+            "leave --revision out, or give the model as OWNER/NAME",
+        )),
+        _ => Ok(()),
+    }
 }
 
 /// What was probably meant by a name that is none.

@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use super::checkpoint::{Family, file_name, has_configs};
 use super::embedded::STORYBOOK;
 use super::lora;
-use super::mistakes::{are_for_files_here, is_there, mistaken};
+use super::mistakes::{are_for_files_here, is_there, mistaken, says_one_revision};
 use super::source::{Elsewhere, ModelSource};
 use super::weight_files::{Component, TEXT, VAE};
 use crate::error::{Error, Result};
@@ -136,6 +136,7 @@ impl Asked<'_> {
         let Some((name, usual)) = named(model) else {
             return mistaken(model).map_or(Ok(None), Err);
         };
+        says_one_revision(model, self.source.revision.as_deref())?;
         let revision = self.source.revision.clone().or(usual);
         Ok(Some((name, revision.unwrap_or_else(|| MAIN.to_owned()))))
     }

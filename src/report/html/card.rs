@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 use super::manifest::{Change, Edit, Manifest, Picture, Role};
 use super::runs::{Heatmap, Run};
 use super::words::{Piece, changes, pieces};
+use crate::hub::Name;
 use crate::report::command::{command_line, text};
 
 /// Settings that are shown elsewhere on the card, in other words, or that no one reads.
@@ -172,10 +173,15 @@ fn row_maps(run: &Run, row: usize) -> Vec<&Heatmap> {
 fn command(run: &Run, picture: &Picture) -> String {
     let mut settings = picture.settings.clone();
     let model = &run.manifest.model;
-    settings.insert("model".to_owned(), json!(model.id));
-    for (key, value) in [("revision", &model.revision), ("variant", &model.variant)] {
-        settings.extend(value.as_ref().map(|value| (key.to_owned(), json!(value))));
-    }
+    // What is called so here is not meant.
+    let page = |revision: &String| Some(Name::parse(&model.id)?.page(revision));
+    let page = model.revision.as_ref().and_then(page);
+    settings.insert(
+        "model".to_owned(),
+        json!(page.as_ref().unwrap_or(&model.id)),
+    );
+    let variant = model.variant.as_ref();
+    settings.extend(variant.map(|variant| ("variant".to_owned(), json!(variant))));
     let elsewhere = model.elsewhere.iter();
     settings.extend(elsewhere.map(|(flag, from)| (flag.clone(), json!(from))));
     let loras: Vec<String> = model.loras.iter().map(ToString::to_string).collect();

@@ -358,6 +358,15 @@ fn what_can_be_no_name_is_not_asked_for() {
             edit(&["--model", "ada/mini-sd@v1.0"]),
             "--model ada/mini-sd --revision v1.0",
         ),
+        (
+            edit(&[
+                "--model",
+                "https://huggingface.co/ada/mini-sd/tree/v1",
+                "--revision",
+                "v2",
+            ]),
+            "--revision says v2",
+        ),
         (edit(&["--model", "sd51"]), "did you mean sd15?"),
         (
             place.p2p(&["models", "pull", "sdxl-trubo"]),
