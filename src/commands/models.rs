@@ -20,90 +20,101 @@ pub fn models(command: &ModelsCommand, console: &Console) -> Result<()> {
     match command {
         ModelsCommand::Ls { json: true } => print(&format!("{:#}\n", listed_as_json(&cache))),
         ModelsCommand::Ls { .. } => print(&listed(&cache)),
-        ModelsCommand::Path { model, revision } => {
-            let (name, said) = name_of(model)?;
-            let stored = stored(&cache, model)?;
-            let revision = revision.clone().or(said);
-            let snapshot = snapshot(&stored, revision.as_deref().unwrap_or(MAIN))?;
-            let path = match name.file {
-                Some(file) => snapshot.folder.join(file),
-                None => snapshot.folder.clone(),
-            };
-            if !path.exists() {
-                return Err(not_cached(model, model));
-            }
-            print(&format!("{}\n", path.display()))
-        }
+        ModelsCommand::Path { model, revision } => path(&cache, model, revision.as_deref()),
         ModelsCommand::Pull {
             model,
             revision,
             variant,
             ..
-        } => {
-            let (name, said) = name_of(model)?;
-            // What is here and called the same is not meant.
-            let here = Path::new(model).exists();
-            let page = || name.page(said.as_deref().unwrap_or(MAIN));
-            let source = ModelSource {
-                revision: revision.clone(),
-                variant: variant.clone(),
-                ..ModelSource::named(&if here { page() } else { model.clone() })
-            };
-            let path = fetch(&source, Need::Weights, console)?;
-            print(&format!("{}\n", path.display()))
-        }
+        } => pull(model, (revision.clone(), variant.clone()), console),
         ModelsCommand::Rm {
             model,
             revision,
             dry_run,
-        } => {
-            let (name, said) = name_of(model)?;
-            if let Some(file) = &name.file {
-                return Err(Error::usage(
-                    format!(
-                        "{file} is a file of {}: models go whole, or by --revision",
-                        name.id
-                    ),
-                    format!("p2p models rm {} removes all of it", name.id),
-                ));
-            }
-            let stored = stored(&cache, model)?;
-            let revision = revision.clone().or(said);
-            let only = revision
-                .as_ref()
-                .map(|revision| snapshot(&stored, revision));
-            let only = only.transpose()?;
-            let removal = cache.removal(&stored, only);
-            match (only, &*stored.snapshots) {
-                (Some(only), [_]) => console.note(&format!(
-                    "{} is all that the cache has of {}: the model goes whole",
-                    revisions(only),
-                    stored.id
-                )),
-                (Some(only), _) if only.revisions.len() > 1 => {
-                    console.note(&format!("{} are one commit", only.revisions.join(" and ")))
-                }
-                _ => {}
-            }
-            let (id, bytes) = (&stored.id, size(removal.bytes));
-            if *dry_run {
-                let paths = removal
-                    .paths
-                    .iter()
-                    .map(|path| format!("{}\n", path.display()));
-                console.note(&format!("{id}: {bytes} would be freed"));
-                return print(&paths.collect::<String>());
-            }
-            if cache.is_busy(id) {
-                return Err(Error::model(
-                    format!("another process fetches {id} at this moment"),
-                    "wait for it or end it, and give the same command",
-                ));
-            }
-            cache.remove(&removal)?;
-            print(&format!("{id}: {bytes} freed\n"))
-        }
+        } => remove(&cache, model, revision.as_deref(), *dry_run, console),
     }
+}
+
+fn path(cache: &Cache, model: &str, revision: Option<&str>) -> Result<()> {
+    let (name, said) = name_of(model)?;
+    let stored = stored(cache, model)?;
+    let revision = revision.or(said.as_deref()).unwrap_or(MAIN);
+    let snapshot = snapshot(&stored, revision)?;
+    let path = match name.file {
+        Some(file) => snapshot.folder.join(file),
+        None => snapshot.folder.clone(),
+    };
+    if !path.exists() {
+        return Err(not_cached(model, model));
+    }
+    print(&format!("{}\n", path.display()))
+}
+
+fn pull(
+    model: &str,
+    (revision, variant): (Option<String>, Option<String>),
+    console: &Console,
+) -> Result<()> {
+    let (name, said) = name_of(model)?;
+    // What is here and called the same is not meant.
+    let page = Path::new(model).exists().then(|| {
+        let revision = revision.as_deref().or(said.as_deref());
+        name.page(revision.unwrap_or(MAIN))
+    });
+    let source = ModelSource {
+        revision,
+        variant,
+        ..ModelSource::named(page.as_deref().unwrap_or(model))
+    };
+    let path = fetch(&source, Need::Weights, console)?;
+    print(&format!("{}\n", path.display()))
+}
+
+fn remove(
+    cache: &Cache,
+    model: &str,
+    revision: Option<&str>,
+    dry_run: bool,
+    console: &Console,
+) -> Result<()> {
+    let (name, said) = name_of(model)?;
+    if let Some(file) = &name.file {
+        let id = &name.id;
+        return Err(Error::usage(
+            format!("{file} is a file of {id}: models go whole, or by --revision"),
+            format!("p2p models rm {id} removes all of it"),
+        ));
+    }
+    let stored = stored(cache, model)?;
+    let revision = revision.or(said.as_deref());
+    let only = revision.map(|revision| snapshot(&stored, revision));
+    let only = only.transpose()?;
+    let removal = cache.removal(&stored, only);
+    let (id, bytes) = (&stored.id, size(removal.bytes));
+    match (only, &*stored.snapshots) {
+        (Some(only), [_]) => console.note(&format!(
+            "{} is all that the cache has of {id}: the model goes whole",
+            revisions(only)
+        )),
+        (Some(only), _) if only.revisions.len() > 1 => {
+            console.note(&format!("{} are one commit", only.revisions.join(" and ")));
+        }
+        _ => {}
+    }
+    if dry_run {
+        let paths = removal.paths.iter();
+        let paths = paths.map(|path| format!("{}\n", path.display()));
+        console.note(&format!("{id}: {bytes} would be freed"));
+        return print(&paths.collect::<String>());
+    }
+    if cache.is_busy(id) {
+        return Err(Error::model(
+            format!("another process fetches {id} at this moment"),
+            "wait for it or end it, and give the same command",
+        ));
+    }
+    cache.remove(&removal)?;
+    print(&format!("{id}: {bytes} freed\n"))
 }
 
 /// What is named, a model or a file of one, and the revision that its address says.

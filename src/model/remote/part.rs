@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use super::model::shards_of;
 use super::{Asked, TOKENIZER};
 use crate::error::{Error, Result};
-use crate::hub::{MAIN, Wanted, named};
+use crate::hub::{MAIN, Repo, Wanted, named};
 use crate::model::checkpoint::{check_ending, file_name};
 use crate::model::weight_files::{Component, names};
 
@@ -40,39 +40,7 @@ impl Asked<'_> {
             self.hub.fetch(&repo, std::slice::from_ref(&file))?;
             return Ok((repo.folder.join(file), called));
         }
-        // A model's folder, or the part alone.
-        let within = |folder: &str| match folder {
-            "" => String::new(),
-            folder => format!("{folder}/"),
-        };
-        let marks = ["config.json", "tokenizer_config.json", "vocab.json"];
-        let folders = [folder, &format!("{folder}_2"), ""].map(within);
-        let there = |before: &&String| {
-            marks
-                .iter()
-                .any(|mark| repo.has(&format!("{before}{mark}")))
-        };
-        let of_it = folders.iter().filter(there);
-        let mut wanted = vec![];
-        for before in of_it {
-            let small = marks[..1].iter().chain(&TOKENIZER);
-            let small = small.map(|name| format!("{before}{name}"));
-            wanted.extend(small.filter(|path| repo.has(path)));
-            if stem.is_empty() {
-                continue;
-            }
-            let weights = names(stem, None).into_iter();
-            let weights: Vec<String> = weights.map(|name| format!("{before}{name}")).collect();
-            // By the cache alone it is missed by its name.
-            let missing = weights.first().filter(|_| !repo.whole);
-            wanted.extend(
-                weights
-                    .iter()
-                    .find(|path| repo.has(path))
-                    .or(missing)
-                    .cloned(),
-            );
-        }
+        let wanted = of_part(&repo, (folder, stem));
         if wanted.is_empty() {
             return Err(Error::model(
                 format!("{} has no {folder}", repo.id),
@@ -85,4 +53,41 @@ impl Asked<'_> {
         }
         Ok((repo.folder, called))
     }
+}
+
+/// The files of a part: of a model's folder, or of a repository that is the part alone.
+fn of_part(repo: &Repo, (folder, stem): Component) -> Vec<String> {
+    let within = |folder: &str| match folder {
+        "" => String::new(),
+        folder => format!("{folder}/"),
+    };
+    let marks = ["config.json", "tokenizer_config.json", "vocab.json"];
+    let folders = [folder, &format!("{folder}_2"), ""].map(within);
+    let there = |before: &&String| {
+        marks
+            .iter()
+            .any(|mark| repo.has(&format!("{before}{mark}")))
+    };
+    let of_it = folders.iter().filter(there);
+    let mut wanted = vec![];
+    for before in of_it {
+        let small = marks[..1].iter().chain(&TOKENIZER);
+        let small = small.map(|name| format!("{before}{name}"));
+        wanted.extend(small.filter(|path| repo.has(path)));
+        if stem.is_empty() {
+            continue;
+        }
+        let weights = names(stem, None).into_iter();
+        let weights: Vec<String> = weights.map(|name| format!("{before}{name}")).collect();
+        // By the cache alone it is missed by its name.
+        let missing = weights.first().filter(|_| !repo.whole);
+        wanted.extend(
+            weights
+                .iter()
+                .find(|path| repo.has(path))
+                .or(missing)
+                .cloned(),
+        );
+    }
+    wanted
 }

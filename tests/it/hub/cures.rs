@@ -211,6 +211,8 @@ fn addresses_of_pages_mean_their_revision() {
     assert_eq!(stdout(&place.succeed(&["models", "path", &page])), pulled);
     let plain = stdout(&place.succeed(&["models", "pull", ID]));
     assert!(plain.contains(&second), "{plain}");
+    let old = stdout(&place.succeed(&["models", "pull", ID, "--revision", "v1.0"]));
+    assert_eq!(old, pulled);
     let file = format!("https://huggingface.co/{ID}/blob/v1.0/{UNET}");
     let refused = place.p2p(&["models", "rm", &file]);
     assert_eq!(refused.status.code(), Some(2));
