@@ -2,7 +2,7 @@
 //! `cargo run --release --example custom_hook`
 
 use candle_core::{Device, Tensor};
-use prompt_to_prompt::attention::{AttentionHook, Kind, Site, Tap};
+use prompt_to_prompt::attention::{AttentionHook, AttentionKind, Site, Tap};
 use prompt_to_prompt::sample::{Conditioning, Ddim, Prompted, Sampler, noise::randn};
 use prompt_to_prompt::{error::Result, model::ModelFolder, prompt::WordRef};
 
@@ -11,7 +11,7 @@ struct Watch(usize, f32);
 
 impl AttentionHook for Watch {
     fn taps(&self, site: &Site) -> Option<Tap> {
-        (site.kind == Kind::Cross).then_some(Tap::default())
+        (site.kind == AttentionKind::Cross).then_some(Tap::default())
     }
 
     fn observe(&mut self, _: &Site, _row: usize, map: &Tensor) -> Result<()> {

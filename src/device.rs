@@ -251,7 +251,7 @@ fn asked<T: FromStr<Err = String>>(variable: &str) -> Result<Option<T>> {
 
 /// A kind of device, for people.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Kind {
+pub struct DeviceKind {
     pub name: &'static str,
     pub compiled_in: bool,
     /// Those that are there, each as a line: `cuda:0 (NVIDIA L4)`.
@@ -259,8 +259,8 @@ pub struct Kind {
 }
 
 /// Every kind of device that there is.
-pub fn kinds() -> Vec<Kind> {
-    let kind = |name, found: Option<Vec<String>>| Kind {
+pub fn kinds() -> Vec<DeviceKind> {
+    let kind = |name, found: Option<Vec<String>>| DeviceKind {
         name,
         compiled_in: found.is_some(),
         found: found.unwrap_or_default(),

@@ -22,7 +22,7 @@
 //!
 //! | floor | module | owns |
 //! |---|---|---|
-//! | 0 | [`error`], [`prompt`], [`machine`], [`device`] | errors by whose fault; tokens of a prompt and the lookup of words; memory and cores; devices and precision |
+//! | 0 | [`error`], [`message`], [`setting`], [`prompt`], [`machine`], [`device`] | errors by whose fault; messages that name settings; tokens of a prompt and the lookup of words; memory and cores; devices and precision |
 //! | 1 | [`kernels`], [`hub`] | fast CPU operations, each beside its plain candle form; models of the Hugging Face hub and their cache |
 //! | 2 | [`attention`] | the seam: `Site`, `Term`, `SitePlan`, `AttentionHook`, `attend` |
 //! | 3 | [`model`] | UNet, VAE, text encoder, tokenizer; diffusers folders, single files, LoRAs; the embedded model |
@@ -39,8 +39,8 @@
 //! | change when an edit acts | [`edit::windows`] |
 //! | change where in the picture it may act | [`edit::blend`] |
 //! | see what happens at a step | [`sample::Controller::plan`] |
-//! | choose which attention maps are kept | [`heat::select`], recorded by [`sample::Recorder`] |
-//! | change how a heatmap looks or is named | [`heat::draw`], [`heat::figure`], [`heat::write`] |
+//! | choose which attention maps are kept | [`heatmap::select`], recorded by [`sample::Recorder`] |
+//! | change how a heatmap looks or is named | [`heatmap::draw`], [`heatmap::figure`], [`heatmap::write`] |
 //! | watch or rewrite attention | [`attention::AttentionHook`], `examples/custom_hook.rs` |
 //! | change what `p2p explain` says | [`job::Explanation`] |
 //! | change what a picture tells of itself | [`job::Settings`] for what determines it, [`story`] for how its PNG says so |
@@ -48,14 +48,14 @@
 //! | add a scheduler | [`sample::Scheduler`], then [`job::SchedulerName`] |
 //! | change the report | [`report::html`]: `card` for what stands on a card, `page` for markup, `style.css`, `script.js` |
 //! | change how a picture's command is written | [`report::command`] |
-//! | add a flag | `src/cli/job.rs`, then [`job::Job`] and [`job::Prepared`]; of heatmaps `src/cli/maps.rs`, then [`heat::MapSpec`] or [`heat::Look`] |
+//! | add a flag | `src/cli/job.rs`, then [`job::Job`] and [`job::Prepared`]; of heatmaps `src/cli/maps.rs`, then [`heatmap::MapSpec`] or [`heatmap::Look`] |
 //! | read an environment variable | list it in `src/commands/doctor/environment.rs` too |
 //! | support another model config | `src/model/*_config.rs`; unknown keys are errors on purpose |
 //! | add a model's short name, or say that one moved | `assets/models.json` |
 //! | fetch another file of a hub's model | `src/model/remote.rs`; how it is fetched, [`hub`] |
 //! | read another name in a checkpoint or a LoRA | `src/model/checkpoint/names.rs`, `src/model/lora/names.rs` |
 //! | compute on another device, or in other numbers | [`device`]; [`kernels::plain`] is what computes there |
-//! | make a run take less memory, or say so | [`model::Footprint`], [`model::Thrift`]; `src/model/bands.rs` for pictures in bands |
+//! | make a run take less memory, or say so | [`model::Footprint`], [`model::MemoryOptions`]; `src/model/bands.rs` for pictures in bands |
 //! | make something faster | [`kernels`], held to [`kernels::plain`] and timed by `examples/bench` |
 //!
 //! # Where we differ from the reference, on purpose
@@ -87,13 +87,15 @@ pub mod attention;
 pub mod device;
 pub mod edit;
 pub mod error;
-pub mod heat;
+pub mod heatmap;
 pub mod hub;
 pub mod job;
 pub mod kernels;
 pub mod machine;
+pub mod message;
+pub mod metadata;
 pub mod model;
 pub mod prompt;
 pub mod report;
 pub mod sample;
-pub mod story;
+pub mod setting;

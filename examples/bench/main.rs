@@ -15,7 +15,7 @@ use std::time::Instant;
 
 use prompt_to_prompt::device::ComputeChoice;
 use prompt_to_prompt::error::{Error, Result};
-use prompt_to_prompt::kernels::{Form, Keep, fma_peak};
+use prompt_to_prompt::kernels::{Form, Packing, fma_peak};
 
 use works::{Models, Work};
 
@@ -32,7 +32,7 @@ struct Args {
     model: Option<String>,
     check: Option<String>,
     serve: bool,
-    keep: Keep,
+    packing: Packing,
     compute: ComputeChoice,
     names: Vec<String>,
 }
@@ -46,8 +46,8 @@ fn main() -> Result<()> {
             "--model" => args.model = given.next(),
             "--serve" => args.serve = true,
             "--check" => args.check = given.next(),
-            "--fast" => args.keep.large_tiles = true,
-            "--low-memory" => args.keep.late = true,
+            "--fast" => args.packing.large_tiles = true,
+            "--low-memory" => args.packing.on_demand = true,
             "--vae-tiling" => args.compute.vae_tiling = true,
             "--device" => args.compute.device = parsed(given.next())?,
             "--dtype" => args.compute.dtype = parsed(given.next())?,
@@ -62,9 +62,9 @@ fn main() -> Result<()> {
         }
     }
     if let Some(folder) = &args.check {
-        return works::check(folder, args.keep, &args.compute.open()?);
+        return works::check(folder, args.packing, &args.compute.open()?);
     }
-    let mut models = Models::new(args.model.clone(), args.keep, args.compute)?;
+    let mut models = Models::new(args.model.clone(), args.packing, args.compute)?;
     match args.serve {
         true => serve(&mut models),
         false => table(&mut models, &args),

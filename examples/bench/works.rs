@@ -1,20 +1,20 @@
 //! The works that are measured, and the models they need.
 
 use candle_core::{DType, Device, Tensor};
-use prompt_to_prompt::attention::{Carry, Kind, NoHook, SitePlan, Term, attend};
+use prompt_to_prompt::attention::{AttentionKind, Carry, NoHook, SitePlan, Term, attend};
 use prompt_to_prompt::device::{Compute, ComputeChoice};
 use prompt_to_prompt::edit::{MapEdit, TokenMap, Window};
 use prompt_to_prompt::error::Result;
 use prompt_to_prompt::job::{EditSpec, Job, Prepared, run};
-use prompt_to_prompt::kernels::{Conv, ConvWeight, Form, Keep, conv2d, linear};
+use prompt_to_prompt::kernels::{Conv, ConvWeight, Form, Packing, conv2d, linear};
 use prompt_to_prompt::model::{
     Config, Files, Model, ModelFolder, ModelSource, TextConfig, TextEncoder, UNet, UNetConfig, Vae,
     VaeConfig, Weights,
 };
 use prompt_to_prompt::sample::noise::randn;
 use prompt_to_prompt::sample::{
-    Columns, Conditioning, Controller, Denoiser, Heads, Lockstep, Prompted, Recorder, Recording,
-    RowEdit, Shown, StepPlan, Watcher,
+    AttentionObserver, Columns, Conditioning, Controller, Denoiser, Heads, Lockstep, Prompted,
+    Recorder, Recording, RowEdit, Shown, StepPlan,
 };
 
 const TOKENS: usize = 77;
@@ -117,7 +117,7 @@ pub type Run<'a> = Box<dyn FnMut() -> Result<()> + Send + 'a>;
 /// The models, loaded when a work first asks for them: of Stable Diffusion 1.5 each part by itself, so
 /// that the peak of memory is that of the work.
 pub struct Models {
-    keep: Keep,
+    packing: Packing,
     choice: ComputeChoice,
     compute: Compute,
     /// A folder of Stable Diffusion 1.5's shape in place of random weights.
@@ -129,9 +129,13 @@ pub struct Models {
 }
 
 impl Models {
-    pub fn new(sd15_folder: Option<String>, keep: Keep, choice: ComputeChoice) -> Result<Self> {
+    pub fn new(
+        sd15_folder: Option<String>,
+        packing: Packing,
+        choice: ComputeChoice,
+    ) -> Result<Self> {
         Ok(Self {
-            keep,
+            packing,
             choice,
             compute: choice.open()?,
             sd15_folder,
@@ -148,7 +152,7 @@ impl Models {
                 compute: self.choice,
                 ..ModelSource::named("storybook")
             })?;
-            let model = folder.load_as(self.keep)?;
+            let model = folder.load_as(self.packing)?;
             self.storybook = Some((folder, model));
         }
         Ok(self.storybook.as_ref().expect("set above"))
@@ -160,7 +164,7 @@ impl Models {
             Some(folder) => Weights::open(&Files::Folder(folder.into()), file)?,
             None => Weights::random(),
         };
-        Ok(weights.kept(self.keep))
+        Ok(weights.packed_as(self.packing))
     }
 
     fn unet(&mut self, size: Size) -> Result<&UNet> {
@@ -222,7 +226,7 @@ impl Models {
             }
             Work::Conv(side, c_in, c_out) => {
                 let weight = numbers(&[c_out, c_in, 3, 3], 8)?;
-                let layer = ConvWeight::from_conv(&weight, None, side * side, self.keep)?;
+                let layer = ConvWeight::from_conv(&weight, None, side * side, self.packing)?;
                 let x = numbers(&[2, side, side, c_in], 9)?;
                 Box::new(move || conv2d(&x, &layer, Conv::default()).map(|_| ()))
             }
@@ -277,9 +281,11 @@ fn numbers(shape: &[usize], seed: u64) -> Result<Tensor> {
 fn recorder(unet: &UNet, rows: usize) -> Recorder {
     let side = unet.config().sample_size;
     let sites = unet.config().sites((side, side));
-    let cross = sites.iter().filter(|site| site.kind == Kind::Cross);
+    let cross = sites
+        .iter()
+        .filter(|site| site.kind == AttentionKind::Cross);
     Recorder::new(Recording {
-        kind: Kind::Cross,
+        kind: AttentionKind::Cross,
         sites: cross.map(|site| (site.index, site.downscale)).collect(),
         frames: std::iter::once(0..1).collect(),
         heads: Heads::Mean,
@@ -322,7 +328,7 @@ fn step(unet: &UNet, rows: usize, edited: bool, mut recorder: Option<Recorder>) 
     Ok(Box::new(move || {
         let watcher = recorder
             .as_mut()
-            .map(|recorder| recorder as &mut dyn Watcher);
+            .map(|recorder| recorder as &mut dyn AttentionObserver);
         let mut watchers = Vec::from_iter(watcher);
         denoiser.eps(
             0..cond,
@@ -384,9 +390,10 @@ fn edit<'a>(folder: &ModelFolder, model: &'a Model, edits: usize, steps: usize) 
 }
 
 /// A UNet in `folder` against what diffusers made of the same inputs (`golden.safetensors`).
-pub fn check(folder: &str, keep: Keep, compute: &Compute) -> Result<()> {
+pub fn check(folder: &str, packing: Packing, compute: &Compute) -> Result<()> {
     let files = Files::Folder(folder.into());
-    let weights = Weights::open(&files, "unet/diffusion_pytorch_model.safetensors")?.kept(keep);
+    let weights =
+        Weights::open(&files, "unet/diffusion_pytorch_model.safetensors")?.packed_as(packing);
     let weights = weights.on(&compute.device, compute.dtype);
     let unet = UNet::load(&sd15_configs()?.0, &weights)?;
     let golden = Weights::open(&files, "golden.safetensors")?;

@@ -13,7 +13,7 @@ mod site;
 
 pub use attend::{HeadMean, attend, probabilities};
 pub use hook::{AttentionHook, NoHook, Tap, hooked, untouched};
-pub use site::{Kind, Place, Site};
+pub use site::{AttentionKind, Place, Site};
 
 use candle_core::Tensor;
 

@@ -10,7 +10,7 @@ pub enum Place {
 
 /// What the queries of a site look at.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Kind {
+pub enum AttentionKind {
     /// Pixels look at pixels.
     SelfAttn,
     /// Pixels look at text tokens.
@@ -23,7 +23,7 @@ pub struct Site {
     /// Position in order of execution, from 0.
     pub index: usize,
     pub place: Place,
-    pub kind: Kind,
+    pub kind: AttentionKind,
     pub heads: usize,
     /// Queries as `(height, width)`: never recovered from a square root, so any aspect works.
     pub grid: (usize, usize),

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 
-use super::jobs::Overrides;
+use super::job_file::Overrides;
 use super::values::whole;
 
 /// Draw the jobs of a file, those of one source together, and go on where an earlier run stopped

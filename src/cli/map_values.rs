@@ -6,11 +6,10 @@ use clap::builder::{PossibleValue, TypedValueParser};
 use clap::{Arg, Command};
 
 use super::values::{Parsed, PossibleValues};
-use prompt_to_prompt::attention::{Kind, Place};
+use prompt_to_prompt::attention::{AttentionKind, Place};
 use prompt_to_prompt::edit::Window;
-use prompt_to_prompt::error::Error;
-use prompt_to_prompt::heat::draw::{Colormap, Enlarge};
-use prompt_to_prompt::heat::{Resolution, Rows, ScaleBy, Steps};
+use prompt_to_prompt::heatmap::draw::{Colormap, Enlarge};
+use prompt_to_prompt::heatmap::{Resolution, Rows, ScaleBy, Steps};
 use prompt_to_prompt::sample::{Heads, Shown};
 
 /// A flag with a closed list of values, which completions offer too.
@@ -111,7 +110,7 @@ pub fn steps(text: &str) -> Result<Steps, String> {
             Ok(window) => Ok(Steps::In(window)),
             // A range has a cure of its own.
             Err(error) if window.contains("..") => Err(error.to_string()),
-            Err(error) => Err(format!("{}; {wanted}", Error::parts(&error).0)),
+            Err(error) => Err(format!("{}; {wanted}", error.cause())),
         },
     }
 }
@@ -123,7 +122,10 @@ fn moments(list: &str) -> Option<Steps> {
     (!moments.is_empty()).then_some(Steps::At(moments))
 }
 
-pub const KIND: OneOf<Kind> = OneOf(&[("cross", Kind::Cross), ("self", Kind::SelfAttn)]);
+pub const KIND: OneOf<AttentionKind> = OneOf(&[
+    ("cross", AttentionKind::Cross),
+    ("self", AttentionKind::SelfAttn),
+]);
 
 pub fn pixel(text: &str) -> Result<(f32, f32), String> {
     let share = |part: &str| part.trim().parse().ok().filter(|x| (0.0..=1.0).contains(x));

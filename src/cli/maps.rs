@@ -3,9 +3,10 @@
 
 use clap::builder::ValueParser;
 use clap::{Arg, ArgAction, ArgMatches, Args, Command, FromArgMatches};
+use prompt_to_prompt::message::Flags;
 
 use prompt_to_prompt::error::Error;
-use prompt_to_prompt::heat::{Look, MapSpec};
+use prompt_to_prompt::heatmap::{Look, MapSpec};
 
 use super::map_values::{
     COLORMAP, ENLARGE, KIND, LIKE, ROWS, SCALE, SHOWN, heads, layer, pixel, places, resolution,
@@ -25,13 +26,12 @@ pub struct MapArgs {
 impl MapArgs {
     /// An error that names flags, with their names as they are typed here.
     pub fn as_typed(&self, error: Error) -> Error {
-        match error.parts() {
-            (cause, Some(cure)) if self.prefixed && matches!(error, Error::Usage(_)) => {
-                let typed = |text: &str| text.replace("--", "--map-");
-                Error::usage(typed(&cause), typed(cure))
-            }
-            _ => error,
+        if self.prefixed && matches!(error, Error::Usage(_)) {
+            let (cause, cure) = error.parts(&Flags);
+            let typed = |text: &str| text.replace("--", "--map-");
+            return Error::usage(typed(&cause), typed(&cure));
         }
+        error
     }
 }
 

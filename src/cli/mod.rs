@@ -4,15 +4,15 @@
 mod batch;
 mod edits;
 mod job;
-mod jobs;
+mod job_file;
 mod map_values;
 mod maps;
 mod model;
 mod models;
 mod picture;
 mod prompts;
+mod recorded;
 mod setup;
-mod story;
 mod sweep;
 mod values;
 
@@ -24,15 +24,15 @@ use prompt_to_prompt::report::console::Verbosity;
 
 pub use batch::{BatchArgs, JobCommand, JobFileArgs, RunArgs};
 pub use job::JobArgs;
-pub use jobs::{
+pub use job_file::{
     Axis, AxisValue, EXAMPLE, Entry, JobFile, Order, Problem, Repeat, Settings, Sources,
     Vocabulary, axis_of, plain, read, schema,
 };
 pub use maps::{MapArgs, Prefixed};
 pub use models::{ModelsArgs, ModelsCommand};
 pub use picture::PictureArgs;
+pub use recorded::{InfoArgs, RepeatArgs, RerunArgs, VerifyArgs};
 pub use setup::{CompletionsArgs, DoctorArgs, ManArgs};
-pub use story::{InfoArgs, RepeatArgs, RerunArgs, VerifyArgs};
 pub use sweep::SweepArgs;
 
 /// What --help calls the value of a flag that is a prompt; job files go by it.

@@ -3,7 +3,7 @@
 use clap::Args;
 
 use super::batch::RunArgs;
-use super::jobs::Base;
+use super::job_file::Base;
 
 /// Draw an edit for many values of a setting or two, side by side on one sheet
 ///

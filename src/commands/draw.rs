@@ -7,10 +7,11 @@ use std::time::Instant;
 
 use image::RgbImage;
 use prompt_to_prompt::error::{Error, Result};
-use prompt_to_prompt::heat::Selection;
-use prompt_to_prompt::heat::cost::Cost;
+use prompt_to_prompt::heatmap::Selection;
+use prompt_to_prompt::heatmap::cost::Cost;
 use prompt_to_prompt::job::{Job, Outcome, Picture, Prepared, run};
-use prompt_to_prompt::kernels::Keep;
+use prompt_to_prompt::kernels::Packing;
+use prompt_to_prompt::metadata::Metadata;
 use prompt_to_prompt::model::{ModelFolder, ModelSource, Need, RunSize};
 use prompt_to_prompt::report::atomic::AtomicFile;
 use prompt_to_prompt::report::console::Console;
@@ -18,12 +19,11 @@ use prompt_to_prompt::report::html::{self, REPORT};
 use prompt_to_prompt::report::output::{MANIFEST, OutputFolder};
 use prompt_to_prompt::report::strip::{Panel, strip};
 use prompt_to_prompt::report::xmp::ai_mark;
-use prompt_to_prompt::sample::{Controller, Heads, Recorder, Watcher};
-use prompt_to_prompt::story::Story;
+use prompt_to_prompt::sample::{AttentionObserver, Controller, Heads, Recorder};
 
-use super::maps::{listed, select, tell, write};
+use super::heatmaps::{listed, select, tell, write};
+use super::messages::{announce, tell_changes, tell_masks};
 use super::open::open;
-use super::say::{announce, tell_changes, tell_masks};
 use super::terminal::{can_show, show};
 use super::{bare, print, random_seed};
 use crate::cli::{DrawArgs, EditArgs, HeatmapArgs, MapArgs, OutputArgs};
@@ -97,7 +97,7 @@ impl Checked {
     }
 
     /// That it fits into memory by itself.
-    fn fits(&self, folder: &ModelFolder, keep: Keep) -> Result<()> {
+    fn fits(&self, folder: &ModelFolder, packing: Packing) -> Result<()> {
         let sites = folder.unet.sites(self.prepared.latent_size);
         let kept = match (&self.request.maps, &self.selection) {
             (Some(maps), Some(selection)) => {
@@ -105,7 +105,7 @@ impl Checked {
             }
             _ => 0,
         };
-        fits(&self.prepared, kept, folder, keep)
+        fits(&self.prepared, kept, folder, packing)
     }
 
     /// Pictures of its rows.
@@ -175,11 +175,11 @@ pub fn draw(mut request: Request, args: &OutputArgs, console: &Console) -> Resul
     let checked = Checked::new(request, &folder)?;
     let (request, prepared) = (&checked.request, &checked.prepared);
     let job = &request.job;
-    let keep = Keep {
+    let packing = Packing {
         large_tiles: job.fast,
-        late: args.low_memory,
+        on_demand: args.low_memory,
     };
-    checked.fits(&folder, keep)?;
+    checked.fits(&folder, packing)?;
     // Where nothing can be written, that shows before the work is done.
     let target = target(job, args);
     let output = OutputFolder::create(&target, args.force)?;
@@ -191,17 +191,17 @@ pub fn draw(mut request: Request, args: &OutputArgs, console: &Console) -> Resul
         tell(console, maps, selection, prepared, &sites);
     }
     let start = Instant::now();
-    let model = folder.parts(keep, true)?;
+    let model = folder.parts(packing, true)?;
     let load_s = start.elapsed().as_secs_f64();
     let mut recorder = checked.recorder();
     let mut outcome = {
         let mut progress = console.progress(prepared.controller.clock.calls, "drawing");
-        let watchers = recorder.as_mut().map(|r| r as &mut dyn Watcher);
+        let observers = recorder.as_mut().map(|r| r as &mut dyn AttentionObserver);
         run(
             job,
             prepared,
             &*model,
-            &mut Vec::from_iter(watchers),
+            &mut Vec::from_iter(observers),
             &mut |_| {
                 progress.step();
                 go_on(&stop)
@@ -223,7 +223,7 @@ pub fn draw(mut request: Request, args: &OutputArgs, console: &Console) -> Resul
 }
 
 /// That a single run fits into memory, with so many bytes `kept` besides.
-pub fn fits(prepared: &Prepared, kept: u64, folder: &ModelFolder, keep: Keep) -> Result<()> {
+pub fn fits(prepared: &Prepared, kept: u64, folder: &ModelFolder, packing: Packing) -> Result<()> {
     let Some(memory) = prepared.compute.memory() else {
         return Ok(());
     };
@@ -232,7 +232,7 @@ pub fn fits(prepared: &Prepared, kept: u64, folder: &ModelFolder, keep: Keep) ->
         latents: prepared.latent_size,
         kept,
     };
-    folder.fits(size, folder.thrift(keep, true), memory)
+    folder.fits(size, folder.memory_options(packing, true), memory)
 }
 
 /// Where an edit acts is read off the source's attention too.
@@ -343,14 +343,14 @@ fn write_outputs(
     let wanted = |picture: &&Picture| draw_source || picture.row != Controller::SOURCE;
     let pictures: Vec<&Picture> = outcome.pictures.iter().filter(wanted).collect();
     for picture in &pictures {
-        let story = Story::new(
+        let metadata = Metadata::new(
             &outcome.manifest.model,
             outcome.manifest.kernels,
             picture.role,
             &picture.settings,
         );
         let name = format!("{}.png", picture.name);
-        output.write_png(&name, &picture.image, &story.texts())?;
+        output.write_png(&name, &picture.image, &metadata.texts())?;
     }
     let masks = outcome
         .masks

@@ -3,9 +3,9 @@
 use std::path::Path;
 
 use prompt_to_prompt::error::{Error, Result};
+use prompt_to_prompt::metadata::{Info, PictureMetadata};
 use prompt_to_prompt::report::png::{self, Contents};
 use prompt_to_prompt::report::xmp::source_type;
-use prompt_to_prompt::story::{Found, Info};
 
 use super::print;
 use crate::cli::InfoArgs;
@@ -19,11 +19,11 @@ pub fn info(args: &InfoArgs) -> Result<()> {
     })
 }
 
-/// A picture with a story.
+/// A picture with a metadata.
 pub(super) struct PictureFile {
     pub bytes: Vec<u8>,
     pub contents: Contents,
-    pub found: Found,
+    pub found: PictureMetadata,
 }
 
 impl PictureFile {
@@ -38,9 +38,9 @@ impl PictureFile {
                 "give a PNG picture as the program that drew it has written it",
             )
         })?;
-        let found =
-            Found::in_png(&contents)?.ok_or_else(|| match source_type(&contents.texts) {
-                // Strips and sheets show several pictures, each of which has a story of its own.
+        let found = PictureMetadata::in_png(&contents)?.ok_or_else(|| {
+            match source_type(&contents.texts) {
+                // Strips and sheets show several pictures, each of which has a metadata of its own.
                 Some(kind) => Error::usage(
                     format!("{name} says that it is {kind}, but not how it was drawn"),
                     "give a single picture, such as edited-1.png beside a strip",
@@ -49,7 +49,8 @@ impl PictureFile {
                     format!("{name} says nothing of how it was drawn"),
                     "give a picture that was not stripped of its metadata, as --no-metadata does",
                 ),
-            })?;
+            }
+        })?;
         Ok(Self {
             bytes,
             contents,

@@ -1,21 +1,21 @@
 //! What each command does, on top of the library.
 
-mod again;
 mod batch;
 mod completions;
 mod doctor;
 mod draw;
 mod explain;
+mod heatmaps;
 mod info;
 mod job;
 mod man;
-mod maps;
+mod messages;
 mod models;
 mod open;
 mod presets;
-mod repeat;
+mod recorded_run;
 mod report;
-mod say;
+mod rerun;
 mod sites;
 mod sweep;
 mod terminal;
@@ -36,8 +36,8 @@ pub use job::job;
 pub use man::man;
 pub use models::models;
 pub use presets::presets;
-pub use repeat::{rerun, verify};
 pub use report::report;
+pub use rerun::{rerun, verify};
 pub use sites::sites;
 pub use sweep::sweep;
 

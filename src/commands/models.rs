@@ -5,7 +5,8 @@ use std::time::SystemTime;
 
 use prompt_to_prompt::error::{Error, Result};
 use prompt_to_prompt::hub::{
-    Cache, MAIN, Name, Settings, Snapshot, Stored, aliases, named, nearest_alias, redirected, size,
+    Cache, HubSettings, MAIN, Name, Snapshot, StoredModel, aliases, named, nearest_alias,
+    redirected, size,
 };
 use prompt_to_prompt::model::{ModelSource, Need, STORYBOOK, family_of};
 use prompt_to_prompt::report::console::Console;
@@ -16,7 +17,7 @@ use super::print;
 use crate::cli::ModelsCommand;
 
 pub fn models(command: &ModelsCommand, console: &Console) -> Result<()> {
-    let cache = Settings::from_env().cache()?;
+    let cache = HubSettings::from_env().cache()?;
     match command {
         ModelsCommand::Ls { json: true } => print(&format!("{:#}\n", listed_as_json(&cache))),
         ModelsCommand::Ls { .. } => print(&listed(&cache)),
@@ -142,7 +143,7 @@ fn name_of(model: &str) -> Result<(Name, Option<String>)> {
     }
 }
 
-fn stored(cache: &Cache, model: &str) -> Result<Stored> {
+fn stored(cache: &Cache, model: &str) -> Result<StoredModel> {
     let id = name_of(model)?.0.id;
     let moved = || redirected(&id).and_then(|(to, _)| cache.stored_as(to));
     let stored = cache.stored_as(&id).or_else(moved);
@@ -156,7 +157,7 @@ fn not_cached(what: &str, model: &str) -> Error {
     )
 }
 
-fn snapshot<'s>(stored: &'s Stored, revision: &str) -> Result<&'s Snapshot> {
+fn snapshot<'s>(stored: &'s StoredModel, revision: &str) -> Result<&'s Snapshot> {
     stored.snapshot(revision).ok_or_else(|| {
         let there: Vec<String> = stored.snapshots.iter().map(revisions).collect();
         Error::model(
@@ -179,7 +180,7 @@ fn revisions(snapshot: &Snapshot) -> String {
     names.chain([&*commit]).collect::<Vec<_>>().join(" ")
 }
 
-fn family(stored: &Stored) -> Option<&'static str> {
+fn family(stored: &StoredModel) -> Option<&'static str> {
     let mut snapshots = stored.snapshots.iter();
     snapshots.find_map(|snapshot| family_of(&snapshot.folder))
 }
@@ -187,7 +188,7 @@ fn family(stored: &Stored) -> Option<&'static str> {
 fn listed(cache: &Cache) -> String {
     let all = cache.stored();
     let head = ["MODEL", "REVISION", "SIZE", "USED", "FAMILY"].map(str::to_owned);
-    let row = |stored: &Stored| {
+    let row = |stored: &StoredModel| {
         let snapshots: Vec<String> = stored.snapshots.iter().map(revisions).collect();
         [
             stored.id.clone(),
@@ -265,7 +266,7 @@ fn listed_as_json(cache: &Cache) -> Value {
             "bytes": snapshot.bytes,
         })
     };
-    let model = |stored: &Stored| {
+    let model = |stored: &StoredModel| {
         json!({
             "id": stored.id,
             "path": stored.folder,

@@ -1,6 +1,6 @@
 //! `p2p sites`: the attention layers of a model.
 
-use prompt_to_prompt::attention::{Kind, Place};
+use prompt_to_prompt::attention::{AttentionKind, Place};
 use prompt_to_prompt::error::Result;
 use prompt_to_prompt::job::Prepared;
 use prompt_to_prompt::model::Need;
@@ -17,8 +17,8 @@ pub fn sites(args: &SitesArgs, console: &Console) -> Result<()> {
     let mut table = String::from("layer  kind   part  grid     heads  downscale\n");
     for site in folder.unet.sites(prepared.latent_size) {
         let kind = match site.kind {
-            Kind::Cross => "cross",
-            Kind::SelfAttn => "self",
+            AttentionKind::Cross => "cross",
+            AttentionKind::SelfAttn => "self",
         };
         let place = match site.place {
             Place::Down => "down",

@@ -13,15 +13,15 @@
 
 mod alias;
 mod cache;
+mod cache_only;
 mod content;
-mod kept;
 mod name;
 #[cfg(feature = "hub")]
 mod online;
 mod paths;
+mod progress;
 mod settings;
 mod stored;
-mod watch;
 
 use std::path::PathBuf;
 
@@ -32,11 +32,11 @@ pub use cache::Cache;
 pub use content::Cached;
 pub use name::{MAIN, Name, is_commit, is_revision};
 pub use paths::HubPaths;
-pub use settings::{Proxies, Settings, Token, TokenSource};
-pub use stored::{Removal, Snapshot, Stored};
-pub use watch::{Silent, Watch};
+pub use progress::{Silent, Watch};
+pub use settings::{HubSettings, Proxies, Token, TokenSource};
+pub use stored::{Removal, Snapshot, StoredModel};
 
-use kept::Kept;
+use cache_only::CacheOnly;
 
 /// What is asked for.
 #[derive(Debug, Clone, Copy)]
@@ -120,13 +120,13 @@ impl Repo {
 /// The hub by the settings, and its cache. Whatever is wrong with the settings shows when it is used: most
 /// models are folders.
 pub struct Connection<'a> {
-    settings: Settings,
+    settings: HubSettings,
     watch: &'a dyn Watch,
     checks: bool,
 }
 
 impl<'a> Connection<'a> {
-    pub fn new(settings: Settings, watch: &'a dyn Watch) -> Self {
+    pub fn new(settings: HubSettings, watch: &'a dyn Watch) -> Self {
         Self {
             settings,
             watch,
@@ -145,7 +145,7 @@ impl<'a> Connection<'a> {
     fn open(&self) -> Result<Box<dyn Hub + 'a>> {
         let settings = &self.settings;
         let cache = settings.cache()?;
-        let kept = Kept {
+        let kept = CacheOnly {
             cache,
             checks: self.checks,
         };

@@ -18,7 +18,7 @@ const TIMEOUT: u64 = 10;
 const PAUSE: Duration = Duration::from_millis(400);
 
 #[derive(Debug, Clone)]
-pub struct Settings {
+pub struct HubSettings {
     /// Without a slash at its end.
     pub endpoint: String,
     pub paths: Option<HubPaths>,
@@ -94,7 +94,7 @@ impl fmt::Debug for Proxies {
     }
 }
 
-impl Settings {
+impl HubSettings {
     /// Those of this process.
     pub fn from_env() -> Self {
         Self::new(|name| std::env::var_os(name), std::env::home_dir())

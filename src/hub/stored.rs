@@ -11,7 +11,7 @@ use crate::error::Result;
 
 /// A repository in the cache.
 #[derive(Debug, Clone)]
-pub struct Stored {
+pub struct StoredModel {
     pub id: String,
     pub folder: PathBuf,
     /// Bytes on disk.
@@ -46,7 +46,7 @@ pub struct Removal {
 
 impl Cache {
     /// All models that are there, by name.
-    pub fn stored(&self) -> Vec<Stored> {
+    pub fn stored(&self) -> Vec<StoredModel> {
         let entries = std::fs::read_dir(&self.root)
             .into_iter()
             .flatten()
@@ -62,10 +62,10 @@ impl Cache {
     }
 
     /// One of them.
-    pub fn stored_as(&self, id: &str) -> Option<Stored> {
+    pub fn stored_as(&self, id: &str) -> Option<StoredModel> {
         let folder = self.repo(id);
         folder.is_dir().then(|| {
-            let mut stored = Stored {
+            let mut stored = StoredModel {
                 id: id.to_owned(),
                 bytes: 0,
                 snapshots: snapshots(&folder),
@@ -95,7 +95,7 @@ impl Cache {
     }
 
     /// What goes with a model, or with one of its snapshots alone: contents that others use stay.
-    pub fn removal(&self, stored: &Stored, only: Option<&Snapshot>) -> Removal {
+    pub fn removal(&self, stored: &StoredModel, only: Option<&Snapshot>) -> Removal {
         let Some(gone) = only.filter(|_| stored.snapshots.len() > 1) else {
             let locks = Some(self.locks(&stored.id)).filter(|locks| locks.is_dir());
             return Removal {
@@ -205,7 +205,7 @@ fn snapshot(folder: PathBuf, refs: &[(String, String)]) -> Snapshot {
     }
 }
 
-impl Stored {
+impl StoredModel {
     /// Of a branch, a tag, a commit or its first signs.
     pub fn snapshot(&self, revision: &str) -> Option<&Snapshot> {
         let mut snapshots = self.snapshots.iter();

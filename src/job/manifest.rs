@@ -3,10 +3,10 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Change, EditSpec, Job, Prepared, PreparedEdit, Role, Settings};
+use super::{Change, EditSpec, Job, PictureRole, Prepared, PreparedEdit, Settings};
 use crate::edit::{Rules, Window};
 use crate::kernels::family;
-use crate::model::{Elsewhere, LoraId, Origin, Parts, SchedulerConfig};
+use crate::model::{ComponentOverrides, Components, LoraId, Origin, SchedulerConfig};
 use crate::prompt::Tokens;
 
 /// `manifest.json`, and what `--json` prints.
@@ -59,7 +59,7 @@ pub struct Manifest {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct PictureEntry {
     pub file: String,
-    pub role: Role,
+    pub role: PictureRole,
     /// The edit that it shows, with control or without, from 1.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub edit: Option<usize>,
@@ -77,8 +77,12 @@ pub struct ModelId {
     /// Over its configs and tokenizer.
     pub configs_sha256: String,
     /// What of it came from elsewhere, by its flag.
-    #[serde(default, skip_serializing_if = "Elsewhere::is_empty")]
-    pub elsewhere: Elsewhere,
+    #[serde(
+        default,
+        alias = "elsewhere",
+        skip_serializing_if = "ComponentOverrides::is_empty"
+    )]
+    pub overrides: ComponentOverrides,
     /// What was added to the weights.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub loras: Vec<LoraId>,
@@ -189,7 +193,7 @@ impl Manifest {
     pub(super) fn new(
         job: &Job,
         prepared: &Prepared,
-        model: &dyn Parts,
+        model: &dyn Components,
         scheduler: &'static str,
         changes: Vec<Option<Change>>,
         timings: Timings,
@@ -203,7 +207,7 @@ impl Manifest {
                 origin: model.origin().cloned(),
                 weights_sha256: weights.to_owned(),
                 configs_sha256: configs.to_owned(),
-                elsewhere: model.elsewhere().clone(),
+                overrides: model.overrides().clone(),
                 loras: model.loras().to_vec(),
             },
             source: prompt(&prepared.source),

@@ -12,7 +12,7 @@ mod rows;
 mod run;
 mod scheduler;
 mod settings;
-mod together;
+mod shared_run;
 mod words;
 
 pub use change::Change;
@@ -23,8 +23,8 @@ pub use prepare::{Prepared, PreparedEdit};
 pub use preset::Preset;
 pub use run::{Outcome, Picture, conditioning, run, run_together, starting_noise};
 pub use scheduler::SchedulerName;
-pub use settings::{EditSettings, Role, Settings};
-pub use together::{Member, may_share};
+pub use settings::{EditSettings, PictureRole, Settings};
+pub use shared_run::{Member, may_share};
 
 use std::fmt;
 

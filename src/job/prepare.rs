@@ -9,6 +9,7 @@ use crate::edit::align::{align, changed_tokens, equalizer};
 use crate::edit::blend::Thresholds;
 use crate::edit::{Alignment, Clock, CrossWindows, EditKind, Region, Rules, Window};
 use crate::error::{Error, Result};
+use crate::message::Flags;
 use crate::model::{ModelFolder, Tokenizer};
 use crate::prompt::Tokens;
 use crate::sample::Controller;
@@ -207,11 +208,9 @@ fn encode(tokenizer: &Tokenizer, flag: &str, text: &str) -> Result<Tokens> {
 
 /// It may be empty. Errors say which prompt they are about.
 fn negative(tokenizer: &Tokenizer, text: &str) -> Result<Tokens> {
-    tokenizer.encode(text).map_err(|error| match error.parts() {
-        (cause, Some(cure)) => {
-            Error::usage(cause.replacen("the prompt", "the negative prompt", 1), cure)
-        }
-        (cause, None) => Error::usage(cause, "rephrase it"),
+    tokenizer.encode(text).map_err(|error| {
+        let (cause, cure) = error.parts(&Flags);
+        Error::usage(cause.replacen("the prompt", "the negative prompt", 1), cure)
     })
 }
 

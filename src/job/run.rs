@@ -7,15 +7,19 @@ use std::time::Instant;
 use candle_core::{Device, Tensor};
 use image::{GrayImage, RgbImage};
 
-use super::together::{Joined, Member, join};
-use super::{Change, Job, Manifest, PictureEntry, Prepared, PreparedEdit, Role, Settings, Timings};
+use super::shared_run::{Joined, Member, join};
+use super::{
+    Change, Job, Manifest, PictureEntry, PictureRole, Prepared, PreparedEdit, Settings, Timings,
+};
 use crate::edit::{Grid, Rules};
 use crate::error::Result;
-use crate::model::{Parts, PromptStates};
+use crate::model::{Components, PromptStates};
 use crate::prompt::Tokens;
 use crate::report::picture::{Rounding, to_rgb};
 use crate::sample::noise::TorchRng;
-use crate::sample::{Conditioning, Controller, Prompted, RowsOf, Sampler, Watcher, lockstep};
+use crate::sample::{
+    AttentionObserver, Conditioning, Controller, Prompted, RowsOf, Sampler, lockstep,
+};
 
 /// One row of a run, drawn.
 #[derive(Debug, Clone)]
@@ -28,7 +32,7 @@ pub struct Picture {
     /// Its prompt, and its weights where it has some.
     pub caption: String,
     pub image: RgbImage,
-    pub role: Role,
+    pub role: PictureRole,
     /// What determines it, and nothing else.
     pub settings: Settings,
 }
@@ -58,19 +62,19 @@ fn picture(pictures: &[Picture], row: usize) -> Option<&RgbImage> {
     found.map(|picture| &picture.image)
 }
 
-/// Runs a job. `watchers` see the rows' attention, the source's as long as it runs. `after_step` is
+/// Runs a job. `observers` see the rows' attention, the source's as long as it runs. `after_step` is
 /// told each finished step, counted from 1, and may end the run by an error.
 pub fn run(
     job: &Job,
     prepared: &Prepared,
-    model: &dyn Parts,
-    watchers: &mut [&mut dyn Watcher],
+    model: &dyn Components,
+    observers: &mut [&mut dyn AttentionObserver],
     after_step: &mut (dyn FnMut(usize) -> Result<()> + Send),
 ) -> Result<Outcome> {
     let member = Member {
         job,
         prepared,
-        watchers: watchers.iter_mut().map(|w| &mut **w as _).collect(),
+        observers: observers.iter_mut().map(|w| &mut **w as _).collect(),
     };
     let outcomes = run_together(vec![member], model, after_step)?;
     Ok(outcomes.into_iter().next().expect("one job, one outcome"))
@@ -83,7 +87,7 @@ pub fn run(
 /// Without a member.
 pub fn run_together(
     mut members: Vec<Member>,
-    model: &dyn Parts,
+    model: &dyn Components,
     after_step: &mut (dyn FnMut(usize) -> Result<()> + Send),
 ) -> Result<Vec<Outcome>> {
     let Joined {
@@ -105,12 +109,13 @@ pub fn run_together(
     let watching = members.iter_mut().zip(&rows);
     let mut watching: Vec<RowsOf> = watching
         .flat_map(|(member, rows)| {
-            let watchers = member.watchers.iter_mut();
-            watchers.map(|watcher| RowsOf::new(&mut **watcher, rows))
+            let observers = member.observers.iter_mut();
+            observers.map(|observer| RowsOf::new(&mut **observer, rows))
         })
         .collect();
-    let mut watchers: Vec<&mut dyn Watcher> = watching.iter_mut().map(|w| w as _).collect();
-    let finished = lockstep(sampler, &controller, &mut watchers, &mut |step, _| {
+    let mut observers: Vec<&mut dyn AttentionObserver> =
+        watching.iter_mut().map(|w| w as _).collect();
+    let finished = lockstep(sampler, &controller, &mut observers, &mut |step, _| {
         after_step(step)
     })?;
     let denoise_s = clock.lap();
@@ -205,7 +210,7 @@ fn draw_noise(job: &Job, prepared: &Prepared) -> Result<(Tensor, TorchRng)> {
 }
 
 /// Text states of every row.
-pub fn conditioning(prepared: &Prepared, model: &dyn Parts) -> Result<Conditioning> {
+pub fn conditioning(prepared: &Prepared, model: &dyn Components) -> Result<Conditioning> {
     text_states(&prepared.row_prompts(), prepared, model)
 }
 
@@ -214,7 +219,7 @@ pub fn conditioning(prepared: &Prepared, model: &dyn Parts) -> Result<Conditioni
 fn text_states(
     prompts: &[(&Tokens, &Tokens)],
     prepared: &Prepared,
-    model: &dyn Parts,
+    model: &dyn Components,
 ) -> Result<Conditioning> {
     let (encoders, size) = (model.text_encoders()?, (prepared.height, prepared.width));
     let mut known: HashMap<(Vec<u32>, bool), PromptStates> = HashMap::new();
@@ -249,7 +254,7 @@ fn text_states(
 /// Pictures of the rows from `first` on.
 fn images(
     rules: Rules,
-    model: &dyn Parts,
+    model: &dyn Components,
     latents: &Tensor,
     first: usize,
 ) -> Result<Vec<Option<RgbImage>>> {

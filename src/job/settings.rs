@@ -15,7 +15,7 @@ use crate::prompt::Tokens;
 /// What a picture is in its run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Role {
+pub enum PictureRole {
     Source,
     Edited,
     /// Of an edited prompt, drawn without control.
@@ -134,12 +134,15 @@ impl Settings {
     }
 
     /// Those of a row: the source, edits in order, baselines in order.
-    pub(super) fn of(job: &Job, prepared: &Prepared, row: usize) -> (Role, Self) {
+    pub(super) fn of(job: &Job, prepared: &Prepared, row: usize) -> (PictureRole, Self) {
         let edits = prepared.edits.len();
         let (role, edit) = match row.checked_sub(1) {
-            None => (Role::Source, vec![]),
-            Some(i) if i < edits && job.control => (Role::Edited, chain(job, prepared, i)),
-            Some(i) => (Role::Baseline, vec![plain(job, &prepared.edits[i % edits])]),
+            None => (PictureRole::Source, vec![]),
+            Some(i) if i < edits && job.control => (PictureRole::Edited, chain(job, prepared, i)),
+            Some(i) => (
+                PictureRole::Baseline,
+                vec![plain(job, &prepared.edits[i % edits])],
+            ),
         };
         let reference = job.rules == Rules::Reference;
         let settings = Self {
@@ -152,8 +155,8 @@ impl Settings {
             height: prepared.height,
             scheduler: prepared.scheduler.name().to_owned(),
             self_res: match (role, reference) {
-                (Role::Edited, true) => job.self_res,
-                (Role::Edited, false) => Some(prepared.controller.self_res),
+                (PictureRole::Edited, true) => job.self_res,
+                (PictureRole::Edited, false) => Some(prepared.controller.self_res),
                 _ => None,
             },
             compat: reference.then(|| "reference".to_owned()),
@@ -162,7 +165,7 @@ impl Settings {
                 .filter(|dtype| *dtype != DType::F32)
                 .map(|dtype| dtype.as_str().to_owned()),
             vae_tiling: prepared.compute.vae_tiling,
-            edit_control: (role != Role::Source).then_some(role == Role::Edited),
+            edit_control: (role != PictureRole::Source).then_some(role == PictureRole::Edited),
             edit,
         };
         (role, settings)

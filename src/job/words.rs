@@ -100,7 +100,7 @@ fn not_edited(word: &str, edited: &[&Tokens], source: &Tokens) -> Error {
 }
 
 /// Where an edit acts, and whether the rest of the picture is to be put back.
-pub(super) struct Where {
+pub(super) struct BlendRegion {
     pub region: Region,
     pub blends: bool,
 }
@@ -112,7 +112,7 @@ pub(super) fn region(
     i: usize,
     prompts: &Prompts,
     changed: &(Vec<usize>, Vec<usize>),
-) -> Result<Where> {
+) -> Result<BlendRegion> {
     let (spec, rules) = (&job.edits[i], job.rules);
     let sides = [prompts.base(i), &prompts.edits[i]];
     let acting = acting(spec, rules, sides, changed);
@@ -159,7 +159,7 @@ pub(super) fn region(
         tokens.sort_unstable();
         tokens.dedup();
     }
-    Ok(Where { region, blends })
+    Ok(BlendRegion { region, blends })
 }
 
 /// Tokens in which the prompts differ, function words left out; else those with a weight.

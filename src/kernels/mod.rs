@@ -41,7 +41,7 @@ pub use form::Form;
 pub use norm::{Moments, group_norm, group_norm_of_part, layer_norm};
 pub use peak::fma_peak;
 pub use rows::{concat_channels, matmul};
-pub use weight::{ConvWeight, Keep};
+pub use weight::{ConvWeight, Packing};
 
 use candle_core::{DType, Tensor};
 

@@ -60,14 +60,14 @@ impl<'a> Bias<'a> {
 }
 
 /// A grid of tasks over lines and panels. Bits don't depend on it, so it may follow the threads.
-pub struct Tasks {
+pub struct ProductTasks {
     lines: usize,
     panels: usize,
     pub down: usize,
     pub across: usize,
 }
 
-impl Tasks {
+impl ProductTasks {
     /// `unit`: panels that stay together.
     fn new(m: usize, count: usize, unit: usize) -> Self {
         let wanted = rayon::current_num_threads() * TASKS;
@@ -143,7 +143,7 @@ pub fn product(m: usize, weight: &Packed, finish: Finish, left: Left) -> Vec<f32
         return out;
     }
     let to = Shared::new(&mut out);
-    let tasks = Tasks::new(m, count, if halves { 2 } else { 1 });
+    let tasks = ProductTasks::new(m, count, if halves { 2 } else { 1 });
     (0..tasks.down * tasks.across)
         .into_par_iter()
         .for_each(|task| {

@@ -13,13 +13,13 @@ use crate::error::Result;
 
 /// How a model's 3x3 convolutions keep their weights.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
-pub struct Keep {
+pub struct Packing {
     /// Winograd's tiles of 4x4 outputs rather than 2x2, where pixels are many: faster, and a few times
     /// further from the plain way. Decides what is computed.
     pub large_tiles: bool,
     /// Whether kernels are transformed at each call rather than kept transformed: slower, smaller, the
     /// same bits.
-    pub late: bool,
+    pub on_demand: bool,
 }
 
 /// A linear layer's or a convolution's weight and bias.
@@ -53,7 +53,7 @@ impl ConvWeight {
         weight: &Tensor,
         bias: Option<Tensor>,
         pixels: usize,
-        keep: Keep,
+        packing: Packing,
     ) -> Result<Self> {
         let (c_out, c_in, k, _) = weight.dims4()?;
         require(k == 1 || k == 3, "a convolution is 1x1 or 3x3")?;
@@ -66,9 +66,9 @@ impl ConvWeight {
         }
         let within = |i: usize| i % c_in * k * k + i / c_in;
         let packed = Packed::from_columns(&floats(weight)?, (k * k * c_in, c_out), |j| j, within);
-        let held = match Winograd::suits(c_in, c_out, pixels, keep.large_tiles) {
+        let held = match Winograd::suits(c_in, c_out, pixels, packing.large_tiles) {
             Some(outputs) if k == 3 => {
-                Held::Winograd(Arc::new(Winograd::new(packed, outputs, keep.late)))
+                Held::Winograd(Arc::new(Winograd::new(packed, outputs, packing.on_demand)))
             }
             _ => Held::Direct(Arc::new(packed)),
         };

@@ -4,7 +4,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::checkpoint::{Assembly, Part};
+use super::checkpoint::{Assembly, CheckpointSection};
 use super::weight_files::pieces;
 use crate::error::{Error, Result};
 
@@ -17,13 +17,13 @@ pub enum Files {
 }
 
 /// A file's bytes, or where to map them from.
-pub enum Source {
+pub enum FileSource {
     File(PathBuf),
     Bytes(&'static [u8]),
     /// A small file that stands nowhere.
     Text(Arc<[u8]>),
     /// Weights under other names.
-    Part(Arc<Part>),
+    Section(Arc<CheckpointSection>),
 }
 
 impl Files {
@@ -48,12 +48,12 @@ impl Files {
     /// A small file's content. Errors name it.
     pub fn read(&self, path: &str) -> Result<Vec<u8>> {
         match self.source(path)? {
-            Source::Bytes(bytes) => Ok(bytes.to_vec()),
-            Source::Text(text) => Ok(text.to_vec()),
-            Source::File(file) => {
+            FileSource::Bytes(bytes) => Ok(bytes.to_vec()),
+            FileSource::Text(text) => Ok(text.to_vec()),
+            FileSource::File(file) => {
                 std::fs::read(file).map_err(|e| self.unreadable(path, &e.to_string()))
             }
-            Source::Part(_) => Err(self.unreadable(path, "it is no small file")),
+            FileSource::Section(_) => Err(self.unreadable(path, "it is no small file")),
         }
     }
 
@@ -80,13 +80,13 @@ impl Files {
         }
     }
 
-    pub fn source(&self, path: &str) -> Result<Source> {
+    pub fn source(&self, path: &str) -> Result<FileSource> {
         match self {
-            Files::Folder(root) => Ok(Source::File(root.join(path))),
+            Files::Folder(root) => Ok(FileSource::File(root.join(path))),
             Files::Embedded(all) => all
                 .iter()
                 .find(|(name, _)| *name == path)
-                .map(|(_, bytes)| Source::Bytes(bytes))
+                .map(|(_, bytes)| FileSource::Bytes(bytes))
                 .ok_or_else(|| self.unreadable(path, "it is not embedded")),
             Files::Assembled(assembly) => assembly
                 .source(path)?
@@ -97,10 +97,10 @@ impl Files {
     /// Bytes of a file; of an index of shards those of the shards.
     pub fn size(&self, path: &str) -> Result<u64> {
         Ok(match self.source(path)? {
-            Source::Bytes(bytes) => bytes.len() as u64,
-            Source::Text(text) => text.len() as u64,
-            Source::Part(part) => part.bytes(),
-            Source::File(file) => {
+            FileSource::Bytes(bytes) => bytes.len() as u64,
+            FileSource::Text(text) => text.len() as u64,
+            FileSource::Section(part) => part.bytes(),
+            FileSource::File(file) => {
                 let length = |file: &PathBuf| {
                     let metadata = file.metadata();
                     let metadata = metadata.map_err(|e| self.unreadable(path, &e.to_string()))?;

@@ -4,7 +4,7 @@
 use candle_core::DType;
 
 use super::ModelFolder;
-use super::footprint::Thrift;
+use super::footprint::MemoryOptions;
 use crate::error::Result;
 use crate::machine::{Memory, gib};
 
@@ -33,8 +33,8 @@ impl ModelFolder {
     /// # Errors
     /// [`Error::Memory`](crate::error::Error::Memory), which names the first way of sparing that would make it fit; model, where a weight
     /// file is missing or torn.
-    pub fn fits(&self, size: RunSize, thrift: Thrift, memory: Memory) -> Result<()> {
-        let needed = self.needed(size, thrift)?;
+    pub fn fits(&self, size: RunSize, memory_options: MemoryOptions, memory: Memory) -> Result<()> {
+        let needed = self.needed(size, memory_options)?;
         if needed <= memory.available {
             return Ok(());
         }
@@ -44,25 +44,25 @@ impl ModelFolder {
             if rows == 1 { "row" } else { "rows" },
             size.flags(self.vae.factor())
         );
-        memory.require(needed, &what, &self.cure(size, thrift, memory)?)
+        memory.require(needed, &what, &self.cure(size, memory_options, memory)?)
     }
 
-    fn needed(&self, size: RunSize, thrift: Thrift) -> Result<u64> {
-        let footprint = self.footprint_with(size.latents, thrift)?;
+    fn needed(&self, size: RunSize, memory_options: MemoryOptions) -> Result<u64> {
+        let footprint = self.footprint_with(size.latents, memory_options)?;
         Ok(footprint.of(size.rows) + size.kept)
     }
 
     /// What changes the picture least comes first.
-    fn cure(&self, size: RunSize, thrift: Thrift, memory: Memory) -> Result<String> {
-        let ways = ways(thrift);
+    fn cure(&self, size: RunSize, memory_options: MemoryOptions, memory: Memory) -> Result<String> {
+        let ways = ways(memory_options);
         for way in &ways {
             let needed = self.needed(size, *way)?;
             if needed <= memory.available {
-                let flags = flags(thrift, *way);
+                let flags = flags(memory_options, *way);
                 return Ok(format!("add {flags}: then it needs about {}", gib(needed)));
             }
         }
-        let mut most = (self.needed(size, thrift)?, thrift);
+        let mut most = (self.needed(size, memory_options)?, memory_options);
         for way in ways {
             let needed = self.needed(size, way)?;
             if needed < most.0 {
@@ -74,7 +74,7 @@ impl ModelFolder {
             "" => String::new(),
             flags => format!(" with {flags}"),
         };
-        let flags = with(flags(thrift, most));
+        let flags = with(flags(memory_options, most));
         let footprint = self.footprint_with(size.latents, most)?;
         let rows = footprint.rows_in(memory.available.saturating_sub(size.kept));
         if rows > 1 {
@@ -92,7 +92,12 @@ impl ModelFolder {
     }
 
     /// The largest size of about the same shape that fits.
-    fn smaller(&self, size: RunSize, thrift: Thrift, memory: Memory) -> Result<Option<RunSize>> {
+    fn smaller(
+        &self,
+        size: RunSize,
+        memory_options: MemoryOptions,
+        memory: Memory,
+    ) -> Result<Option<RunSize>> {
         // Latents that the UNet can halve as often as it does.
         let step = self.unet.coarsest_downscale();
         let side = |side: usize, eighths: usize| (side * eighths / 8 / step * step).max(step);
@@ -100,7 +105,7 @@ impl ModelFolder {
             let (height, width) = size.latents;
             let latents = (side(height, eighths), side(width, eighths));
             let smaller = RunSize { latents, ..size };
-            if self.needed(smaller, thrift)? <= memory.available {
+            if self.needed(smaller, memory_options)? <= memory.available {
                 return Ok(Some(smaller));
             }
         }
@@ -109,22 +114,22 @@ impl ModelFolder {
 }
 
 /// Ways to spare more, from the one that costs least to all together.
-fn ways(thrift: Thrift) -> Vec<Thrift> {
+fn ways(memory_options: MemoryOptions) -> Vec<MemoryOptions> {
     let mut ways = vec![];
-    let dtypes = match thrift.dtype {
+    let dtypes = match memory_options.dtype {
         DType::F32 => vec![DType::F32, DType::BF16],
         dtype => vec![dtype],
     };
     for dtype in dtypes {
         for (vae_tiling, low_memory) in [(false, false), (true, false), (false, true), (true, true)]
         {
-            let way = Thrift {
+            let way = MemoryOptions {
                 dtype,
-                vae_tiling: vae_tiling || thrift.vae_tiling,
-                low_memory: low_memory || thrift.low_memory,
-                ..thrift
+                vae_tiling: vae_tiling || memory_options.vae_tiling,
+                low_memory: low_memory || memory_options.low_memory,
+                ..memory_options
             };
-            if way != thrift && !ways.contains(&way) {
+            if way != memory_options && !ways.contains(&way) {
                 ways.push(way);
             }
         }
@@ -133,7 +138,7 @@ fn ways(thrift: Thrift) -> Vec<Thrift> {
 }
 
 /// The flags that a way has beyond another.
-fn flags(from: Thrift, way: Thrift) -> String {
+fn flags(from: MemoryOptions, way: MemoryOptions) -> String {
     let flag = |differs: bool, flag: &str| differs.then(|| flag.to_owned());
     let dtype = format!("--dtype {}", way.dtype.as_str());
     let flags = [

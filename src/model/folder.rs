@@ -3,15 +3,15 @@
 
 use candle_core::DType;
 
-use super::checkpoint::{Found, Renames};
+use super::checkpoint::{DetectedModel, Renames};
 use super::config::Config;
 use super::files::Files;
 use super::lora::{LoraId, Loras, Targets};
 use super::pipeline;
 use super::recommended::Recommended;
-use super::remote::{Located, Need, Origin};
+use super::remote::{LocatedModel, Need, Origin};
 use super::scheduler_config::SchedulerConfig;
-use super::source::{Elsewhere, ModelSource};
+use super::source::{ComponentOverrides, ModelSource};
 use super::states::{Added, SecondEncoder, TextEncoders};
 use super::text::{TextConfig, TextEncoder};
 use super::tokenizer::Tokenizer;
@@ -23,8 +23,8 @@ use super::weights::{Weights, sha256};
 use super::work::Work;
 use crate::device::Compute;
 use crate::error::{Error, Result};
-use crate::hub::{Connection, Hub, Settings, Silent};
-use crate::kernels::Keep;
+use crate::hub::{Connection, Hub, HubSettings, Silent};
+use crate::kernels::Packing;
 
 /// A model that is opened, not yet loaded: what is needed to check a job against it.
 #[derive(Debug, Clone)]
@@ -34,7 +34,7 @@ pub struct ModelFolder {
     /// Where it came from, if that was the hub.
     pub origin: Option<Origin>,
     /// What of it came from elsewhere.
-    pub elsewhere: Elsewhere,
+    pub overrides: ComponentOverrides,
     /// What a user is to be told of it, a line each.
     pub notes: Vec<String>,
     pub tokenizer: Tokenizer,
@@ -75,7 +75,7 @@ pub struct Model {
     /// Over the configs and the tokenizer's files, as far as they are there.
     pub configs_sha256: String,
     /// What of it came from elsewhere.
-    pub elsewhere: Elsewhere,
+    pub overrides: ComponentOverrides,
     /// What was added to the weights.
     pub loras: Vec<LoraId>,
 }
@@ -118,7 +118,7 @@ impl ModelFolder {
 
     /// The same with parts from elsewhere, and with LoRAs.
     pub fn open_source(source: &ModelSource) -> Result<Self> {
-        let hub = Connection::new(Settings::from_env(), &Silent);
+        let hub = Connection::new(HubSettings::from_env(), &Silent);
         Self::open_with(source, Need::Weights, &hub)
     }
 
@@ -127,15 +127,15 @@ impl ModelFolder {
     pub fn open_with(source: &ModelSource, need: Need, hub: &dyn Hub) -> Result<Self> {
         // A device that is not there shows before a file is read.
         let compute = source.compute.open()?;
-        let located = Located::new(source, hub, need)?;
+        let located = LocatedModel::new(source, hub, need)?;
         let (id, origin) = located.origin.unzip();
-        let elsewhere = located.elsewhere;
+        let overrides = located.overrides;
         let source = &located.source;
-        let found = Found::new(source)?;
+        let found = DetectedModel::new(source)?;
         let mut folder = Self::from_files(id.unwrap_or(found.id), found.files)?;
         (folder.origin, folder.notes) = (origin, found.notes);
         folder.compute = compute;
-        folder.elsewhere = elsewhere;
+        folder.overrides = overrides;
         folder.variant.clone_from(&source.variant);
         if folder.origin.is_none() && folder.variant.is_some() {
             folder.has_variant()?;
@@ -186,7 +186,7 @@ impl ModelFolder {
         Ok(Self {
             id,
             origin: None,
-            elsewhere: Elsewhere::new(),
+            overrides: ComponentOverrides::new(),
             notes: vec![],
             compute: Compute::default(),
             loras: Loras::default(),
@@ -222,17 +222,19 @@ impl ModelFolder {
 
     /// Reads the weights, to be as exact as the plain way.
     pub fn load(&self) -> Result<Model> {
-        self.load_as(Keep::default())
+        self.load_as(Packing::default())
     }
 
     /// Reads the weights; the VAE has the larger tiles in any case.
-    pub fn load_as(&self, keep: Keep) -> Result<Model> {
+    pub fn load_as(&self, packing: Packing) -> Result<Model> {
         // Reading, packing and hashing share the threads.
         let (unet, (rest, hashes)) = rayon::join(
-            || self.load_unet(keep),
+            || self.load_unet(packing),
             || {
                 rayon::join(
-                    || -> Result<_> { Ok((self.load_vae(keep)?, self.load_text_encoders(keep)?)) },
+                    || -> Result<_> {
+                        Ok((self.load_vae(packing)?, self.load_text_encoders(packing)?))
+                    },
                     || self.hashes(),
                 )
             },
@@ -248,19 +250,19 @@ impl ModelFolder {
             scheduler: self.scheduler.clone(),
             weights_sha256,
             configs_sha256,
-            elsewhere: self.elsewhere.clone(),
+            overrides: self.overrides.clone(),
             loras: self.loras.ids.clone(),
         })
     }
 
-    pub(super) fn load_unet(&self, keep: Keep) -> Result<UNet> {
-        let weights = self.weights(&self.weight_files()?[0], keep)?;
+    pub(super) fn load_unet(&self, packing: Packing) -> Result<UNet> {
+        let weights = self.weights(&self.weight_files()?[0], packing)?;
         let weights = weights.on(&self.compute.device, self.compute.dtype);
         UNet::load(&self.unet, &weights.plus(self.loras.components[0].clone()))
     }
 
-    pub(super) fn load_vae(&self, keep: Keep) -> Result<Vae> {
-        let weights = self.weights(&self.weight_files()?[1], keep)?;
+    pub(super) fn load_vae(&self, packing: Packing) -> Result<Vae> {
+        let weights = self.weights(&self.weight_files()?[1], packing)?;
         let vae = Vae::load(&self.vae, &weights.on(&self.compute.device, DType::F32))?;
         Ok(match self.compute.vae_tiling {
             true => vae.tiled(Vae::BAND),
@@ -268,11 +270,11 @@ impl ModelFolder {
         })
     }
 
-    pub(super) fn load_text_encoders(&self, keep: Keep) -> Result<TextEncoders> {
+    pub(super) fn load_text_encoders(&self, packing: Packing) -> Result<TextEncoders> {
         let paths = self.weight_files()?;
         let weights = |path: usize, component: usize| -> Result<Weights> {
             let added = self.loras.components[component].clone();
-            Ok(self.weights(&paths[path], keep)?.plus(added))
+            Ok(self.weights(&paths[path], packing)?.plus(added))
         };
         let second = self.second.as_ref();
         let second = second.map(|second| second.load(&weights(3, 2)?));
@@ -286,8 +288,8 @@ impl ModelFolder {
         self.files.size(&self.weight_files()?[0])
     }
 
-    fn weights(&self, path: &str, keep: Keep) -> Result<Weights> {
-        Ok(Weights::open(&self.files, path)?.kept(keep))
+    fn weights(&self, path: &str, packing: Packing) -> Result<Weights> {
+        Ok(Weights::open(&self.files, path)?.packed_as(packing))
     }
 
     /// What determines the pictures it draws, without loading it: the hashes that its

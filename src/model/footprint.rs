@@ -4,10 +4,10 @@
 use candle_core::{DType, Device};
 
 use super::ModelFolder;
-use super::parts::LARGE;
+use super::components::LARGE;
 use super::weights::Weights;
 use crate::error::Result;
-use crate::kernels::Keep;
+use crate::kernels::Packing;
 
 /// The binary, threads' scratch, vocabularies, and what the allocator keeps; of a graphics card its context.
 const BASE: f64 = 170e6;
@@ -30,7 +30,7 @@ const BANDS: f64 = 300e6;
 
 /// What a run does to take less memory.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Thrift {
+pub struct MemoryOptions {
     /// Of the UNet.
     pub dtype: DType,
     pub vae_tiling: bool,
@@ -87,27 +87,27 @@ impl ModelFolder {
     ///
     /// Errors: model, where a weight file is missing or torn.
     pub fn footprint(&self, latents: (usize, usize)) -> Result<Footprint> {
-        self.footprint_with(latents, self.thrift(Keep::default(), false))
+        self.footprint_with(latents, self.memory_options(Packing::default(), false))
     }
 
     /// As the model is to be computed, its weights kept so, for a `single` run or many.
-    pub fn thrift(&self, keep: Keep, single: bool) -> Thrift {
-        Thrift {
+    pub fn memory_options(&self, packing: Packing, single: bool) -> MemoryOptions {
+        MemoryOptions {
             dtype: self.compute.dtype,
             vae_tiling: self.compute.vae_tiling,
-            fast: keep.large_tiles,
-            low_memory: keep.late,
+            fast: packing.large_tiles,
+            low_memory: packing.on_demand,
             single,
         }
     }
 
-    /// The same with another thrift than the model's own.
+    /// The same with another memory_options than the model's own.
     pub fn footprint_with(
         &self,
         (height, width): (usize, usize),
-        thrift: Thrift,
+        memory_options: MemoryOptions,
     ) -> Result<Footprint> {
-        let fast = self.compute.device.is_cpu() && thrift.dtype == DType::F32;
+        let fast = self.compute.device.is_cpu() && memory_options.dtype == DType::F32;
         let latents = (height * width) as f64;
         let pixels = latents * self.vae.factor().pow(2) as f64;
         let bytes = |channels: &[usize]| 4.0 * channels.first().copied().unwrap_or(0) as f64;
@@ -116,14 +116,15 @@ impl ModelFolder {
         let decode = DECODE * picture;
         Ok(Footprint {
             base: if self.on_a_card() { CARD_BASE } else { BASE },
-            weights: self.weight_bytes(thrift)?,
+            weights: self.weight_bytes(memory_options)?,
             denoise: if fast { 0.0 } else { PLAIN * unit },
             row: ROW * unit,
-            decode: match thrift.vae_tiling {
+            decode: match memory_options.vae_tiling {
                 true => decode.min(TILED * picture + BANDS),
                 false => decode,
             },
-            in_turn: thrift.low_memory || (thrift.single && self.unet_bytes()? >= LARGE),
+            in_turn: memory_options.low_memory
+                || (memory_options.single && self.unet_bytes()? >= LARGE),
         })
     }
 
@@ -133,14 +134,14 @@ impl ModelFolder {
     }
 
     /// Of text encoders, UNet and VAE.
-    fn weight_bytes(&self, thrift: Thrift) -> Result<[f64; 3]> {
+    fn weight_bytes(&self, memory_options: MemoryOptions) -> Result<[f64; 3]> {
         let mut parameters = vec![];
         for file in self.weight_files()? {
             parameters.push(Weights::open(&self.files, &file)?.parameters() as f64);
         }
         let (unet, vae, text) = (parameters[0], parameters[1], &parameters[2..]);
         let cpu = self.compute.device.is_cpu();
-        let packed = |factor: f64| match thrift.low_memory {
+        let packed = |factor: f64| match memory_options.low_memory {
             true => 4.0 * LATE,
             false => 4.0 * factor,
         };
@@ -149,8 +150,8 @@ impl ModelFolder {
                 true => 0.0,
                 false => 4.0 * text.iter().sum::<f64>(),
             },
-            match (cpu, thrift.dtype) {
-                (true, DType::F32) if thrift.fast => unet * packed(PACKED_LARGE),
+            match (cpu, memory_options.dtype) {
+                (true, DType::F32) if memory_options.fast => unet * packed(PACKED_LARGE),
                 (true, DType::F32) => unet * packed(PACKED),
                 (_, dtype) => unet * dtype.size_in_bytes() as f64,
             },

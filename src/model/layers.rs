@@ -57,7 +57,7 @@ impl Linear {
             &weight,
             Some(w.get(output, "bias")?),
             0,
-            w.keep(),
+            w.packing(),
         )?))
     }
 
@@ -101,7 +101,7 @@ impl Conv3x3 {
             &weight,
             Some(w.get(output, "bias")?),
             pixels,
-            w.keep(),
+            w.packing(),
         )?))
     }
 

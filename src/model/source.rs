@@ -33,7 +33,7 @@ pub struct ModelSource {
 
 /// What of a model came from elsewhere, by the flag without its hyphens, `vae`: what the hub calls it, or the
 /// file's name without its folder; and `prediction_type`.
-pub type Elsewhere = BTreeMap<String, String>;
+pub type ComponentOverrides = BTreeMap<String, String>;
 
 /// A LoRA file, and how much of it.
 #[derive(Debug, Clone, PartialEq)]

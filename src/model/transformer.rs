@@ -65,7 +65,7 @@ impl Transformer {
     }
 
     /// Keys and values of its cross-attention sites, for text states `[rows, tokens, context]`.
-    pub fn read(&self, context: &Tensor, text: &mut Text) -> Result<()> {
+    pub fn read(&self, context: &Tensor, text: &mut TextKeyValues) -> Result<()> {
         for block in &self.blocks {
             let to_text = &block.to_text;
             let seen = Seen {
@@ -112,7 +112,7 @@ impl Transformer {
         &self,
         x: &Tensor,
         entered: Option<Tensor>,
-        text: &Text,
+        text: &TextKeyValues,
         hook: &mut dyn AttentionHook,
     ) -> Result<Tensor> {
         let (rows, h, w, c) = x.dims4()?;
@@ -122,7 +122,7 @@ impl Transformer {
             if i > 0 || !looked {
                 tokens = block.look_at_itself(tokens, (h, w), hook)?;
             }
-            tokens = block.look_at_text(tokens, (h, w), text, hook)?;
+            tokens = block.cross_attention(tokens, (h, w), text, hook)?;
         }
         let x = x.reshape((rows, h * w, c))?;
         Ok(self
@@ -134,13 +134,13 @@ impl Transformer {
 
 /// What a UNet has read of the prompts: what cross-attention sees, by the sites' index.
 #[derive(Debug, Clone, Default)]
-pub struct Text {
+pub struct TextKeyValues {
     seen: BTreeMap<usize, Seen>,
     /// What is added to the time embedding, `[rows, 1, time]`, where the model wants it.
     pub(super) added: Option<Tensor>,
 }
 
-impl Text {
+impl TextKeyValues {
     /// Tokens of a prompt; 0 where the model looks at none.
     pub fn tokens(&self) -> usize {
         self.seen
@@ -236,11 +236,11 @@ impl Block {
     }
 
     /// Cross-attention and what follows it.
-    fn look_at_text(
+    fn cross_attention(
         &self,
         x: Tensor,
         grid: (usize, usize),
-        text: &Text,
+        text: &TextKeyValues,
         hook: &mut dyn AttentionHook,
     ) -> Result<Tensor> {
         let (here, h) = (&self.to_text, self.norm2.forward(&x)?);

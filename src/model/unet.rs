@@ -6,9 +6,9 @@ use candle_core::{DType, Device, Tensor};
 use super::layers::{Conv3x3, GroupNorm, Linear};
 use super::resnet::Resnet;
 use super::states::{Added, PromptStates};
-use super::transformer::{Text, Transformer};
+use super::transformer::{TextKeyValues, Transformer};
 use super::unet_config::{TextTime, UNetConfig};
-use super::unet_shape::{PartShape, Sizes, UNetShape};
+use super::unet_shape::{LayerShape, Sizes, UNetShape};
 use super::weights::Weights;
 use super::work::unet_work;
 use crate::attention::{AttentionHook, NoHook, Site};
@@ -17,29 +17,29 @@ use crate::kernels::{concat_channels, silu};
 
 /// One step of the walk.
 #[derive(Debug, Clone)]
-enum Part {
+enum Layer {
     Resnet(Resnet),
     Transformer(Transformer),
     Downsample(Conv3x3),
     /// To the size of the next skip connection: on odd grids it is not twice the size.
     Upsample(Conv3x3),
     /// Leaves a skip connection.
-    Leave,
+    PushSkip,
     /// Takes the last one.
-    Take,
+    PopSkip,
 }
 
-impl Part {
-    fn load(shape: &PartShape, config: &UNetConfig, w: &Weights) -> Result<Self> {
+impl Layer {
+    fn load(shape: &LayerShape, config: &UNetConfig, w: &Weights) -> Result<Self> {
         let w = w.pp(&shape.name);
         Ok(match &shape.sizes {
-            Sizes::Resnet(shape) => Part::Resnet(Resnet::load(&w, *shape)?),
+            Sizes::Resnet(shape) => Layer::Resnet(Resnet::load(&w, *shape)?),
             Sizes::Transformer(shape, sites) => {
-                Part::Transformer(Transformer::load(&w, *shape, sites)?)
+                Layer::Transformer(Transformer::load(&w, *shape, sites)?)
             }
-            Sizes::Downsample(c) => Part::Downsample(Conv3x3::load_strided(&w, *c)?),
+            Sizes::Downsample(c) => Layer::Downsample(Conv3x3::load_strided(&w, *c)?),
             Sizes::Upsample(c) => {
-                Part::Upsample(Conv3x3::load(&w, *c, *c, config.pixels(shape.level))?)
+                Layer::Upsample(Conv3x3::load(&w, *c, *c, config.pixels(shape.level))?)
             }
         })
     }
@@ -55,7 +55,7 @@ pub struct UNet {
     time2: Linear,
     text_time: Option<(TextTime, Linear, Linear)>,
     conv_in: Conv3x3,
-    parts: Vec<Part>,
+    parts: Vec<Layer>,
     norm_out: GroupNorm,
     conv_out: Conv3x3,
 }
@@ -69,20 +69,20 @@ impl UNet {
         let first = config.block_out_channels[0];
         let time = config.time_channels();
         let shape = UNetShape::new(config);
-        let mut parts = vec![Part::Leave];
-        let load = |shapes: &[PartShape], parts: &mut Vec<Part>| -> Result<()> {
+        let mut parts = vec![Layer::PushSkip];
+        let load = |shapes: &[LayerShape], parts: &mut Vec<Layer>| -> Result<()> {
             for shape in shapes {
-                parts.push(Part::load(shape, config, w)?);
+                parts.push(Layer::load(shape, config, w)?);
             }
             Ok(())
         };
         for shapes in &shape.input {
             load(shapes, &mut parts)?;
-            parts.push(Part::Leave);
+            parts.push(Layer::PushSkip);
         }
         load(&shape.middle, &mut parts)?;
         for shapes in &shape.output {
-            parts.push(Part::Take);
+            parts.push(Layer::PopSkip);
             load(shapes, &mut parts)?;
         }
         let text_time = |of: TextTime| -> Result<_> {
@@ -111,13 +111,13 @@ impl UNet {
     /// states `[rows, tokens, cross_attention_dim]`, and what they add to the time. The same at every step.
     ///
     /// Errors: a model that adds a summary of the prompt, without one.
-    pub fn read(&self, prompts: impl Into<PromptStates>) -> Result<Text> {
+    pub fn read(&self, prompts: impl Into<PromptStates>) -> Result<TextKeyValues> {
         let PromptStates { context, added } = prompts.into();
         let context = self.taken(&context)?;
-        let mut text = Text::default();
+        let mut text = TextKeyValues::default();
         text.added = self.add(added.as_ref())?;
         for part in &self.parts {
-            if let Part::Transformer(transformer) = part {
+            if let Layer::Transformer(transformer) = part {
                 transformer.read(&context, &mut text)?;
             }
         }
@@ -132,7 +132,7 @@ impl UNet {
         &self,
         latents: &Tensor,
         timestep: usize,
-        text: &Text,
+        text: &TextKeyValues,
         hook: &mut dyn AttentionHook,
     ) -> Result<Tensor> {
         self.begin(latents, timestep)?.finish(text, hook)
@@ -144,8 +144,8 @@ impl UNet {
         &self,
         latents: &Tensor,
         timestep: usize,
-        uncond: &Text,
-        cond: &Text,
+        uncond: &TextKeyValues,
+        cond: &TextKeyValues,
         hook: &mut dyn AttentionHook,
     ) -> Result<(Tensor, Tensor)> {
         let mut walk = self.begin(latents, timestep)?;
@@ -270,16 +270,16 @@ impl Walk<'_> {
     fn until_text(&mut self, hook: &dyn AttentionHook) -> Result<()> {
         let unet = self.unet;
         while let Some(part) = unet.parts.get(self.next) {
-            if let Part::Transformer(transformer) = part {
+            if let Layer::Transformer(transformer) = part {
                 self.entered = transformer.before_text(&self.x, hook)?;
                 return Ok(());
             }
-            self.step(part, &Text::default(), &mut NoHook)?;
+            self.step(part, &TextKeyValues::default(), &mut NoHook)?;
         }
         Ok(())
     }
 
-    fn finish(mut self, text: &Text, hook: &mut dyn AttentionHook) -> Result<Tensor> {
+    fn finish(mut self, text: &TextKeyValues, hook: &mut dyn AttentionHook) -> Result<Tensor> {
         let unet = self.unet;
         if let Some(added) = &text.added {
             self.time = silu(&added.broadcast_add(&self.embedding)?)?;
@@ -294,22 +294,27 @@ impl Walk<'_> {
         Ok(x.permute((0, 3, 1, 2))?.contiguous()?)
     }
 
-    fn step(&mut self, part: &Part, text: &Text, hook: &mut dyn AttentionHook) -> Result<()> {
+    fn step(
+        &mut self,
+        part: &Layer,
+        text: &TextKeyValues,
+        hook: &mut dyn AttentionHook,
+    ) -> Result<()> {
         self.next += 1;
         self.x = match part {
-            Part::Resnet(resnet) => resnet.forward(&self.x, Some(&self.time))?,
-            Part::Transformer(t) => t.forward(&self.x, self.entered.take(), text, hook)?,
-            Part::Downsample(conv) => conv.downsample(&self.x)?,
-            Part::Upsample(conv) => {
+            Layer::Resnet(resnet) => resnet.forward(&self.x, Some(&self.time))?,
+            Layer::Transformer(t) => t.forward(&self.x, self.entered.take(), text, hook)?,
+            Layer::Downsample(conv) => conv.downsample(&self.x)?,
+            Layer::Upsample(conv) => {
                 let skip = self.skips.last().expect("a finer level has skips left");
                 let (_, h, w, _) = skip.dims4()?;
                 conv.upsample(&self.x, (h, w))?
             }
-            Part::Leave => {
+            Layer::PushSkip => {
                 self.skips.push(self.x.clone());
                 return Ok(());
             }
-            Part::Take => {
+            Layer::PopSkip => {
                 let skip = self
                     .skips
                     .pop()

@@ -5,11 +5,11 @@
 use super::resnet::ResnetShape;
 use super::transformer::TransformerShape;
 use super::unet_config::UNetConfig;
-use crate::attention::{Kind, Place, Site};
+use crate::attention::{AttentionKind, Place, Site};
 
 /// One step of the walk, before it has weights.
 #[derive(Debug, Clone, PartialEq)]
-pub struct PartShape {
+pub struct LayerShape {
     /// Where its weights are.
     pub name: String,
     /// Level of what it puts out; 0 is the finest.
@@ -32,10 +32,10 @@ pub enum Sizes {
 #[derive(Debug, Clone, PartialEq)]
 pub struct UNetShape {
     /// Each entry ends by leaving a skip connection.
-    pub input: Vec<Vec<PartShape>>,
-    pub middle: Vec<PartShape>,
+    pub input: Vec<Vec<LayerShape>>,
+    pub middle: Vec<LayerShape>,
     /// Each entry begins by taking the last skip connection.
-    pub output: Vec<Vec<PartShape>>,
+    pub output: Vec<Vec<LayerShape>>,
 }
 
 impl UNetShape {
@@ -53,13 +53,13 @@ impl UNetShape {
     }
 
     /// Every part, in order of execution.
-    pub fn parts(&self) -> impl Iterator<Item = &PartShape> {
+    pub fn parts(&self) -> impl Iterator<Item = &LayerShape> {
         let lists = self.input.iter().flatten().chain(&self.middle);
         lists.chain(self.output.iter().flatten())
     }
 }
 
-impl PartShape {
+impl LayerShape {
     /// What it puts out for latents of a size: each level halves and keeps the odd pixel.
     pub fn grid(&self, (h, w): (usize, usize)) -> (usize, usize) {
         let downscale = 1 << self.level;
@@ -101,7 +101,7 @@ struct Walk<'a> {
 }
 
 impl Walk<'_> {
-    fn input(&mut self) -> Vec<Vec<PartShape>> {
+    fn input(&mut self) -> Vec<Vec<LayerShape>> {
         let mut blocks = vec![];
         let channels = &self.config.block_out_channels;
         for (level, &output) in channels.iter().enumerate() {
@@ -118,7 +118,7 @@ impl Walk<'_> {
                 blocks.push(parts);
             }
             if level + 1 < channels.len() {
-                blocks.push(vec![PartShape {
+                blocks.push(vec![LayerShape {
                     name: format!("{name}.downsamplers.0.conv"),
                     level: level + 1,
                     sizes: Sizes::Downsample(output),
@@ -128,7 +128,7 @@ impl Walk<'_> {
         blocks
     }
 
-    fn middle(&mut self) -> Vec<PartShape> {
+    fn middle(&mut self) -> Vec<LayerShape> {
         let level = self.config.block_out_channels.len() - 1;
         let c = self.config.block_out_channels[level];
         vec![
@@ -138,7 +138,7 @@ impl Walk<'_> {
         ]
     }
 
-    fn output(&mut self) -> Vec<Vec<PartShape>> {
+    fn output(&mut self) -> Vec<Vec<LayerShape>> {
         let mut blocks = vec![];
         let channels = &self.config.block_out_channels;
         let levels = channels.len();
@@ -160,7 +160,7 @@ impl Walk<'_> {
                     parts.push(self.transformer(name, level, Place::Up));
                 }
                 if layer + 1 == layers && level > 0 {
-                    parts.push(PartShape {
+                    parts.push(LayerShape {
                         name: format!("{name}.upsamplers.0.conv"),
                         level: level - 1,
                         sizes: Sizes::Upsample(output),
@@ -172,7 +172,7 @@ impl Walk<'_> {
         blocks
     }
 
-    fn resnet(&self, name: String, level: usize, input: usize) -> PartShape {
+    fn resnet(&self, name: String, level: usize, input: usize) -> LayerShape {
         let sizes = Sizes::Resnet(ResnetShape {
             input,
             output: self.config.block_out_channels[level],
@@ -181,10 +181,10 @@ impl Walk<'_> {
             eps: self.config.norm_eps,
             pixels: self.config.pixels(level),
         });
-        PartShape { name, level, sizes }
+        LayerShape { name, level, sizes }
     }
 
-    fn transformer(&mut self, name: String, level: usize, place: Place) -> PartShape {
+    fn transformer(&mut self, name: String, level: usize, place: Place) -> LayerShape {
         let shape = TransformerShape {
             channels: self.config.block_out_channels[level],
             context: self.config.cross_attention_dim,
@@ -194,13 +194,16 @@ impl Walk<'_> {
         };
         let mut sites = vec![];
         for _ in 0..shape.depth {
-            sites.extend([Kind::SelfAttn, Kind::Cross].map(|kind| self.site(level, place, kind)));
+            sites.extend(
+                [AttentionKind::SelfAttn, AttentionKind::Cross]
+                    .map(|kind| self.site(level, place, kind)),
+            );
         }
         let sizes = Sizes::Transformer(shape, sites);
-        PartShape { name, level, sizes }
+        LayerShape { name, level, sizes }
     }
 
-    fn site(&mut self, level: usize, place: Place, kind: Kind) -> Site {
+    fn site(&mut self, level: usize, place: Place, kind: AttentionKind) -> Site {
         let index = self.next_site;
         self.next_site += 1;
         Site {

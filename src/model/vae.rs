@@ -9,7 +9,7 @@ use super::resnet::{Resnet, ResnetShape};
 use super::weights::Weights;
 use crate::attention::{SitePlan, attend};
 use crate::error::Result;
-use crate::kernels::Keep;
+use crate::kernels::Packing;
 
 /// diffusers hard-codes it for autoencoders.
 const EPS: f64 = 1e-6;
@@ -130,9 +130,9 @@ pub struct Vae {
 impl Vae {
     pub fn load(config: &VaeConfig, w: &Weights) -> Result<Self> {
         // A picture of 8 bits can bear the larger tiles.
-        let w = &w.clone().kept(Keep {
+        let w = &w.clone().packed_as(Packing {
             large_tiles: true,
-            ..w.keep()
+            ..w.packing()
         });
         let (latent, groups) = (config.latent_channels, config.norm_num_groups);
         let (middle, last) = (config.middle(), config.block_out_channels[0]);

@@ -11,21 +11,21 @@ use candle_core::safetensors::{Load, SliceSafetensors};
 use candle_core::{DType, Device, Shape, Tensor};
 use sha2::{Digest, Sha256};
 
-use super::checkpoint::Part;
-use super::files::{Files, Source};
+use super::checkpoint::CheckpointSection;
+use super::files::{FileSource, Files};
 use super::lora::Additions;
 use super::tensor_file::{TensorFile, torn};
 use super::weight_files::{damaged, pieces};
 use crate::error::{Error, Result};
 use crate::hub::Cached;
-use crate::kernels::Keep;
+use crate::kernels::Packing;
 
 /// A view into a file's tensors, below a prefix, and how layers are to keep them.
 #[derive(Clone)]
 pub struct Weights {
     file: Arc<File>,
     prefix: String,
-    keep: Keep,
+    packing: Packing,
     additions: Arc<Additions>,
     device: Device,
     dtype: DType,
@@ -37,7 +37,7 @@ struct File {
 }
 
 enum Tensors {
-    Part(Arc<Part>),
+    Section(Arc<CheckpointSection>),
     Bytes(SliceSafetensors<'static>),
     /// Every tensor of every shape, for measuring sizes that nobody has weights of.
     Random,
@@ -47,15 +47,15 @@ impl Weights {
     pub fn open(files: &Files, path: &str) -> Result<Self> {
         let name = files.name(path);
         let tensors = match files.source(path)? {
-            Source::File(path) => {
-                Tensors::Part(Part::whole(TensorFile::open(&path, &name)?).into())
+            FileSource::File(path) => {
+                Tensors::Section(CheckpointSection::whole(TensorFile::open(&path, &name)?).into())
             }
-            Source::Part(part) => Tensors::Part(part),
-            Source::Bytes(bytes) => {
+            FileSource::Section(part) => Tensors::Section(part),
+            FileSource::Bytes(bytes) => {
                 let slices = SliceSafetensors::new(bytes);
                 Tensors::Bytes(slices.map_err(|e| torn(&name, &e.to_string()))?)
             }
-            Source::Text(_) => return Err(torn(&name, "it is text")),
+            FileSource::Text(_) => return Err(torn(&name, "it is text")),
         };
         Ok(Self::of(File { name, tensors }))
     }
@@ -64,7 +64,7 @@ impl Weights {
         Self {
             file: Arc::new(file),
             prefix: String::new(),
-            keep: Keep::default(),
+            packing: Packing::default(),
             additions: Arc::default(),
             device: Device::Cpu,
             dtype: DType::F32,
@@ -88,7 +88,7 @@ impl Weights {
     /// Every tensor's name and shape.
     pub fn shapes(&self) -> Vec<(String, Vec<usize>)> {
         let names = match &self.file.tensors {
-            Tensors::Part(part) => part.names(),
+            Tensors::Section(part) => part.names(),
             Tensors::Bytes(t) => t.tensors().into_iter().map(|(name, _)| name).collect(),
             Tensors::Random => vec![],
         };
@@ -98,12 +98,12 @@ impl Weights {
     }
 
     /// The same, kept in another way.
-    pub fn kept(self, keep: Keep) -> Self {
-        Self { keep, ..self }
+    pub fn packed_as(self, packing: Packing) -> Self {
+        Self { packing, ..self }
     }
 
-    pub fn keep(&self) -> Keep {
-        self.keep
+    pub fn packing(&self) -> Packing {
+        self.packing
     }
 
     /// The same on another device, as other numbers: f32 on the CPU unless said.
@@ -145,7 +145,7 @@ impl Weights {
     pub fn parameters(&self) -> usize {
         let count = |shape: &[usize]| shape.iter().product::<usize>();
         match &self.file.tensors {
-            Tensors::Part(part) => part.parameters(),
+            Tensors::Section(part) => part.parameters(),
             Tensors::Bytes(t) => t
                 .tensors()
                 .iter()
@@ -159,7 +159,7 @@ impl Weights {
     pub fn dims(&self, name: &str) -> Option<Vec<usize>> {
         let path = self.path(name);
         match &self.file.tensors {
-            Tensors::Part(part) => part.dims(&path),
+            Tensors::Section(part) => part.dims(&path),
             Tensors::Bytes(t) => Some(t.get(&path).ok()?.shape().to_vec()),
             Tensors::Random => None,
         }
@@ -189,7 +189,7 @@ impl Weights {
             ));
         }
         let loaded = match &self.file.tensors {
-            Tensors::Part(part) => part.read(&path)?,
+            Tensors::Section(part) => part.read(&path)?,
             Tensors::Bytes(t) => t.get(&path)?.load(&Device::Cpu)?,
             Tensors::Random => unreachable!("answered above"),
         };
@@ -238,18 +238,18 @@ pub fn sha256(files: &Files, paths: &[String]) -> Result<String> {
     let mut seen: HashSet<PathBuf> = HashSet::new();
     for path in paths {
         match files.source(path)? {
-            Source::Bytes(bytes) => hash.update(bytes),
-            Source::Text(text) => hash.update(&text),
-            Source::File(file) => {
+            FileSource::Bytes(bytes) => hash.update(bytes),
+            FileSource::Text(text) => hash.update(&text),
+            FileSource::File(file) => {
                 let pieces = pieces(&file, &files.name(path))?;
                 pieces
                     .iter()
                     .try_for_each(|piece| update(&mut hash, piece))?;
             }
-            Source::Part(part) if seen.insert(part.file.path.clone()) => {
+            FileSource::Section(part) if seen.insert(part.file.path.clone()) => {
                 update(&mut hash, &part.file.path)?;
             }
-            Source::Part(_) => {}
+            FileSource::Section(_) => {}
         }
     }
     Ok(hex(hash))

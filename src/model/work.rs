@@ -9,9 +9,9 @@ use super::resnet::ResnetShape;
 use super::text::TextConfig;
 use super::transformer::TransformerShape;
 use super::unet_config::UNetConfig;
-use super::unet_shape::{PartShape, Sizes, UNetShape};
+use super::unet_shape::{LayerShape, Sizes, UNetShape};
 use super::vae::VaeConfig;
-use crate::attention::{Kind, Site};
+use crate::attention::{AttentionKind, Site};
 
 /// FLOP of a model's parts for latents of one size.
 #[derive(Debug, Clone, PartialEq)]
@@ -113,7 +113,11 @@ fn unet_ends(config: &UNetConfig, pixels: usize) -> f64 {
 }
 
 /// A part of the UNet, and its attention sites, which the first number includes.
-fn part_work(part: &PartShape, tokens: usize, latent_size: (usize, usize)) -> (f64, Vec<SiteWork>) {
+fn part_work(
+    part: &LayerShape,
+    tokens: usize,
+    latent_size: (usize, usize),
+) -> (f64, Vec<SiteWork>) {
     let (h, w) = part.grid(latent_size);
     match &part.sizes {
         Sizes::Resnet(shape) => (resnet(shape, h * w), vec![]),
@@ -142,8 +146,8 @@ fn transformer(
 ) -> (f64, Vec<SiteWork>) {
     let c = shape.channels;
     let looked_at = |kind| match kind {
-        Kind::SelfAttn => (n, c),
-        Kind::Cross => (tokens, shape.context),
+        AttentionKind::SelfAttn => (n, c),
+        AttentionKind::Cross => (tokens, shape.context),
     };
     let site = |site: Site| SiteWork::new(site, c, looked_at(site.kind));
     let sites: Vec<_> = sites.into_iter().map(site).collect();

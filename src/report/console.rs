@@ -4,6 +4,7 @@
 //!
 //! A broken stderr is no reason to lose a picture: every failed write is ignored.
 
+use crate::message::Flags;
 use std::env;
 use std::fmt;
 use std::io::{self, IsTerminal, Write};
@@ -74,11 +75,9 @@ impl Console {
 
     /// The cause and, on a line of its own, the cure; said even when quiet.
     pub fn error(&self, error: &Error) {
-        let (cause, cure) = error.parts();
+        let (cause, cure) = error.parts(&Flags);
         self.line(&format!("{} {cause}", self.paint("error:", "31")));
-        if let Some(cure) = cure {
-            self.line(&format!("  {cure}"));
-        }
+        self.line(&format!("  {cure}"));
     }
 
     /// Several lines as they are, said even when quiet.

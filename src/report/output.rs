@@ -13,7 +13,7 @@ use image::{ImageBuffer, Pixel};
 use tempfile::TempDir;
 
 use super::atomic::{CreatedParents, cannot_write, hidden, parent_of, write_through};
-use super::png::{self, Text};
+use super::png::{self, TextChunk};
 use crate::error::{Error, Result};
 
 /// The file whose `"files"` list says what a run wrote.
@@ -139,7 +139,7 @@ impl OutputFolder {
         &mut self,
         name: &str,
         picture: &ImageBuffer<P, Vec<u8>>,
-        texts: &[Text],
+        texts: &[TextChunk],
     ) -> Result<()>
     where
         P: Pixel<Subpixel = u8>,

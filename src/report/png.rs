@@ -11,13 +11,13 @@ use png::{
 
 /// A text chunk: `parameters`, `Comment` ...
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Text {
+pub struct TextChunk {
     /// 1 to 79 Latin-1 characters.
     pub keyword: String,
     pub text: String,
 }
 
-impl Text {
+impl TextChunk {
     pub fn new(keyword: &str, text: impl Into<String>) -> Self {
         Self {
             keyword: keyword.to_owned(),
@@ -38,7 +38,7 @@ pub struct Contents {
     /// Pixels.
     pub width: u32,
     pub height: u32,
-    pub texts: Vec<Text>,
+    pub texts: Vec<TextChunk>,
 }
 
 impl Contents {
@@ -51,7 +51,7 @@ impl Contents {
 
 /// A PNG file of the picture, eight bits a channel. The texts stand before the pixels: tEXt where
 /// Latin-1 holds them, else iTXt.
-pub fn encode<P>(picture: &ImageBuffer<P, Vec<u8>>, texts: &[Text]) -> io::Result<Vec<u8>>
+pub fn encode<P>(picture: &ImageBuffer<P, Vec<u8>>, texts: &[TextChunk]) -> io::Result<Vec<u8>>
 where
     P: Pixel<Subpixel = u8>,
 {
@@ -108,19 +108,19 @@ fn contents(bytes: &[u8]) -> Result<Contents, DecodingError> {
     let mut reader = decoder.read_info()?;
     reader.finish()?;
     let info = reader.info();
-    let mut texts: Vec<Text> = vec![];
+    let mut texts: Vec<TextChunk> = vec![];
     for chunk in &info.uncompressed_latin1_text {
-        texts.push(Text::new(&chunk.keyword, &*chunk.text));
+        texts.push(TextChunk::new(&chunk.keyword, &*chunk.text));
     }
     for chunk in &info.utf8_text {
         let mut chunk = chunk.clone();
         chunk.decompress_text_with_limit(DECOMPRESSION_LIMIT)?;
-        texts.push(Text::new(&chunk.keyword, chunk.get_text()?));
+        texts.push(TextChunk::new(&chunk.keyword, chunk.get_text()?));
     }
     for chunk in &info.compressed_latin1_text {
         let mut chunk = chunk.clone();
         chunk.decompress_text_with_limit(DECOMPRESSION_LIMIT)?;
-        texts.push(Text::new(&chunk.keyword, chunk.get_text()?));
+        texts.push(TextChunk::new(&chunk.keyword, chunk.get_text()?));
     }
     Ok(Contents {
         width: info.width,

@@ -1,13 +1,13 @@
 //! The mark that says a model made a picture: IPTC's digital source type, in an XMP packet.
 //! Owns the packet; it must never know which model, or what the picture shows.
 
-use super::png::Text;
+use super::png::TextChunk;
 
 const KEYWORD: &str = "XML:com.adobe.xmp";
 const SOURCES: &str = "http://cv.iptc.org/newscodes/digitalsourcetype/";
 
 /// For every PNG that shows what a model drew.
-pub fn ai_mark() -> Text {
+pub fn ai_mark() -> TextChunk {
     let packet = format!(
         "<?xpacket begin=\"\u{feff}\" id=\"W5M0MpCehiHzreSzNTczkc9d\"?>\n\
          <x:xmpmeta xmlns:x=\"adobe:ns:meta/\">\n\
@@ -21,12 +21,12 @@ pub fn ai_mark() -> Text {
          </x:xmpmeta>\n\
          <?xpacket end=\"w\"?>"
     );
-    Text::new(KEYWORD, packet)
+    TextChunk::new(KEYWORD, packet)
 }
 
 /// The digital source type that a picture's packet names, such as `trainedAlgorithmicMedia`,
 /// whoever wrote it.
-pub fn source_type(texts: &[Text]) -> Option<&str> {
+pub fn source_type(texts: &[TextChunk]) -> Option<&str> {
     let packet = texts.iter().find(|text| text.keyword == KEYWORD)?;
     let (_, named) = packet.text.split_once("/newscodes/digitalsourcetype/")?;
     let end = named.find(|c: char| !c.is_ascii_alphanumeric());

@@ -7,7 +7,7 @@ use candle_core::{DType, Tensor};
 
 use crate::attention::AttentionHook;
 use crate::error::Result;
-use crate::model::{PromptStates, Text, UNet};
+use crate::model::{PromptStates, TextKeyValues, UNet};
 
 /// The text states of a run.
 #[derive(Debug, Clone)]
@@ -60,8 +60,8 @@ pub trait Denoiser: Sync {
 pub struct Prompted<'a> {
     unet: &'a UNet,
     rows: usize,
-    cond: Text,
-    uncond: Option<Text>,
+    cond: TextKeyValues,
+    uncond: Option<TextKeyValues>,
 }
 
 impl<'a> Prompted<'a> {

@@ -4,12 +4,12 @@
 use candle_core::{Device, Tensor};
 
 use super::plan::{EditPlan, Sum};
-use crate::attention::{AttentionHook, Carry, Kind, Site, SitePlan, Tap, Term};
+use crate::attention::{AttentionHook, AttentionKind, Carry, Site, SitePlan, Tap, Term};
 use crate::edit::TokenMap;
 use crate::error::Result;
 
 /// Who looks at the maps of a lockstep run.
-pub trait Watcher: Send {
+pub trait AttentionObserver: Send {
     /// Whether, and how, to be shown this site's maps.
     fn wants(&self, site: &Site) -> Option<Tap>;
 
@@ -20,7 +20,7 @@ pub trait Watcher: Send {
     fn begin(&mut self, plan: &EditPlan) -> Result<()>;
 
     /// A row's map before the edit: `[n, t]`, the mean of its heads, or `[heads, n, t]` where some
-    /// watcher of this site wants each head.
+    /// observer of this site wants each head.
     fn observe(&mut self, site: &Site, row: usize, map: &Tensor) -> Result<()>;
 }
 
@@ -88,27 +88,29 @@ fn all_own(rows: &[Vec<Term>]) -> bool {
 /// The one hook that edits: source and edited rows walk through the UNet in lockstep.
 pub struct Lockstep<'a, 'w> {
     plan: &'a StepPlan,
-    watchers: &'a mut [&'w mut dyn Watcher],
+    observers: &'a mut [&'w mut dyn AttentionObserver],
 }
 
 impl<'a, 'w> Lockstep<'a, 'w> {
-    pub fn new(plan: &'a StepPlan, watchers: &'a mut [&'w mut dyn Watcher]) -> Self {
-        Self { plan, watchers }
+    pub fn new(plan: &'a StepPlan, observers: &'a mut [&'w mut dyn AttentionObserver]) -> Self {
+        Self { plan, observers }
     }
 }
 
 impl AttentionHook for Lockstep<'_, '_> {
     fn plan(&self, site: &Site) -> SitePlan<'_> {
         let mix = match site.kind {
-            Kind::Cross => &self.plan.cross,
-            Kind::SelfAttn if site.downscale >= self.plan.self_res => &self.plan.self_attention,
-            Kind::SelfAttn => &None,
+            AttentionKind::Cross => &self.plan.cross,
+            AttentionKind::SelfAttn if site.downscale >= self.plan.self_res => {
+                &self.plan.self_attention
+            }
+            AttentionKind::SelfAttn => &None,
         };
         mix.as_deref().map_or(SitePlan::Plain, SitePlan::Mix)
     }
 
     fn taps(&self, site: &Site) -> Option<Tap> {
-        let wanted = self.watchers.iter().filter_map(|w| w.wants(site));
+        let wanted = self.observers.iter().filter_map(|w| w.wants(site));
         wanted.reduce(|a, b| Tap {
             each_head: a.each_head || b.each_head,
             unread: a.unread || b.unread,
@@ -116,13 +118,13 @@ impl AttentionHook for Lockstep<'_, '_> {
     }
 
     fn observe(&mut self, site: &Site, row: usize, map: &Tensor) -> Result<()> {
-        let watchers = self.watchers.iter_mut();
-        let mut watching = watchers.filter(|w| w.wants(site).is_some());
+        let observers = self.observers.iter_mut();
+        let mut watching = observers.filter(|w| w.wants(site).is_some());
         watching.try_for_each(|w| w.observe(site, self.plan.first + row, map))
     }
 }
 
-/// `[n, t]` of either form that a watcher is shown.
+/// `[n, t]` of either form that a observer is shown.
 pub(super) fn head_mean(map: &Tensor) -> Result<Tensor> {
     Ok(match map.rank() {
         3 => map.mean(0)?,

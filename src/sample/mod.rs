@@ -13,7 +13,7 @@ mod scheduler;
 mod word_sums;
 
 pub use denoiser::{Conditioning, Denoiser, Eps, Prompted};
-pub use lockstep::{Lockstep, StepPlan, Watcher};
+pub use lockstep::{AttentionObserver, Lockstep, StepPlan};
 pub use plan::{Controller, EditPlan, LateFactors, RowEdit, Sum};
 pub use recorder::{Columns, Heads, Recorded, Recorder, Recording, Shown};
 pub use rows_of::RowsOf;

@@ -7,9 +7,9 @@
 
 use candle_core::{Device, Tensor};
 
-use super::lockstep::{Watcher, head_mean};
+use super::lockstep::{AttentionObserver, head_mean};
 use super::plan::EditPlan;
-use crate::attention::{Kind, Site, Tap};
+use crate::attention::{AttentionKind, Site, Tap};
 use crate::edit::TokenMap;
 use crate::error::Result;
 
@@ -33,7 +33,7 @@ pub enum Shown {
 /// What to keep.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Recording {
-    pub kind: Kind,
+    pub kind: AttentionKind,
     /// Indices of sites, each with the group that it is summed in.
     pub sites: Vec<(usize, usize)>,
     /// Ranges of denoiser calls that are summed apart: half-open, from 0.
@@ -56,9 +56,9 @@ pub enum Columns {
 impl Recording {
     /// The mean cross-attention of all tokens at one downscale, over the whole run, of every row.
     pub fn layout(sites: &[Site], downscale: usize, rows: usize) -> Self {
-        let here = |site: &&Site| site.kind == Kind::Cross && site.downscale == downscale;
+        let here = |site: &&Site| site.kind == AttentionKind::Cross && site.downscale == downscale;
         Self {
-            kind: Kind::Cross,
+            kind: AttentionKind::Cross,
             sites: sites
                 .iter()
                 .filter(here)
@@ -140,7 +140,7 @@ impl Recorder {
     /// What row `row` shows under a plan.
     fn reads_of(&self, row: usize, plan: &EditPlan) -> Result<Vec<(usize, Reads)>> {
         let own = self.recording.shown == Shown::Own;
-        if self.recording.kind == Kind::SelfAttn {
+        if self.recording.kind == AttentionKind::SelfAttn {
             let used = plan.self_attention[row].clone();
             let terms = if own { vec![(row, 1.0)] } else { used };
             return Ok(terms
@@ -201,7 +201,7 @@ impl Recorder {
     }
 }
 
-impl Watcher for Recorder {
+impl AttentionObserver for Recorder {
     fn wants(&self, site: &Site) -> Option<Tap> {
         let looks = self.frame.is_some() && site.kind == self.recording.kind;
         let here = looks && self.recording.group(site).is_some();
@@ -241,7 +241,7 @@ impl Watcher for Recorder {
                 .collect::<Result<_>>()?,
         };
         // Finer self-attention than the plan injects is each row's own.
-        let own = site.kind == Kind::SelfAttn && site.downscale < self.self_res;
+        let own = site.kind == AttentionKind::SelfAttn && site.downscale < self.self_res;
         for shown in 0..self.reads.len() {
             let reads = match own && !self.reads[shown].is_empty() {
                 true => vec![(shown, Reads::Share(1.0))],

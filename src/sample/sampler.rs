@@ -4,7 +4,7 @@
 use candle_core::{DType, Tensor};
 
 use super::denoiser::Denoiser;
-use super::lockstep::{Lockstep, StepPlan, Watcher};
+use super::lockstep::{AttentionObserver, Lockstep, StepPlan};
 use super::plan::{Controller, EditPlan};
 use super::rows;
 use super::scheduler::Scheduler;
@@ -116,22 +116,22 @@ pub struct Finished {
 }
 
 /// Runs source and edited rows together under a controller, the source as long as
-/// [`Controller::source_calls`] says. `watchers` see the rows' maps; `after_step` sees the latents
+/// [`Controller::source_calls`] says. `observers` see the rows' maps; `after_step` sees the latents
 /// `[rows, 4, h, w]` after each step, counted from 1.
 pub fn lockstep(
     sampler: Sampler,
     controller: &Controller,
-    watchers: &mut [&mut dyn Watcher],
+    observers: &mut [&mut dyn AttentionObserver],
     after_step: &mut (dyn FnMut(usize, &Tensor) -> Result<()> + Send),
 ) -> Result<Finished> {
     // On a thread of the pool: from outside, every small operation would wait to be let in.
-    rayon::scope(|_| steps(sampler, controller, watchers, after_step))
+    rayon::scope(|_| steps(sampler, controller, observers, after_step))
 }
 
 fn steps(
     mut sampler: Sampler,
     controller: &Controller,
-    watchers: &mut [&mut dyn Watcher],
+    observers: &mut [&mut dyn AttentionObserver],
     after_step: &mut (dyn FnMut(usize, &Tensor) -> Result<()> + Send),
 ) -> Result<Finished> {
     let mut words = WordSums::new(controller.layout, rows::words_of(controller));
@@ -140,15 +140,15 @@ fn steps(
     for call in 0..sampler.steps() {
         let plan = controller.plan(call);
         let first = usize::from(call >= source_calls);
-        let mut all: Vec<&mut dyn Watcher> = vec![&mut words];
-        for watcher in watchers.iter_mut() {
-            all.push(&mut **watcher);
+        let mut all: Vec<&mut dyn AttentionObserver> = vec![&mut words];
+        for observer in observers.iter_mut() {
+            all.push(&mut **observer);
         }
-        all.iter_mut().for_each(|watcher| watcher.at(call));
+        all.iter_mut().for_each(|observer| observer.at(call));
         let same = |(last, from, _): &(EditPlan, usize, StepPlan)| *last == plan && *from == first;
         if !segment.as_ref().is_some_and(same) {
             all.iter_mut()
-                .try_for_each(|watcher| watcher.begin(&plan))?;
+                .try_for_each(|observer| observer.begin(&plan))?;
             let lowered = StepPlan::lower(&plan, first, sampler.latents.device())?;
             segment = Some((plan, first, lowered));
         }

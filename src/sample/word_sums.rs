@@ -7,9 +7,9 @@
 
 use candle_core::Tensor;
 
-use super::lockstep::{Watcher, head_mean};
+use super::lockstep::{AttentionObserver, head_mean};
 use super::plan::EditPlan;
-use crate::attention::{Kind, Site, Tap};
+use crate::attention::{AttentionKind, Site, Tap};
 use crate::edit::Grid;
 use crate::error::Result;
 
@@ -66,9 +66,9 @@ impl WordSums {
     }
 }
 
-impl Watcher for WordSums {
+impl AttentionObserver for WordSums {
     fn wants(&self, site: &Site) -> Option<Tap> {
-        let here = site.kind == Kind::Cross && site.downscale == self.downscale;
+        let here = site.kind == AttentionKind::Cross && site.downscale == self.downscale;
         (here && !self.sums.is_empty()).then_some(Tap::default())
     }
 

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use assert_cmd::Command;
-use prompt_to_prompt::hub::{Connection, Settings, Silent};
+use prompt_to_prompt::hub::{Connection, HubSettings, Silent};
 use prompt_to_prompt::model::{ModelFolder, ModelSource, Need};
 
 use crate::common::fixture;
@@ -24,7 +24,7 @@ fn home() -> tempfile::TempDir {
 
 fn open(home: &Path, source: &ModelSource) -> Result<ModelFolder, prompt_to_prompt::error::Error> {
     let variable = |name: &str| (name == "HF_HOME").then(|| home.as_os_str().to_owned());
-    let hub = Connection::new(Settings::new(variable, None), &Silent);
+    let hub = Connection::new(HubSettings::new(variable, None), &Silent);
     ModelFolder::open_with(source, Need::Weights, &hub)
 }
 

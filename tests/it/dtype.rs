@@ -6,7 +6,7 @@ use prompt_to_prompt::device::{Compute, ComputeChoice, DeviceChoice, DtypeChoice
 use prompt_to_prompt::error::Error;
 use prompt_to_prompt::job::{EditSpec, Job, Outcome, Prepared, run};
 use prompt_to_prompt::model::ModelFolder;
-use prompt_to_prompt::sample::{Recorder, Recording, Watcher};
+use prompt_to_prompt::sample::{AttentionObserver, Recorder, Recording};
 
 use crate::allocations::peak_during;
 use crate::common::relative;
@@ -75,7 +75,7 @@ fn laws_hold_in_numbers_of_16_bits() {
     }
 }
 
-/// What watchers see are f32 maps on the CPU, whatever the model computes in.
+/// What observers see are f32 maps on the CPU, whatever the model computes in.
 #[test]
 fn heatmaps_come_near() {
     let maps = |dtype| {
@@ -84,8 +84,8 @@ fn heatmaps_come_near() {
         let prepared = Prepared::new(&job, &lab.folder).unwrap();
         let sites = lab.folder.unet.sites(prepared.latent_size);
         let mut recorder = Recorder::new(Recording::layout(&sites, 4, 2));
-        let watchers = &mut [&mut recorder as &mut dyn Watcher];
-        run(&job, &prepared, &lab.model, watchers, &mut |_| Ok(())).unwrap();
+        let observers = &mut [&mut recorder as &mut dyn AttentionObserver];
+        run(&job, &prepared, &lab.model, observers, &mut |_| Ok(())).unwrap();
         let kept = recorder.recorded().iter();
         kept.map(|map| flat(&map.mean().unwrap()))
             .collect::<Vec<_>>()
@@ -150,10 +150,14 @@ fn an_overflow_names_its_step_and_a_cure() {
     assert!(
         report
             .cause
+            .to_string()
             .contains("not finite after step 1 of 3, computed in f16"),
         "{report}"
     );
-    assert!(report.cure.contains("--dtype bf16") && report.cure.contains("--dtype f32"));
+    assert!(
+        report.cure.to_string().contains("--dtype bf16")
+            && report.cure.to_string().contains("--dtype f32")
+    );
     for dtype in [DType::F32, DType::BF16] {
         let outcome = draw(dtype).unwrap();
         assert_eq!(rows(&outcome.latents).len(), 2);

@@ -5,6 +5,7 @@ use prompt_to_prompt::edit::{EditKind, Rules};
 use prompt_to_prompt::job::{
     BlendSpec, BlendWords, EditSpec, Explanation, Job, Prepared, Preset, SchedulerName,
 };
+use prompt_to_prompt::message::Flags;
 use serde_json::Value;
 
 use crate::common::fixture;
@@ -34,8 +35,8 @@ fn said(job: &Job) -> String {
                 + &Explanation::new(job, Some(job.seed), &prepared, &folder).to_string()
         }
         Err(error) => {
-            let (cause, cure) = error.parts();
-            format!("error: {cause}\n  {}\n", cure.unwrap())
+            let (cause, cure) = error.parts(&Flags);
+            format!("error: {cause}\n  {cure}\n")
         }
     }
 }

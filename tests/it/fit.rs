@@ -2,9 +2,9 @@
 
 use candle_core::DType;
 use prompt_to_prompt::error::Error;
-use prompt_to_prompt::kernels::Keep;
+use prompt_to_prompt::kernels::Packing;
 use prompt_to_prompt::machine::Memory;
-use prompt_to_prompt::model::{ModelFolder, RunSize, Thrift};
+use prompt_to_prompt::model::{MemoryOptions, ModelFolder, RunSize};
 
 fn size(rows: usize, side: usize) -> RunSize {
     RunSize {
@@ -30,12 +30,12 @@ fn storybook() -> ModelFolder {
 fn told(
     folder: &ModelFolder,
     size: RunSize,
-    thrift: Thrift,
+    memory_options: MemoryOptions,
     available: u64,
 ) -> Option<[String; 2]> {
-    match folder.fits(size, thrift, memory(available)) {
+    match folder.fits(size, memory_options, memory(available)) {
         Ok(()) => None,
-        Err(Error::Memory(report)) => Some([report.cause, report.cure]),
+        Err(Error::Memory(report)) => Some([report.cause.to_string(), report.cure.to_string()]),
         Err(other) => panic!("{other}"),
     }
 }
@@ -60,21 +60,21 @@ fn the_first_way_that_fits_is_named_and_does_fit() {
 /// What a run is told with less and less memory, each once. Less and less of the picture is kept as it is.
 fn cures(size: RunSize) -> Vec<String> {
     let folder = storybook();
-    let thrift = folder.thrift(Keep::default(), true);
-    let footprint = folder.footprint_with(size.latents, thrift).unwrap();
+    let memory_options = folder.memory_options(Packing::default(), true);
+    let footprint = folder.footprint_with(size.latents, memory_options).unwrap();
     let (all, side) = (footprint.of(size.rows), 8 * size.latents.0);
-    assert_eq!(told(&folder, size, thrift, all), None);
+    assert_eq!(told(&folder, size, memory_options, all), None);
     let mut cures = vec![];
     for part in (1..100).rev() {
         let available = all / 100 * part;
-        let [cause, cure] = told(&folder, size, thrift, available).unwrap();
+        let [cause, cure] = told(&folder, size, memory_options, available).unwrap();
         let asked = format!(
             "{} rows at --width {side} --height {side} needs about",
             size.rows
         );
         assert!(cause.contains(&asked), "{cause}");
         if let Some(flags) = cure.strip_prefix("add ") {
-            let way = Thrift {
+            let way = MemoryOptions {
                 vae_tiling: flags.contains("--vae-tiling"),
                 low_memory: flags.contains("--low-memory"),
                 dtype: if flags.contains("--dtype bf16") {
@@ -82,9 +82,9 @@ fn cures(size: RunSize) -> Vec<String> {
                 } else {
                     DType::F32
                 },
-                ..thrift
+                ..memory_options
             };
-            assert_ne!(way, thrift);
+            assert_ne!(way, memory_options);
             assert_eq!(told(&folder, size, way, available), None, "{cure}");
         }
         if let Some((_, flags)) = cure.split_once("draw it smaller") {
@@ -112,13 +112,13 @@ fn cures(size: RunSize) -> Vec<String> {
 #[test]
 fn what_is_spared_already_is_not_named() {
     let folder = storybook();
-    let thrift = Thrift {
+    let memory_options = MemoryOptions {
         vae_tiling: true,
         low_memory: true,
         dtype: DType::F16,
-        ..folder.thrift(Keep::default(), true)
+        ..folder.memory_options(Packing::default(), true)
     };
-    let [_, cure] = told(&folder, size(9, 128), thrift, 100 << 20).unwrap();
+    let [_, cure] = told(&folder, size(9, 128), memory_options, 100 << 20).unwrap();
     assert!(
         !cure.contains("--vae-tiling") && !cure.contains("--low-memory"),
         "{cure}"
@@ -140,12 +140,12 @@ fn rows_and_their_memory_are_of_one_mind() {
         );
     }
     // What is kept for heatmaps counts.
-    let thrift = folder.thrift(Keep::default(), false);
+    let memory_options = folder.memory_options(Packing::default(), false);
     let kept = RunSize {
         kept: 1 << 30,
         ..size(1, 64)
     };
     let bare = footprint.of(1);
-    assert_eq!(told(&folder, size(1, 64), thrift, bare + 100), None);
-    assert!(told(&folder, kept, thrift, bare + 100).is_some());
+    assert_eq!(told(&folder, size(1, 64), memory_options, bare + 100), None);
+    assert!(told(&folder, kept, memory_options, bare + 100).is_some());
 }

@@ -79,12 +79,12 @@ proptest! {
 
     #[test]
     fn winograd_is_a_convolution(rows in 1usize..3, h in 1usize..30, w in 1usize..30, cin in 1usize..5, cout in 1usize..5,
-        larger: bool, late: bool, each: bool, up in 0usize..3, seed: u64) {
+        larger: bool, on_demand: bool, each: bool, up in 0usize..3, seed: u64) {
         let (cin, cout) = (16 * cin, 16 * cout);
         let kernel = numbers(&[cout, cin, 3, 3], seed);
-        let keep = Keep { large_tiles: larger, late };
-        let layer = ConvWeight::from_conv(&kernel, Some(numbers(&[cout], seed ^ 1)), 1024, keep).unwrap();
-        let direct = ConvWeight::from_conv(&kernel, layer.bias.clone(), 0, Keep::default()).unwrap();
+        let packing = Packing { large_tiles: larger, on_demand };
+        let layer = ConvWeight::from_conv(&kernel, Some(numbers(&[cout], seed ^ 1)), 1024, packing).unwrap();
+        let direct = ConvWeight::from_conv(&kernel, layer.bias.clone(), 0, Packing::default()).unwrap();
         prop_assert!(distance(&layer.matrix().unwrap(), &direct.matrix().unwrap()) < 1e-6);
         let x = numbers(&[rows, h, w, cin], seed ^ 2);
         let size = (h * up + h / 2 + 1, w * up + w / 3 + 1);
@@ -112,7 +112,7 @@ proptest! {
         let size = if three { 3 } else { 1 };
         let stride = if two { 2 } else { 1 };
         let kernel = numbers(&[cout, cin, size, size], seed);
-        let layer = ConvWeight::from_conv(&kernel, Some(numbers(&[cout], seed ^ 1)), 0, Keep::default()).unwrap();
+        let layer = ConvWeight::from_conv(&kernel, Some(numbers(&[cout], seed ^ 1)), 0, Packing::default()).unwrap();
         let x = numbers(&[rows, h, w, cin], seed ^ 2);
         let how = Conv { stride, ..Conv::default() };
         let y = conv2d(&x, &layer, how).unwrap();
@@ -188,9 +188,9 @@ fn an_output_row_depends_neither_on_other_rows_nor_on_threads() {
             &kernel,
             Some(numbers(&[cout], 5)),
             pixels,
-            Keep {
+            Packing {
                 large_tiles: true,
-                late: false,
+                on_demand: false,
             },
         )
         .unwrap();
@@ -211,7 +211,8 @@ fn an_output_row_depends_neither_on_other_rows_nor_on_threads() {
 #[test]
 fn a_tracked_tensor_keeps_its_gradient() {
     let var = Var::from_tensor(&numbers(&[1, 4, 4, 6], 1)).unwrap();
-    let conv = ConvWeight::from_conv(&numbers(&[6, 6, 3, 3], 2), None, 0, Keep::default()).unwrap();
+    let conv =
+        ConvWeight::from_conv(&numbers(&[6, 6, 3, 3], 2), None, 0, Packing::default()).unwrap();
     let wide = ConvWeight::from_linear(&numbers(&[8, 6], 3), None).unwrap();
     let (weight, bias) = (numbers(&[6], 4), numbers(&[6], 5));
     let h = group_norm(&var, 2, &weight, &bias, 1e-5, true).unwrap();
@@ -268,7 +269,7 @@ fn a_convolution_of_any_stride_takes_any_weight() {
         ..Conv::default()
     };
     let of = |pixels| {
-        let layer = ConvWeight::from_conv(&kernel, None, pixels, Keep::default()).unwrap();
+        let layer = ConvWeight::from_conv(&kernel, None, pixels, Packing::default()).unwrap();
         conv2d(&x, &layer, how).unwrap()
     };
     assert!(distance(&of(1024), &of(0)) < 1e-5);

@@ -11,7 +11,8 @@ use prompt_to_prompt::job::{
 use prompt_to_prompt::model::{Model, ModelFolder};
 use prompt_to_prompt::sample::noise::randn;
 use prompt_to_prompt::sample::{
-    Controller, Ddim, Denoiser, EditPlan, Prompted, Recorder, RowEdit, Sampler, Watcher, lockstep,
+    AttentionObserver, Controller, Ddim, Denoiser, EditPlan, Prompted, Recorder, RowEdit, Sampler,
+    lockstep,
 };
 
 use crate::common::{numbers, relative};
@@ -81,7 +82,7 @@ impl Lab {
         let noise = starting_noise(job, prepared).unwrap();
         let prompted = Prompted::new(&self.model.unet, &conditioning).unwrap();
         let sampler = Sampler::new(&prompted, &mut ddim, prepared.guidance, &noise);
-        let recorder = recorder.map(|recorder| recorder as &mut dyn Watcher);
+        let recorder = recorder.map(|recorder| recorder as &mut dyn AttentionObserver);
         let finished = lockstep(
             sampler.unwrap(),
             &prepared.controller,

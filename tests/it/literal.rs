@@ -3,7 +3,7 @@
 
 use candle_core::{Device, Tensor};
 use prompt_to_prompt::attention::{
-    AttentionHook, Carry, Kind, Site, SitePlan, Term, attend, probabilities,
+    AttentionHook, AttentionKind, Carry, Site, SitePlan, Term, attend, probabilities,
 };
 use prompt_to_prompt::edit::MapEdit;
 use prompt_to_prompt::error::Result;
@@ -50,13 +50,13 @@ impl AttentionHook for Literal {
         let mut rows: Vec<Tensor> = vec![];
         for row in 0..probs.dim(0)? {
             let own = probs.get(row)?;
-            let recorded = site.kind == Kind::Cross && site.downscale == self.record_at;
+            let recorded = site.kind == AttentionKind::Cross && site.downscale == self.record_at;
             if recorded {
                 add(&mut self.own[row], own.mean(0)?)?;
             }
             rows.push(match (site.kind, &self.edits[row]) {
-                (Kind::Cross, Some(e)) => apply(&e.edit, &rows[e.base], &own)?,
-                (Kind::SelfAttn, Some(e)) if site.downscale >= self.self_res => {
+                (AttentionKind::Cross, Some(e)) => apply(&e.edit, &rows[e.base], &own)?,
+                (AttentionKind::SelfAttn, Some(e)) if site.downscale >= self.self_res => {
                     ((&rows[e.base] * e.self_share)? + (own * (1.0 - e.self_share))?)?
                 }
                 _ => own,

@@ -1,5 +1,6 @@
 //! What the machine offers, and where models are kept on it.
 
+use prompt_to_prompt::message::Flags;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
@@ -64,12 +65,12 @@ fn too_little_memory_is_an_error_of_its_own_that_names_both_numbers() {
         .require(3 << 30, "job \"a\"", "use --low-memory")
         .unwrap_err();
     assert!(matches!(error, Error::Memory(_)));
-    let (cause, cure) = error.parts();
+    let (cause, cure) = error.parts(&Flags);
     assert_eq!(
         cause,
         "job \"a\" needs about 3.0 GiB of memory, and 1.5 GiB are available"
     );
-    assert_eq!(cure, Some("use --low-memory"));
+    assert_eq!(cure, "use --low-memory");
 }
 
 #[test]

@@ -30,7 +30,7 @@ mod fit;
 /// The kernels' forms for different instruction sets.
 mod forms;
 /// Which maps are kept, what becomes of them, and whether they point at what they name.
-mod heat;
+mod heatmap;
 /// Models of the Hugging Face hub, and what is kept of them.
 #[cfg(feature = "hub")]
 mod hub;
@@ -40,17 +40,19 @@ mod kernels;
 mod laws;
 /// A file imports only from floors below it, and opens with what it owns.
 mod layers;
-/// What is kept smaller or worked on in turn.
-mod lean;
 /// The method written out with full maps: the executable specification.
 mod literal;
 mod lora;
 /// Memory, cores, and where models are kept.
 mod machine;
+/// What a picture tells of itself, and what other tools' pictures tell.
+mod metadata;
 /// UNet, VAE and text encoder against diffusers; names and types of weights.
 mod model;
 /// The start noise equals torch's.
 mod noise;
+/// What is kept smaller or worked on in turn.
+mod on_demand;
 /// The golden trajectories of the reference implementation.
 mod parity;
 /// Word lookup: case, punctuation, phrases, occurrences, unknown words.
@@ -62,8 +64,6 @@ mod schedulers;
 /// A source that nobody wants to see.
 mod single_file;
 mod stops;
-/// What a picture tells of itself, and what other tools' pictures tell.
-mod story;
 /// Pictures decoded in bands.
 mod tiling;
 /// Ids and places of tokens against transformers.

@@ -5,10 +5,10 @@ use std::path::{Path, PathBuf};
 
 use candle_core::{DType, Device, Tensor, safetensors};
 use prompt_to_prompt::attention::{
-    AttentionHook, Carry, Kind, NoHook, Place, Site, SitePlan, Term,
+    AttentionHook, AttentionKind, Carry, NoHook, Place, Site, SitePlan, Term,
 };
 use prompt_to_prompt::error::Error;
-use prompt_to_prompt::kernels::Keep;
+use prompt_to_prompt::kernels::Packing;
 use prompt_to_prompt::model::{Model, ModelFolder};
 
 use super::kernels::{bits, distance, numbers};
@@ -189,7 +189,7 @@ fn sites_are_numbered_in_order_of_execution() {
     assert!(
         sites
             .iter()
-            .all(|s| (s.kind == Kind::SelfAttn) == (s.index % 2 == 0))
+            .all(|s| (s.kind == AttentionKind::SelfAttn) == (s.index % 2 == 0))
     );
     let at = |i: usize| {
         (
@@ -337,8 +337,8 @@ struct Injecting(Vec<Vec<Term>>);
 impl AttentionHook for Injecting {
     fn plan(&self, site: &Site) -> SitePlan<'_> {
         match site.kind {
-            Kind::SelfAttn => SitePlan::Mix(&self.0),
-            Kind::Cross => SitePlan::Plain,
+            AttentionKind::SelfAttn => SitePlan::Mix(&self.0),
+            AttentionKind::Cross => SitePlan::Plain,
         }
     }
 }
@@ -387,13 +387,18 @@ fn guided_halves_are_each_alone() {
 #[test]
 fn low_memory_changes_no_bit_and_fast_little() {
     let folder = open(&fixtures().join("mini-sd")).unwrap();
-    let made = |large_tiles, late| {
-        let model = folder.load_as(Keep { large_tiles, late }).unwrap();
+    let made = |large_tiles, on_demand| {
+        let model = folder
+            .load_as(Packing {
+                large_tiles,
+                on_demand,
+            })
+            .unwrap();
         fingerprint(&model)
     };
     for large in [false, true] {
-        for (early, late) in made(large, false).iter().zip(made(large, true)) {
-            assert_eq!(bits(early), bits(&late));
+        for (early, on_demand) in made(large, false).iter().zip(made(large, true)) {
+            assert_eq!(bits(early), bits(&on_demand));
         }
     }
     let (exact, fast) = (made(false, false), made(true, false));

@@ -1,5 +1,6 @@
 //! Word lookup, as a user spells words.
 
+use prompt_to_prompt::message::Flags;
 use prompt_to_prompt::prompt::{Tokens, WordRef, unknown_word};
 
 use crate::common::toy_tokens;
@@ -67,20 +68,20 @@ fn an_unknown_word_lists_the_words_and_the_nearest() {
         toy_tokens("a blue bicycle", 20),
     );
     let error = unknown_word("bicicle", &[&one, &two], "edited prompt");
-    let (cause, cure) = error.parts();
+    let (cause, cure) = error.parts(&Flags);
     assert_eq!(cause, "\"bicicle\" is not a word of the edited prompt");
     assert_eq!(
-        cure.unwrap(),
+        cure,
         "did you mean \"bicycle\"? its words: a, big, red, car, blue, bicycle"
     );
     let error = unknown_word("zebra", &[&one], "edited prompt");
     assert_eq!(
-        error.parts().1.unwrap(),
+        error.parts(&Flags).1,
         "use one of its words: a, big, red, car"
     );
     let error = unknown_word("car#2", &[&one], "edited prompt");
     assert_eq!(
-        error.parts().0,
+        error.parts(&Flags).0,
         "\"car#2\": \"car\" stands only once in the edited prompt"
     );
 }

@@ -2,6 +2,7 @@
 //! ends for step counts from 1 to 1000, and whole trajectories of the calmed miniature.
 //! `tests/reference/schedulers.py` wrote the fixtures.
 
+use prompt_to_prompt::message::Flags;
 use std::ops::Range;
 
 use candle_core::{Device, Tensor};
@@ -444,9 +445,9 @@ fn unknown_names_are_answered_with_the_known_ones() {
         ("plmss", Some("pndm")),
     ] {
         let error = text.parse::<SchedulerName>().unwrap_err();
-        let (cause, cure) = error.parts();
+        let (cause, cure) = error.parts(&Flags);
         assert_eq!(cause, format!("\"{text}\" is not a scheduler"));
         let near = near.map_or(String::new(), |near| format!("did you mean {near}? "));
-        assert_eq!(cure, Some(&*format!("{near}{all}")), "{text}");
+        assert_eq!(cure, format!("{near}{all}"), "{text}");
     }
 }

@@ -8,13 +8,13 @@ use candle_core::{Device, Tensor};
 use prompt_to_prompt::attention::AttentionHook;
 use prompt_to_prompt::edit::{MapEdit, TokenMap, Window};
 use prompt_to_prompt::error::Result;
-use prompt_to_prompt::heat::{MapSpec, Rows, Selection};
+use prompt_to_prompt::heatmap::{MapSpec, Rows, Selection};
 use prompt_to_prompt::job::{
     BlendSpec, BlendWords, EditSpec, Explanation, Job, Outcome, Prepared, SchedulerName, run,
 };
 use prompt_to_prompt::sample::noise::randn;
 use prompt_to_prompt::sample::{
-    Controller, Ddim, Denoiser, Eps, Recorder, RowEdit, Sampler, Watcher, lockstep,
+    AttentionObserver, Controller, Ddim, Denoiser, Eps, Recorder, RowEdit, Sampler, lockstep,
 };
 
 use crate::common::numbers;
@@ -256,8 +256,8 @@ fn heatmaps_are_those_of_a_whole_run() {
         };
         let selection = Selection::new(&spec, &prepared, &sites).unwrap();
         let mut recorder = Recorder::new(selection.recording);
-        let watchers: &mut [&mut dyn Watcher] = &mut [&mut recorder];
-        run(job, &prepared, &lab.model, watchers, &mut |_| Ok(())).unwrap();
+        let observers: &mut [&mut dyn AttentionObserver] = &mut [&mut recorder];
+        run(job, &prepared, &lab.model, observers, &mut |_| Ok(())).unwrap();
         let sums = recorder.recorded().iter();
         Vec::from_iter(sums.map(|r| (r.row, r.count, flat(&r.sum))))
     };

@@ -5,7 +5,7 @@ use prompt_to_prompt::job::{Job, Prepared, may_share};
 use super::task::Task;
 
 /// Tasks of one lockstep run, by their place in the list.
-pub struct Group {
+pub struct SharedRun {
     pub model: usize,
     pub tasks: Vec<usize>,
     /// The source included.
@@ -16,13 +16,13 @@ pub struct Group {
 /// the other.
 ///
 /// A run never has more than `most` rows, unless a single task does.
-pub fn groups(tasks: &[Task], pending: &[usize], most: impl Fn(&Task) -> usize) -> Vec<Group> {
-    let mut groups: Vec<Group> = vec![];
+pub fn groups(tasks: &[Task], pending: &[usize], most: impl Fn(&Task) -> usize) -> Vec<SharedRun> {
+    let mut groups: Vec<SharedRun> = vec![];
     for &index in pending {
         let task = &tasks[index];
         let rows = task.checked.prepared.controller.rows.len() - 1;
         let most = most(task);
-        let fits = |group: &&mut Group| {
+        let fits = |group: &&mut SharedRun| {
             group.model == task.model
                 && group.rows + rows <= most
                 && shares(&tasks[group.tasks[0]], task)
@@ -32,7 +32,7 @@ pub fn groups(tasks: &[Task], pending: &[usize], most: impl Fn(&Task) -> usize) 
                 group.tasks.push(index);
                 group.rows += rows;
             }
-            None => groups.push(Group {
+            None => groups.push(SharedRun {
                 model: task.model,
                 tasks: vec![index],
                 rows: 1 + rows,

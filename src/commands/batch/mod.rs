@@ -5,7 +5,7 @@
 
 mod events;
 mod groups;
-mod place;
+mod output_lock;
 mod plan;
 mod run;
 mod task;

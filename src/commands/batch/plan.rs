@@ -4,7 +4,7 @@ use prompt_to_prompt::error::Result;
 use prompt_to_prompt::kernels::fma_peak;
 use prompt_to_prompt::machine::gib;
 
-use super::groups::Group;
+use super::groups::SharedRun;
 use super::run::Run;
 use super::task::Task;
 use crate::commands::print;
@@ -14,7 +14,7 @@ const OF_PEAK: f64 = 0.5;
 /// Bytes of a PNG per pixel, about.
 const PER_PIXEL: f64 = 1.6;
 
-pub fn tell(run: &Run, groups: &[Group], finished: usize) -> Result<()> {
+pub fn tell(run: &Run, groups: &[SharedRun], finished: usize) -> Result<()> {
     let peak = fma_peak();
     let (mut seconds, mut bytes, mut memory) = (0.0, 0.0, Some(0));
     let mut text = String::new();

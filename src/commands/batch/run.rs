@@ -1,6 +1,7 @@
 //! Draws one group of jobs after the other. Each is on disk, complete, before the next begins; a job
 //! that fails is said and the rest goes on.
 
+use prompt_to_prompt::message::Flags;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -8,21 +9,21 @@ use std::time::Instant;
 
 use prompt_to_prompt::error::{Error, Result};
 use prompt_to_prompt::job::{Member, Outcome, run_together};
-use prompt_to_prompt::kernels::Keep;
-use prompt_to_prompt::model::Parts;
+use prompt_to_prompt::kernels::Packing;
+use prompt_to_prompt::model::Components;
 use prompt_to_prompt::report::console::Console;
 use prompt_to_prompt::report::html;
 use prompt_to_prompt::report::output::OutputFolder;
-use prompt_to_prompt::sample::{Recorder, Watcher};
+use prompt_to_prompt::sample::{AttentionObserver, Recorder};
 
 use super::count;
 use super::events::Events;
-use super::groups::{Group, groups};
-use super::place::{Place, finished};
+use super::groups::{SharedRun, groups};
+use super::output_lock::{OutputLock, finished};
 use super::task::{Failure, Task, Tasks};
 use crate::cli::{Problem, RunArgs, Sources};
 use crate::commands::draw::{Latents, go_on, interrupt_flag};
-use crate::commands::say::{tell_changes, tell_model};
+use crate::commands::messages::{tell_changes, tell_model};
 
 /// Rows of one run at most, where nobody says: sharing a source among more gains next to nothing, and
 /// a run that is cut off is lost.
@@ -47,7 +48,7 @@ struct Count {
 }
 
 /// A model in memory, and how it was packed.
-type Loaded = Option<(usize, Keep, Box<dyn Parts>)>;
+type Loaded = Option<(usize, Packing, Box<dyn Components>)>;
 
 impl Run<'_> {
     pub fn go(&self) -> Result<()> {
@@ -65,7 +66,7 @@ impl Run<'_> {
             return self.failed(&count);
         }
         let stop = interrupt_flag(self.console);
-        let place = Place::take(self.out)?;
+        let place = OutputLock::take(self.out)?;
         let queued: Vec<&Task> = pending.iter().map(|i| &tasks[*i]).collect();
         self.events.queued(&queued);
         for i in &skipped {
@@ -92,7 +93,7 @@ impl Run<'_> {
                     .for_each(|warning| self.console.warn(warning));
                 self.events.report(&path);
             }
-            Err(error) => self.console.warn(&error.parts().0),
+            Err(error) => self.console.warn(&error.parts(&Flags).0),
         }
     }
 
@@ -124,10 +125,10 @@ impl Run<'_> {
                 .failed(&failure.name, cause, cure, at.as_deref());
             count.failed += 1;
             if self.args.fail_fast {
-                return Err(Error::SomeFailed(prompt_to_prompt::error::Report {
-                    cause: format!("{} cannot be drawn", failure.name),
-                    cure: "mend it, or leave --fail-fast out".to_owned(),
-                }));
+                return Err(Error::some_failed(
+                    format!("{} cannot be drawn", failure.name),
+                    "mend it, or leave --fail-fast out",
+                ));
             }
         }
         Ok(())
@@ -150,9 +151,9 @@ impl Run<'_> {
     /// Draws a group; where it fails, each of it alone, so that one job does not fail the others.
     fn draw(
         &self,
-        group: &Group,
+        group: &SharedRun,
         label: &str,
-        place: &Place,
+        place: &OutputLock,
         loaded: &mut Loaded,
         stop: &Arc<AtomicBool>,
         count: &mut Count,
@@ -179,20 +180,16 @@ impl Run<'_> {
     }
 
     fn tell_failure(&self, task: &Task, error: &Error, count: &mut Count) -> Result<()> {
-        let (cause, cure) = error.parts();
-        self.console.block(&format!(
-            "error: {}: {cause}\n  {}",
-            task.name,
-            cure.unwrap_or_default()
-        ));
-        self.events
-            .failed(&task.name, &cause, cure.unwrap_or_default(), None);
+        let (cause, cure) = error.parts(&Flags);
+        self.console
+            .block(&format!("error: {}: {cause}\n  {cure}", task.name));
+        self.events.failed(&task.name, &cause, &cure, None);
         count.failed += 1;
         match self.args.fail_fast {
-            true => Err(Error::SomeFailed(prompt_to_prompt::error::Report {
-                cause: format!("{} failed", task.name),
-                cure: "mend it, or leave --fail-fast out".to_owned(),
-            })),
+            true => Err(Error::some_failed(
+                format!("{} failed", task.name),
+                "mend it, or leave --fail-fast out",
+            )),
             false => Ok(()),
         }
     }
@@ -202,7 +199,7 @@ impl Run<'_> {
         &self,
         tasks: &[&Task],
         label: &str,
-        place: &Place,
+        place: &OutputLock,
         loaded: &mut Loaded,
         stop: &Arc<AtomicBool>,
     ) -> Result<()> {
@@ -239,7 +236,7 @@ impl Run<'_> {
         &self,
         tasks: &[&Task],
         label: &str,
-        model: &dyn Parts,
+        model: &dyn Components,
         stop: &Arc<AtomicBool>,
     ) -> Result<(Vec<Outcome>, Vec<Option<Recorder>>)> {
         let mut recorders: Vec<Option<Recorder>> =
@@ -250,7 +247,10 @@ impl Run<'_> {
             .map(|(task, recorder)| Member {
                 job: &task.checked.request.job,
                 prepared: &task.checked.prepared,
-                watchers: recorder.iter_mut().map(|r| r as &mut dyn Watcher).collect(),
+                observers: recorder
+                    .iter_mut()
+                    .map(|r| r as &mut dyn AttentionObserver)
+                    .collect(),
             });
         let members: Vec<Member> = members.collect();
         let calls = tasks[0].checked.prepared.controller.clock.calls;
@@ -273,20 +273,20 @@ impl Run<'_> {
     }
 
     /// The task's model, loaded unless it is already; one at a time is in memory.
-    fn model<'m>(&self, task: &Task, loaded: &'m mut Loaded) -> Result<&'m dyn Parts> {
-        let keep = Keep {
+    fn model<'m>(&self, task: &Task, loaded: &'m mut Loaded) -> Result<&'m dyn Components> {
+        let packing = Packing {
             large_tiles: task.checked.request.job.fast,
-            late: self.args.low_memory,
+            on_demand: self.args.low_memory,
         };
         let there = loaded
             .as_ref()
-            .is_some_and(|(model, kept, _)| (*model, *kept) == (task.model, keep));
+            .is_some_and(|(model, kept, _)| (*model, *kept) == (task.model, packing));
         if !there {
             *loaded = None;
             let folder = self.tasks.models[task.model].folder();
             tell_model(self.console, folder);
-            let model = folder.parts(keep, false)?;
-            *loaded = Some((task.model, keep, model));
+            let model = folder.parts(packing, false)?;
+            *loaded = Some((task.model, packing, model));
         }
         Ok(&*loaded.as_ref().expect("loaded above").2)
     }
@@ -321,11 +321,10 @@ impl Run<'_> {
         let all = self.tasks.tasks.len() + self.tasks.failures.len();
         match count.failed {
             0 => Ok(()),
-            failed => Err(Error::SomeFailed(prompt_to_prompt::error::Report {
-                cause: format!("{failed} of {} failed", super::count(all, "job")),
-                cure: "mend them and give the same command: what is done is not done again"
-                    .to_owned(),
-            })),
+            failed => Err(Error::some_failed(
+                format!("{failed} of {} failed", super::count(all, "job")),
+                "mend them and give the same command: what is done is not done again",
+            )),
         }
     }
 }

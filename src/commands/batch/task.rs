@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use prompt_to_prompt::error::{Error, Result};
 use prompt_to_prompt::job::{MaskSource, Prepared};
-use prompt_to_prompt::kernels::{Keep, family};
+use prompt_to_prompt::kernels::{Packing, family};
 use prompt_to_prompt::machine::Memory;
 use prompt_to_prompt::model::{Footprint, LoraId, ModelFolder, ModelSource, Need, RunSize};
 use prompt_to_prompt::report::console::Console;
@@ -51,7 +51,7 @@ pub struct Opened {
     /// And its hashes, if its weights are here.
     folder: Result<(ModelFolder, Option<(String, String)>)>,
     /// By the latents' size and how weights are kept.
-    footprints: HashMap<((usize, usize), Keep), Footprint>,
+    footprints: HashMap<((usize, usize), Packing), Footprint>,
 }
 
 impl Opened {
@@ -157,12 +157,12 @@ impl Tasks {
         let of_model = |error| entry.blamed_on("model", vocabulary, error);
         let (folder, hashes) = opened.folder.as_ref().map_err(of_model)?;
         let checked = Checked::new(request, folder).map_err(|error| blamed(&error))?;
-        let keep = Keep {
+        let packing = Packing {
             large_tiles: checked.request.job.fast,
-            late: purpose.low_memory,
+            on_demand: purpose.low_memory,
         };
         let footprint = match hashes {
-            Some(_) => Some(fitting(folder, &mut opened.footprints, &checked, keep)),
+            Some(_) => Some(fitting(folder, &mut opened.footprints, &checked, packing)),
             None => None,
         };
         let footprint = footprint.transpose().map_err(|error| blamed(&error))?;
@@ -220,9 +220,9 @@ impl Tasks {
 /// What a job's runs take, which the machine must have for the job by itself.
 fn fitting(
     folder: &ModelFolder,
-    known: &mut HashMap<((usize, usize), Keep), Footprint>,
+    known: &mut HashMap<((usize, usize), Packing), Footprint>,
     checked: &Checked,
-    keep: Keep,
+    packing: Packing,
 ) -> Result<Footprint> {
     let Prepared {
         latent_size,
@@ -230,11 +230,13 @@ fn fitting(
         controller,
         ..
     } = &checked.prepared;
-    let (latents, thrift) = (*latent_size, folder.thrift(keep, false));
+    let (latents, memory_options) = (*latent_size, folder.memory_options(packing, false));
     // Jobs are many, sizes few, and each reads the headers of all weights.
-    let footprint = match known.entry((latents, keep)) {
+    let footprint = match known.entry((latents, packing)) {
         hash_map::Entry::Occupied(known) => *known.get(),
-        hash_map::Entry::Vacant(place) => *place.insert(folder.footprint_with(latents, thrift)?),
+        hash_map::Entry::Vacant(place) => {
+            *place.insert(folder.footprint_with(latents, memory_options)?)
+        }
     };
     let rows = controller.rows.len();
     // Not what is free at this moment: the batch may run for hours.
@@ -249,7 +251,7 @@ fn fitting(
                 latents,
                 kept: 0,
             };
-            folder.fits(size, thrift, total).map(|()| footprint)
+            folder.fits(size, memory_options, total).map(|()| footprint)
         }
         None => Ok(footprint),
     }

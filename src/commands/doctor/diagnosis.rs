@@ -1,19 +1,20 @@
 //! The facts that `p2p doctor` reports, as data: what `--json` prints. Reads no weights but to hash them,
 //! and no token.
 
+use prompt_to_prompt::message::Flags;
 use std::collections::BTreeMap;
 use std::io::IsTerminal;
 use std::path::Path;
 
-use prompt_to_prompt::device::{ComputeChoice, DeviceChoice, DtypeChoice, Kind, kinds};
+use prompt_to_prompt::device::{ComputeChoice, DeviceChoice, DeviceKind, DtypeChoice, kinds};
 use prompt_to_prompt::error::Result;
-use prompt_to_prompt::hub::{Settings, Stored, TokenSource};
+use prompt_to_prompt::hub::{HubSettings, StoredModel, TokenSource};
 use prompt_to_prompt::kernels::Form;
 use prompt_to_prompt::machine::{Cpu, Memory};
 use prompt_to_prompt::model::{ModelFolder, ModelSource, STORYBOOK, family_of};
 use serde::Serialize;
 
-use super::environment::{self, Setting};
+use super::environment::{self, EnvironmentSetting};
 use super::hints::hints;
 use crate::commands::terminal::{Protocol, is_dumb};
 
@@ -28,9 +29,9 @@ pub struct Diagnosis {
     /// What `--device auto` and `--dtype auto` come to, or why to nothing.
     pub auto: String,
     pub model: EmbeddedModel,
-    pub hub: Option<Hub>,
+    pub hub: Option<HubDiagnosis>,
     pub terminal: Terminal,
-    pub environment: Vec<Setting>,
+    pub environment: Vec<EnvironmentSetting>,
     /// What is amiss, and the cure.
     pub hints: Vec<String>,
 }
@@ -89,7 +90,7 @@ pub struct EmbeddedModel {
 }
 
 #[derive(Serialize)]
-pub struct Hub {
+pub struct HubDiagnosis {
     /// Whether models can be fetched at all.
     pub compiled_in: bool,
     pub endpoint: String,
@@ -145,14 +146,14 @@ impl Diagnosis {
             devices: kinds().into_iter().map(device).collect(),
             auto: match ComputeChoice::default().open() {
                 Ok(compute) => compute.to_string(),
-                Err(error) => error.parts().0,
+                Err(error) => error.parts(&Flags).0,
             },
             model: EmbeddedModel {
                 weights_sha256,
                 configs_sha256,
                 id: model.id,
             },
-            hub: hub(&Settings::from_env()),
+            hub: hub(&HubSettings::from_env()),
             terminal: Terminal {
                 stdout_is_terminal: std::io::stdout().is_terminal(),
                 stderr_is_terminal: std::io::stderr().is_terminal(),
@@ -209,7 +210,7 @@ fn kernels() -> Kernels {
     }
 }
 
-fn device(kind: Kind) -> DeviceFacts {
+fn device(kind: DeviceKind) -> DeviceFacts {
     DeviceFacts {
         name: kind.name,
         compiled_in: kind.compiled_in,
@@ -218,18 +219,18 @@ fn device(kind: Kind) -> DeviceFacts {
     }
 }
 
-fn hub(settings: &Settings) -> Option<Hub> {
+fn hub(settings: &HubSettings) -> Option<HubDiagnosis> {
     let (paths, cache) = (settings.paths.as_ref()?, settings.cache().ok()?);
     let token = settings.token.as_ref().map(|token| match token.source {
         TokenSource::Variable(name) => name,
         TokenSource::File(_) => "file",
     });
-    let model = |stored: Stored| CachedModel {
+    let model = |stored: StoredModel| CachedModel {
         family: stored.snapshots.iter().find_map(|s| family_of(&s.folder)),
         bytes: stored.bytes,
         id: stored.id,
     };
-    Some(Hub {
+    Some(HubDiagnosis {
         compiled_in: cfg!(feature = "hub"),
         endpoint: settings.shown(),
         offline: settings.offline,

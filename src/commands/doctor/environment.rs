@@ -143,7 +143,7 @@ pub const VARIABLES: [Variable; 35] = [
 
 /// What a variable is set to.
 #[derive(Serialize)]
-pub struct Setting {
+pub struct EnvironmentSetting {
     pub name: &'static str,
     pub set: bool,
     /// `None` where it is not set, or a secret.
@@ -151,11 +151,11 @@ pub struct Setting {
 }
 
 /// All of them as they are.
-pub fn settings() -> Vec<Setting> {
+pub fn settings() -> Vec<EnvironmentSetting> {
     let setting = |variable: &Variable| {
         let value = env::var_os(variable.name);
         let shown = value.as_ref().filter(|_| !variable.secret);
-        Setting {
+        EnvironmentSetting {
             name: variable.name,
             set: value.is_some(),
             value: shown.map(|value| value.to_string_lossy().into_owned()),

@@ -4,8 +4,9 @@
 use prompt_to_prompt::device::ComputeChoice;
 use prompt_to_prompt::kernels::Form;
 use prompt_to_prompt::machine::gib;
+use prompt_to_prompt::message::Flags;
 
-use super::diagnosis::{Diagnosis, Hub, Kernels, MemoryFacts, Processor};
+use super::diagnosis::{Diagnosis, HubDiagnosis, Kernels, MemoryFacts, Processor};
 use super::environment::value;
 
 /// What an edit with the embedded model takes, and some room.
@@ -101,11 +102,11 @@ fn locale() -> Option<String> {
 /// What `P2P_DEVICE` and `P2P_DTYPE` ask for and cannot have.
 fn device() -> Option<String> {
     let error = ComputeChoice::default().open().err()?;
-    let (cause, cure) = error.parts();
-    Some(format!("{cause}: {}", cure.unwrap_or_default()))
+    let (cause, cure) = error.parts(&Flags);
+    Some(format!("{cause}: {cure}"))
 }
 
-fn endpoint(hub: &Hub) -> Option<String> {
+fn endpoint(hub: &HubDiagnosis) -> Option<String> {
     let is_address = ["https://", "http://"]
         .iter()
         .any(|scheme| hub.endpoint.starts_with(scheme));
@@ -117,7 +118,7 @@ fn endpoint(hub: &Hub) -> Option<String> {
     })
 }
 
-fn cache(hub: &Hub) -> Option<String> {
+fn cache(hub: &HubDiagnosis) -> Option<String> {
     let path = std::path::Path::new(&hub.cache);
     (path.exists() && !hub.cache_exists).then(|| {
         format!(

@@ -3,9 +3,9 @@
 use prompt_to_prompt::machine::gib;
 
 use super::diagnosis::{
-    CachedModel, DeviceFacts, Diagnosis, Hub, MemoryFacts, Processor, Terminal,
+    CachedModel, DeviceFacts, Diagnosis, HubDiagnosis, MemoryFacts, Processor, Terminal,
 };
-use super::environment::Setting;
+use super::environment::EnvironmentSetting;
 
 pub fn render(diagnosis: &Diagnosis) -> String {
     let Diagnosis {
@@ -109,7 +109,7 @@ fn device(device: &DeviceFacts) -> String {
     }
 }
 
-fn hub_lines(hub: Option<&Hub>) -> Vec<String> {
+fn hub_lines(hub: Option<&HubDiagnosis>) -> Vec<String> {
     let Some(hub) = hub else {
         return vec!["no home folder, and neither HF_HOME nor XDG_CACHE_HOME is set".to_owned()];
     };
@@ -154,7 +154,7 @@ fn terminal(terminal: &Terminal) -> String {
     }
 }
 
-fn setting(setting: &Setting) -> String {
+fn setting(setting: &EnvironmentSetting) -> String {
     let value = match (&setting.value, setting.set) {
         (Some(value), _) => format!("= {value}"),
         (None, true) => "set".to_owned(),

@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::wire::Answer;
 use crate::error::Error;
 use crate::hub::name::{MAIN, is_commit};
-use crate::hub::settings::Settings;
+use crate::hub::settings::HubSettings;
 
 /// What was asked for.
 #[derive(Debug, Clone, Copy)]
@@ -26,7 +26,7 @@ pub enum Refusal {
 }
 
 impl Refusal {
-    pub fn new(answer: &Answer, asked: Asked, settings: &Settings) -> Self {
+    pub fn new(answer: &Answer, asked: Asked, settings: &HubSettings) -> Self {
         let code = answer.header("x-error-code").unwrap_or_default();
         let message = answer.header("x-error-message").unwrap_or_default();
         if let Some(host) = &answer.elsewhere {
@@ -59,7 +59,7 @@ impl Refusal {
         }
     }
 
-    fn too_many(answer: &Answer, settings: &Settings) -> Self {
+    fn too_many(answer: &Answer, settings: &HubSettings) -> Self {
         let wait = wait(answer);
         let cure = match (wait, &settings.token) {
             (Some(wait), _) => format!("try again in {} s", wait.as_secs()),
@@ -80,7 +80,7 @@ fn wait(answer: &Answer) -> Option<Duration> {
     Some(Duration::from_secs(seconds))
 }
 
-fn broken(status: u16, settings: &Settings) -> Error {
+fn broken(status: u16, settings: &HubSettings) -> Error {
     Error::model(
         format!("{} answers {status}, several times over", settings.shown()),
         "it is out of order: try again later, or name a mirror in HF_ENDPOINT",
@@ -97,11 +97,11 @@ fn stored_elsewhere(status: u16, host: &str, asked: Asked) -> Error {
 }
 
 /// The page of a repository.
-fn page(asked: Asked, settings: &Settings) -> String {
+fn page(asked: Asked, settings: &HubSettings) -> String {
     format!("{}/{}", settings.shown(), asked.id)
 }
 
-fn gated(status: u16, asked: Asked, settings: &Settings) -> Error {
+fn gated(status: u16, asked: Asked, settings: &HubSettings) -> Error {
     let (id, page) = (asked.id, page(asked, settings));
     match &settings.token {
         None => Error::model(
@@ -115,7 +115,7 @@ fn gated(status: u16, asked: Asked, settings: &Settings) -> Error {
     }
 }
 
-fn no_access(asked: Asked, settings: &Settings) -> Error {
+fn no_access(asked: Asked, settings: &HubSettings) -> Error {
     let (id, page) = (asked.id, page(asked, settings));
     match &settings.token {
         None => Error::model(
@@ -129,7 +129,7 @@ fn no_access(asked: Asked, settings: &Settings) -> Error {
     }
 }
 
-fn bad_token(settings: &Settings) -> Error {
+fn bad_token(settings: &HubSettings) -> Error {
     let source = settings
         .token
         .as_ref()
@@ -145,7 +145,7 @@ fn bad_token(settings: &Settings) -> Error {
 }
 
 /// The hub answers so for what is private, too.
-fn no_repo(asked: Asked, settings: &Settings) -> Error {
+fn no_repo(asked: Asked, settings: &HubSettings) -> Error {
     let (id, hub) = (asked.id, settings.shown());
     match &settings.token {
         None => Error::model(
@@ -163,7 +163,7 @@ fn no_repo(asked: Asked, settings: &Settings) -> Error {
     }
 }
 
-fn no_revision(asked: Asked, settings: &Settings) -> Error {
+fn no_revision(asked: Asked, settings: &HubSettings) -> Error {
     let Asked { id, revision, .. } = asked;
     let page = page(asked, settings);
     Error::model(
@@ -179,7 +179,7 @@ fn no_revision(asked: Asked, settings: &Settings) -> Error {
     )
 }
 
-fn no_file(asked: Asked, settings: &Settings) -> Error {
+fn no_file(asked: Asked, settings: &HubSettings) -> Error {
     Error::model(
         format!(
             "{} has no file {}",

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use crate::error::Result;
 use crate::hub::cache::Cache;
-use crate::hub::watch::Watch;
+use crate::hub::progress::Watch;
 
 const TICK: Duration = Duration::from_millis(50);
 /// After which a wait is worth a line.

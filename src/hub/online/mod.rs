@@ -5,6 +5,7 @@ mod download;
 mod lock;
 mod wire;
 
+use crate::message::Keys;
 use std::time::Duration;
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
@@ -12,10 +13,10 @@ use serde::Deserialize;
 
 use self::answer::{Asked, Refusal};
 use self::wire::{Answer, Broken, Method, Wire};
-use super::kept::Kept;
+use super::cache_only::CacheOnly;
 use super::name::{is_commit, is_etag, is_file};
-use super::settings::Settings;
-use super::watch::Watch;
+use super::progress::Watch;
+use super::settings::HubSettings;
 use super::{Away, Hub, Repo, RepoFile, Wanted};
 use crate::error::{Error, Result};
 
@@ -33,9 +34,9 @@ const KEPT_IN_NAMES: AsciiSet = NON_ALPHANUMERIC
 const KEPT_IN_PATHS: AsciiSet = KEPT_IN_NAMES.remove(b'/');
 
 pub struct Online<'a> {
-    settings: Settings,
+    settings: HubSettings,
     wire: Wire,
-    kept: Kept,
+    kept: CacheOnly,
     watch: &'a dyn Watch,
 }
 
@@ -76,7 +77,7 @@ struct Lfs {
 }
 
 impl<'a> Online<'a> {
-    pub fn new(settings: Settings, kept: Kept, watch: &'a dyn Watch) -> Result<Self> {
+    pub fn new(settings: HubSettings, kept: CacheOnly, watch: &'a dyn Watch) -> Result<Self> {
         Ok(Self {
             wire: Wire::new(&settings)?,
             settings,
@@ -245,10 +246,9 @@ impl Hub for Online<'_> {
         match self.list(wanted) {
             Ok(repo) => Ok(repo),
             Err(Failure::Away(error)) if self.kept.known(wanted) => {
-                let (cause, cure) = error.parts();
+                let (cause, cure) = error.parts(&Keys);
                 let line = format!("{cause}: going by what the cache has of {}", wanted.id);
                 self.watch.warn(&line);
-                let cure = cure.unwrap_or_default().to_owned();
                 self.kept.repo_because(wanted, Away::Silent(cause, cure))
             }
             Err(failure) => Err(failure.error()),

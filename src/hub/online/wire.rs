@@ -10,8 +10,8 @@ use ureq::tls::{PemItem, RootCerts, TlsConfig, parse_pem};
 use ureq::{Agent, Body, Proxy};
 
 use crate::error::{Error, Result};
-use crate::hub::settings::{Settings, Token};
-use crate::hub::watch::Watch;
+use crate::hub::progress::Watch;
+use crate::hub::settings::{HubSettings, Token};
 
 /// Redirects of one request at most.
 const HOPS: usize = 10;
@@ -23,7 +23,7 @@ const AGENT: &str = concat!("p2p/", env!("CARGO_PKG_VERSION"));
 
 #[derive(Clone)]
 pub struct Wire {
-    settings: Settings,
+    settings: HubSettings,
     roots: RootCerts,
 }
 
@@ -65,7 +65,7 @@ impl Answer {
 
 impl Wire {
     /// Errors: usage, where the environment names certificates or a token that cannot be used.
-    pub fn new(settings: &Settings) -> Result<Self> {
+    pub fn new(settings: &HubSettings) -> Result<Self> {
         if let Some(token) = &settings.token {
             let plain = |c: char| c.is_ascii_graphic();
             if !token.secret().chars().all(plain) {
@@ -279,7 +279,7 @@ fn said(error: &ureq::Error) -> String {
 }
 
 /// Certificates that are trusted: those of Mozilla's list, or of the file that the environment names.
-fn roots(settings: &Settings) -> Result<RootCerts> {
+fn roots(settings: &HubSettings) -> Result<RootCerts> {
     let Some(path) = &settings.certificates else {
         return Ok(RootCerts::WebPki);
     };

@@ -8,7 +8,7 @@ use std::ops::RangeInclusive;
 use serde::Serialize;
 
 use super::{Job, Prepared, PreparedEdit};
-use crate::attention::{Kind, Site};
+use crate::attention::{AttentionKind, Site};
 use crate::edit::{Acts, Clock, EditKind, Region, Rules, Window};
 use crate::model::{ModelFolder, SiteWork, Work};
 use crate::prompt::Tokens;
@@ -38,7 +38,7 @@ pub struct Explanation {
     /// `false`: the edited prompts are drawn from the same noise and nothing is injected.
     pub edit_control: bool,
     pub edits: Vec<EditExplanation>,
-    pub levels: Vec<Level>,
+    pub levels: Vec<LayerLevel>,
     pub work: WorkEstimate,
     pub warnings: Vec<String>,
 }
@@ -99,7 +99,7 @@ pub struct BlendPlan {
 
 /// The attention layers of one resolution.
 #[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct Level {
+pub struct LayerLevel {
     pub downscale: usize,
     /// `[height, width]`
     pub grid: [usize; 2],
@@ -317,13 +317,13 @@ fn quoted(words: &[String]) -> String {
 }
 
 /// From the finest to the coarsest.
-fn levels(work: &Work, prepared: &Prepared) -> Vec<Level> {
+fn levels(work: &Work, prepared: &Prepared) -> Vec<LayerLevel> {
     let controller = &prepared.controller;
     let open =
         |(_, edit): (usize, &RowEdit)| edit.self_window.calls(&controller.clock, Acts::SelfAttn);
     let located = controller.edits().any(|(row, _)| controller.locates(row));
     let injects = controller.edits().filter_map(open).next().is_some();
-    let mut levels: Vec<Level> = vec![];
+    let mut levels: Vec<LayerLevel> = vec![];
     for Site {
         kind,
         grid,
@@ -333,7 +333,7 @@ fn levels(work: &Work, prepared: &Prepared) -> Vec<Level> {
     {
         let known = levels.iter().position(|level| level.downscale == downscale);
         let at = known.unwrap_or_else(|| {
-            levels.push(Level {
+            levels.push(LayerLevel {
                 downscale,
                 grid: [grid.0, grid.1],
                 cross_layers: 0,
@@ -344,8 +344,8 @@ fn levels(work: &Work, prepared: &Prepared) -> Vec<Level> {
             levels.len() - 1
         });
         match kind {
-            Kind::Cross => levels[at].cross_layers += 1,
-            Kind::SelfAttn => levels[at].self_layers += 1,
+            AttentionKind::Cross => levels[at].cross_layers += 1,
+            AttentionKind::SelfAttn => levels[at].self_layers += 1,
         }
     }
     levels.sort_by_key(|level| level.downscale);
@@ -378,17 +378,17 @@ fn estimate(prepared: &Prepared, work: &Work) -> WorkEstimate {
 /// FLOP that a plan takes at a site beyond those of plain rows.
 fn mix_difference(plan: &EditPlan, work: &SiteWork) -> f64 {
     let rows: Vec<Vec<usize>> = match work.site.kind {
-        Kind::Cross => plan
+        AttentionKind::Cross => plan
             .cross
             .iter()
             .map(|sum| sum.iter().map(|(r, _)| *r).collect())
             .collect(),
-        Kind::SelfAttn if work.site.downscale >= plan.self_res => {
+        AttentionKind::SelfAttn if work.site.downscale >= plan.self_res => {
             let sums = plan.self_attention.iter();
             sums.map(|sum| sum.iter().map(|(r, _)| *r).collect())
                 .collect()
         }
-        Kind::SelfAttn => return 0.0,
+        AttentionKind::SelfAttn => return 0.0,
     };
     let unread = (0..rows.len())
         .filter(|row| !rows.iter().flatten().any(|r| r == row))

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::{BlendPlan, EditExplanation, Explanation, Level, Read, TokenPlan, When};
+use super::{BlendPlan, EditExplanation, Explanation, LayerLevel, Read, TokenPlan, When};
 
 impl fmt::Display for Explanation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -128,7 +128,7 @@ impl Explanation {
             .try_for_each(|note| writeln!(f, "  note: {note}"))
     }
 
-    fn write_level(&self, f: &mut fmt::Formatter, level: &Level) -> fmt::Result {
+    fn write_level(&self, f: &mut fmt::Formatter, level: &LayerLevel) -> fmt::Result {
         let [h, w] = level.grid;
         let injected = if level.injects_self {
             " (injected)"

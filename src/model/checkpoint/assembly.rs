@@ -6,9 +6,9 @@ use std::sync::Arc;
 
 use serde_json::Value;
 
-use super::{Part, clip};
+use super::{CheckpointSection, clip};
 use crate::error::Result;
-use crate::model::files::{Files, Source};
+use crate::model::files::{FileSource, Files};
 
 /// Files by their path in the folder.
 #[derive(Debug)]
@@ -26,7 +26,7 @@ pub struct Assembly {
 enum Piece {
     Text(Arc<[u8]>),
     File(PathBuf),
-    Part(Arc<Part>),
+    CheckpointSection(Arc<CheckpointSection>),
 }
 
 impl Assembly {
@@ -56,8 +56,8 @@ impl Assembly {
         self.pieces.insert(path.to_owned(), Piece::File(file));
     }
 
-    pub fn part(&mut self, path: &str, part: Part) {
-        let piece = Piece::Part(part.into());
+    pub fn part(&mut self, path: &str, part: CheckpointSection) {
+        let piece = Piece::CheckpointSection(part.into());
         self.pieces.insert(path.to_owned(), piece);
     }
 
@@ -123,7 +123,7 @@ impl Assembly {
     pub fn name(&self, path: &str) -> String {
         match (self.pieces.get(path), self.below(path)) {
             (Some(Piece::File(file)), _) => file.display().to_string(),
-            (Some(Piece::Part(part)), _) => part.file.name.clone(),
+            (Some(Piece::CheckpointSection(part)), _) => part.file.name.clone(),
             (Some(Piece::Text(_)), _) => format!("{path} for {}", self.name),
             (None, Some(base)) => base.name(path),
             (None, None) => format!("{}: {path}", self.name),
@@ -131,11 +131,11 @@ impl Assembly {
     }
 
     /// `None` where there is no such file.
-    pub fn source(&self, path: &str) -> Result<Option<Source>> {
+    pub fn source(&self, path: &str) -> Result<Option<FileSource>> {
         Ok(match (self.pieces.get(path), self.below(path)) {
-            (Some(Piece::Text(text)), _) => Some(Source::Text(text.clone())),
-            (Some(Piece::File(file)), _) => Some(Source::File(file.clone())),
-            (Some(Piece::Part(part)), _) => Some(Source::Part(part.clone())),
+            (Some(Piece::Text(text)), _) => Some(FileSource::Text(text.clone())),
+            (Some(Piece::File(file)), _) => Some(FileSource::File(file.clone())),
+            (Some(Piece::CheckpointSection(part)), _) => Some(FileSource::Section(part.clone())),
             (None, Some(base)) => Some(base.source(path)?),
             (None, None) => None,
         })

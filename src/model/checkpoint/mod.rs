@@ -5,14 +5,14 @@ mod assembly;
 mod clip;
 mod family;
 mod names;
-mod part;
-mod parts;
+mod section;
+mod sections;
 mod single;
 
 pub use assembly::Assembly;
 pub use family::Family;
-pub use names::{KeyMap, Renames, Stored, flatten_attention, key_map};
-pub use part::Part;
+pub use names::{KeyMap, Renames, StoredTensor, flatten_attention, key_map};
+pub use section::CheckpointSection;
 pub use single::has_configs;
 
 use std::path::Path;
@@ -23,17 +23,17 @@ use super::source::ModelSource;
 use crate::error::{Error, Result};
 
 /// A model's files, what it is called, and what is to be said about it.
-pub struct Found {
+pub struct DetectedModel {
     pub id: String,
     pub files: Files,
     pub notes: Vec<String>,
 }
 
-impl Found {
+impl DetectedModel {
     /// Errors: usage, where a path leads to nothing of the kind; model, where a file is broken.
     pub fn new(source: &ModelSource) -> Result<Self> {
         let mut found = Self::model(source)?;
-        let given = parts::override_parts(&found, source)?;
+        let given = sections::override_parts(&found, source)?;
         if let Some(assembly) = given {
             found.files = Files::Assembled(assembly.into());
         }

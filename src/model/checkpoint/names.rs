@@ -5,13 +5,13 @@ use std::collections::HashMap;
 use std::ops::Range;
 
 use crate::model::unet_config::UNetConfig;
-use crate::model::unet_shape::{PartShape, Sizes, UNetShape};
+use crate::model::unet_shape::{LayerShape, Sizes, UNetShape};
 
 /// Where a tensor of diffusers' name is kept.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Stored {
+pub struct StoredTensor {
     pub name: String,
-    /// Part of it, along its first dimension.
+    /// CheckpointSection of it, along its first dimension.
     pub rows: Option<Range<usize>>,
     /// As diffusers has it.
     pub dims: Vec<usize>,
@@ -20,7 +20,7 @@ pub struct Stored {
 }
 
 /// By diffusers' names.
-pub type KeyMap = HashMap<String, Stored>;
+pub type KeyMap = HashMap<String, StoredTensor>;
 
 /// Names of modules, in diffusers and in a checkpoint. What stands in none of them is called the same.
 #[derive(Debug, Clone, Default)]
@@ -58,7 +58,7 @@ impl Renames {
             ("conv_norm_out", "out.0"),
             ("conv_out", "out.2"),
         ]);
-        let mut add = |block: &str, parts: &[PartShape]| {
+        let mut add = |block: &str, parts: &[LayerShape]| {
             for (i, part) in parts.iter().enumerate() {
                 pairs.extend(unet_part(part, &format!("{block}.{i}")));
             }
@@ -167,7 +167,7 @@ fn owned(pairs: &[(&str, &str)]) -> Vec<(String, String)> {
 }
 
 /// A part of the UNet, which is `place` in a checkpoint.
-fn unet_part(part: &PartShape, place: &str) -> Vec<(String, String)> {
+fn unet_part(part: &LayerShape, place: &str) -> Vec<(String, String)> {
     let name = &part.name;
     match &part.sizes {
         Sizes::Resnet(_) => RESNET
@@ -209,7 +209,7 @@ pub fn key_map(prefix: &str, renames: &Renames, shapes: &HashMap<String, Vec<usi
         let Some(inner) = name.strip_prefix(prefix) else {
             continue;
         };
-        let stored = |rows, dims: Vec<usize>, transposed| Stored {
+        let stored = |rows, dims: Vec<usize>, transposed| StoredTensor {
             name: name.clone(),
             rows,
             dims,

@@ -9,7 +9,7 @@ use candle_core::DType;
 
 use super::family::{Encoder, Family, UNET, VAE};
 use super::names::{KeyMap, Renames, flatten_attention, key_map};
-use super::{Assembly, Found, Part, check_ending, file_name};
+use super::{Assembly, CheckpointSection, DetectedModel, check_ending, file_name};
 use crate::error::{Error, Result};
 use crate::model::config::Config;
 use crate::model::files::Files;
@@ -25,7 +25,7 @@ pub const VAE_WEIGHTS: &str = "vae/diffusion_pytorch_model.safetensors";
 const BASE_STEPS: f64 = 875_000.0;
 const SCHEDULER: &str = "scheduler/scheduler_config.json";
 
-pub fn open(path: &Path, source: &ModelSource) -> Result<Found> {
+pub fn open(path: &Path, source: &ModelSource) -> Result<DetectedModel> {
     check_ending(path)?;
     let ending = path.extension().unwrap_or_default().to_string_lossy();
     if !["safetensors", "sft"].contains(&&*ending.to_lowercase()) {
@@ -49,7 +49,7 @@ pub fn open(path: &Path, source: &ModelSource) -> Result<Found> {
              is a base model: --prediction-type epsilon"
         ));
     }
-    Ok(Found {
+    Ok(DetectedModel {
         id: file_name(path),
         files: Files::Assembled(files.into()),
         notes,
@@ -134,26 +134,31 @@ impl Checkpoint {
         (!map.is_empty()).then_some(map)
     }
 
-    pub fn encoder(&self, encoder: Encoder, layers: usize) -> Option<Part> {
+    pub fn encoder(&self, encoder: Encoder, layers: usize) -> Option<CheckpointSection> {
         let renames = match encoder {
             Encoder::Clip(_) => Renames::default(),
             Encoder::OpenClip(_) => Renames::open_clip(layers),
         };
         let map = self.component(encoder.prefix(), &renames)?;
-        Some(Part::mapped(self.file.clone(), map))
+        Some(CheckpointSection::mapped(self.file.clone(), map))
     }
 
     /// By whatever prefix it stands.
-    pub fn vae(&self, levels: usize, layers: usize) -> Option<Part> {
+    pub fn vae(&self, levels: usize, layers: usize) -> Option<CheckpointSection> {
         vae(&self.file, VAE, levels, layers)
     }
 }
 
-pub fn vae(file: &Arc<TensorFile>, prefix: &str, levels: usize, layers: usize) -> Option<Part> {
+pub fn vae(
+    file: &Arc<TensorFile>,
+    prefix: &str,
+    levels: usize,
+    layers: usize,
+) -> Option<CheckpointSection> {
     let mut map = key_map(prefix, &Renames::vae(levels, layers), &file.shapes());
     flatten_attention(&mut map);
     let whole = map.contains_key("decoder.conv_in.weight");
-    whole.then(|| Part::mapped(file.clone(), map))
+    whole.then(|| CheckpointSection::mapped(file.clone(), map))
 }
 
 fn assemble(checkpoint: &Checkpoint, source: &ModelSource) -> Result<Assembly> {
@@ -202,7 +207,7 @@ fn assemble(checkpoint: &Checkpoint, source: &ModelSource) -> Result<Assembly> {
         encoders.push((*folder, checkpoint.encoder(*encoder, layers + 1)));
     }
     let mut files = Assembly::over(&file.name, files_now);
-    files.part(UNET_WEIGHTS, Part::mapped(file.clone(), map));
+    files.part(UNET_WEIGHTS, CheckpointSection::mapped(file.clone(), map));
     match checkpoint.vae(levels, layers) {
         Some(part) => files.part(VAE_WEIGHTS, part),
         None if source.vae.is_some() => {}

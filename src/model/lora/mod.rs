@@ -14,7 +14,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use self::merge::Product;
-use self::names::{Role, refused, split};
+use self::names::{LoraTensor, refused, split};
 use super::checkpoint::{check_ending, file_name};
 use super::source::LoraSource;
 use super::tensor_file::TensorFile;
@@ -123,9 +123,9 @@ impl Lora {
             };
             let factors = layers.entry(layer).or_default();
             match role {
-                Role::Down => factors.down = Some(key),
-                Role::Up => factors.up = Some(key),
-                Role::Alpha => factors.alpha = Some(key),
+                LoraTensor::Down => factors.down = Some(key),
+                LoraTensor::Up => factors.up = Some(key),
+                LoraTensor::Alpha => factors.alpha = Some(key),
             }
         }
         let file = file.into();

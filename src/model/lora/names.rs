@@ -9,7 +9,7 @@ use crate::model::checkpoint::Renames;
 
 /// What a tensor is to its layer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Role {
+pub enum LoraTensor {
     /// The first factor.
     Down,
     Up,
@@ -17,27 +17,27 @@ pub enum Role {
     Alpha,
 }
 
-const ROLES: [(&str, Role); 15] = [
-    (".lora_down.weight", Role::Down),
-    (".lora_up.weight", Role::Up),
-    (".lora_A.weight", Role::Down),
-    (".lora_B.weight", Role::Up),
-    (".lora_A.default.weight", Role::Down),
-    (".lora_B.default.weight", Role::Up),
-    (".lora_A.default_0.weight", Role::Down),
-    (".lora_B.default_0.weight", Role::Up),
-    (".lora.down.weight", Role::Down),
-    (".lora.up.weight", Role::Up),
-    (".lora_linear_layer.down.weight", Role::Down),
-    (".lora_linear_layer.up.weight", Role::Up),
-    ("_lora.down.weight", Role::Down),
-    ("_lora.up.weight", Role::Up),
-    (".alpha", Role::Alpha),
+const ROLES: [(&str, LoraTensor); 15] = [
+    (".lora_down.weight", LoraTensor::Down),
+    (".lora_up.weight", LoraTensor::Up),
+    (".lora_A.weight", LoraTensor::Down),
+    (".lora_B.weight", LoraTensor::Up),
+    (".lora_A.default.weight", LoraTensor::Down),
+    (".lora_B.default.weight", LoraTensor::Up),
+    (".lora_A.default_0.weight", LoraTensor::Down),
+    (".lora_B.default_0.weight", LoraTensor::Up),
+    (".lora.down.weight", LoraTensor::Down),
+    (".lora.up.weight", LoraTensor::Up),
+    (".lora_linear_layer.down.weight", LoraTensor::Down),
+    (".lora_linear_layer.up.weight", LoraTensor::Up),
+    ("_lora.down.weight", LoraTensor::Down),
+    ("_lora.up.weight", LoraTensor::Up),
+    (".alpha", LoraTensor::Alpha),
 ];
 
 /// A tensor's layer, as the file calls it, and what it is to that.
-pub fn split(key: &str) -> Option<(String, Role)> {
-    let role = |(ending, role): &(&str, Role)| Some((key.strip_suffix(ending)?, *role));
+pub fn split(key: &str) -> Option<(String, LoraTensor)> {
+    let role = |(ending, role): &(&str, LoraTensor)| Some((key.strip_suffix(ending)?, *role));
     let (layer, role) = ROLES.iter().find_map(role)?;
     // PEFT keeps an alpha's layer apart from its factors'.
     let layer = layer.strip_suffix(".lora").unwrap_or(layer);

@@ -3,8 +3,8 @@
 //!
 //! [`model`] is the model itself, [`part`] what comes from elsewhere.
 
+mod component;
 mod model;
-mod part;
 
 use std::path::{Path, PathBuf};
 
@@ -13,8 +13,8 @@ use serde::{Deserialize, Serialize};
 use super::checkpoint::{Family, file_name, has_configs};
 use super::embedded::STORYBOOK;
 use super::lora;
-use super::mistakes::{are_for_files_here, is_there, mistaken, says_one_revision};
-use super::source::{Elsewhere, ModelSource};
+use super::source::{ComponentOverrides, ModelSource};
+use super::source_checks::{are_for_files_here, is_there, mistaken, says_one_revision};
 use super::weight_files::{Component, TEXT, VAE};
 use crate::error::{Error, Result};
 use crate::hub::{Hub, MAIN, Name, Repo, Wanted, named, redirected};
@@ -39,12 +39,12 @@ pub struct Origin {
 }
 
 /// A source whose parts are all on this machine.
-pub struct Located {
+pub struct LocatedModel {
     pub source: ModelSource,
     /// What the model is called and where it came from, where that was the hub.
     pub origin: Option<(String, Origin)>,
     /// What of it is not the model's own.
-    pub elsewhere: Elsewhere,
+    pub overrides: ComponentOverrides,
 }
 
 /// Of a tokenizer, as far as it has them.
@@ -56,13 +56,13 @@ const TOKENIZER: [&str; 5] = [
     "special_tokens_map.json",
 ];
 
-impl Located {
+impl LocatedModel {
     /// Errors: model, where the hub has no such thing or cannot be asked.
     pub fn new(source: &ModelSource, hub: &dyn Hub, need: Need) -> Result<Self> {
         let mut located = Self {
             source: source.clone(),
             origin: None,
-            elsewhere: Elsewhere::new(),
+            overrides: ComponentOverrides::new(),
         };
         let hub = Asked { hub, source, need };
         // First what is small and may be mistyped: the model may take an hour.
@@ -89,7 +89,7 @@ impl Located {
             if let Some(given) = path {
                 let (found, name) = hub.given_part(flag, given, part)?;
                 is_there(&found, part)?;
-                self.elsewhere.insert(flag.to_owned(), name);
+                self.overrides.insert(flag.to_owned(), name);
                 *given = found;
             }
         }
@@ -102,7 +102,7 @@ impl Located {
             .map(|prediction| prediction.name().to_owned());
         for (flag, value) in [("config", config), ("prediction_type", prediction)] {
             let of_flag = value.map(|value| (flag.to_owned(), value));
-            self.elsewhere.extend(of_flag);
+            self.overrides.extend(of_flag);
         }
         for lora in &mut source.loras {
             (lora.path, _) = hub.given_part("lora", &lora.path, ("", ""))?;
@@ -123,7 +123,7 @@ impl Asked<'_> {
     /// The same as [`part`](Self::part), whose errors name its flag.
     fn given_part(&self, flag: &str, path: &Path, part: Component) -> Result<(PathBuf, String)> {
         let flag = flag.replace('_', "-");
-        let about = |error: Error| error.about(&format!("--{flag} {}", path.display()));
+        let about = |error: Error| error.context(format!("--{flag} {}", path.display()));
         self.part(path, part).map_err(about)
     }
 

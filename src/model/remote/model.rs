@@ -7,8 +7,8 @@ use crate::error::{Error, Result};
 use crate::hub::{Name, Repo, Wanted, is_commit};
 use crate::model::checkpoint::check_ending;
 use crate::model::config::Config;
-use crate::model::mistakes::of_one_file;
 use crate::model::pipeline;
+use crate::model::source_checks::of_one_file;
 use crate::model::weight_files::{
     Component, TEXT, TEXT_2, UNET, VAE, candidates, check_variant, shards, variant_of,
 };
@@ -135,12 +135,12 @@ impl Asked<'_> {
     /// The weight files of those components that don't come from elsewhere.
     fn weights(&self, repo: &Repo, components: &[Component]) -> Result<Vec<String>> {
         let variant = self.source.variant.as_deref();
-        let elsewhere = |component: &Component| match *component {
+        let overridden = |component: &Component| match *component {
             VAE => self.source.vae.is_some(),
             TEXT | TEXT_2 => self.source.text_encoder.is_some(),
             _ => false,
         };
-        let own = components.iter().filter(|component| !elsewhere(component));
+        let own = components.iter().filter(|component| !overridden(component));
         let mut chosen = vec![];
         for component in own {
             let names = candidates(*component, variant);

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use serde_json::{Value, json};
 
-use super::manifest::{Change, Edit, Manifest, Picture, Role};
+use super::manifest::{Change, Edit, Manifest, Picture, PictureRole};
 use super::runs::{Heatmap, Run};
 use super::words::{Piece, changes, pieces};
 use crate::hub::Name;
@@ -116,7 +116,7 @@ fn row(run: &Run, row: usize, changed: &[Range<usize>]) -> Row {
     let picture = manifest.pictures(row).next();
     let label = match (row, picture.map(|picture| picture.role)) {
         (0, _) => "source".to_owned(),
-        (_, Some(Role::Baseline)) => "without control".to_owned(),
+        (_, Some(PictureRole::Baseline)) => "without control".to_owned(),
         _ if manifest.edits.len() == 1 => "edited".to_owned(),
         (row, _) => format!("edit {row}"),
     };
@@ -182,8 +182,8 @@ fn command(run: &Run, picture: &Picture) -> String {
     );
     let variant = model.variant.as_ref();
     settings.extend(variant.map(|variant| ("variant".to_owned(), json!(variant))));
-    let elsewhere = model.elsewhere.iter();
-    settings.extend(elsewhere.map(|(flag, from)| (flag.clone(), json!(from))));
+    let overrides = model.overrides.iter();
+    settings.extend(overrides.map(|(flag, from)| (flag.clone(), json!(from))));
     let loras: Vec<String> = model.loras.iter().map(ToString::to_string).collect();
     if !loras.is_empty() {
         settings.insert("lora".to_owned(), json!(loras));
@@ -215,10 +215,12 @@ fn listed(manifest: &Manifest, picture: &Picture) -> Vec<(String, String)> {
     let edits = picture.settings.get("edit").and_then(Value::as_array);
     let own = edits.and_then(|edits| edits.last()?.as_object());
     let edit = picture.edit.map(|number| &manifest.edits[number - 1]);
-    let kind = edit.filter(|_| picture.role == Role::Edited).map(|edit| {
-        let (kind, why) = (&edit.kind, &edit.kind_chosen_because);
-        ("edit".to_owned(), format!("{kind} ({why})"))
-    });
+    let kind = edit
+        .filter(|_| picture.role == PictureRole::Edited)
+        .map(|edit| {
+            let (kind, why) = (&edit.kind, &edit.kind_chosen_because);
+            ("edit".to_owned(), format!("{kind} ({why})"))
+        });
     let set = own.into_iter().chain([&picture.settings]).flatten();
     let set = set
         .filter(|(key, _)| !NOT_LISTED.contains(&key.as_str()))
@@ -238,8 +240,8 @@ fn listed(manifest: &Manifest, picture: &Picture) -> Vec<(String, String)> {
     let of_hub = of_hub
         .into_iter()
         .filter_map(|(name, value)| Some((name.to_owned(), value.clone()?)));
-    let elsewhere = model.elsewhere.iter();
-    let elsewhere = elsewhere.map(|(flag, from)| (flag.replace('_', " "), from.clone()));
+    let overrides = model.overrides.iter();
+    let overrides = overrides.map(|(flag, from)| (flag.replace('_', " "), from.clone()));
     let loras = model
         .loras
         .iter()
@@ -248,7 +250,7 @@ fn listed(manifest: &Manifest, picture: &Picture) -> Vec<(String, String)> {
         .chain(set)
         .chain(drawn_by)
         .chain(of_hub)
-        .chain(elsewhere)
+        .chain(overrides)
         .chain(loras)
         .collect()
 }

@@ -7,7 +7,7 @@ use std::path::Path;
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
-use crate::model::{Elsewhere, LoraId};
+use crate::model::{ComponentOverrides, LoraId};
 use crate::report::output::{MANIFEST, is_inside};
 
 const SCHEMA: &str = "p2p.edit/v1";
@@ -33,8 +33,8 @@ pub(super) struct Model {
     pub revision: Option<String>,
     pub variant: Option<String>,
     pub weights_sha256: String,
-    #[serde(default)]
-    pub elsewhere: Elsewhere,
+    #[serde(default, alias = "elsewhere")]
+    pub overrides: ComponentOverrides,
     #[serde(default)]
     pub loras: Vec<LoraId>,
 }
@@ -66,7 +66,7 @@ impl Edit {
 #[derive(Debug, Clone, Deserialize)]
 pub(super) struct Picture {
     pub file: String,
-    pub role: Role,
+    pub role: PictureRole,
     /// The edit that it shows, from 1.
     pub edit: Option<usize>,
     /// In the vocabulary of the flags, see [`command_line`](crate::report::command::command_line).
@@ -75,8 +75,8 @@ pub(super) struct Picture {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub(super) enum Role {
-    Source,
+pub(super) enum PictureRole {
+    PictureLink,
     Edited,
     /// Drawn without control.
     Baseline,

@@ -8,7 +8,7 @@ use sha2::{Digest, Sha256};
 
 use super::card::{Card, Row};
 use super::manifest::{Change, Difference};
-use super::pictures::Source;
+use super::pictures::PictureLink;
 use super::words::Piece;
 
 const STYLE: &str = include_str!("style.css");
@@ -29,7 +29,7 @@ pub(super) struct Shown {
 
 /// Where a row's pictures come from.
 pub(super) struct Side {
-    pub picture: Source,
+    pub picture: PictureLink,
     /// URLs of its heatmaps, where they are there.
     pub maps: Vec<Option<String>>,
 }
@@ -170,9 +170,9 @@ fn frame(shown: &Shown) -> Markup {
 
 fn side(class: &str, row: &Row, from: &Side) -> Markup {
     let (id, src, same) = match &from.picture {
-        Source::Link(url) => (None, Some(url), None),
-        Source::Data(number, uri) => (Some(format!("picture-{number}")), Some(uri), None),
-        Source::Same(number) => (None, None, Some(number)),
+        PictureLink::Link(url) => (None, Some(url), None),
+        PictureLink::Data(number, uri) => (Some(format!("picture-{number}")), Some(uri), None),
+        PictureLink::Same(number) => (None, None, Some(number)),
     };
     let alt = format!("{}: {}", row.label, row.prompt);
     html! {

@@ -23,7 +23,7 @@ const PNG: &[u8] = b"\x89PNG\r\n\x1a\n";
 
 /// Where an `<img>` has its picture from.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Source {
+pub enum PictureLink {
     Link(String),
     /// The bytes as a data URI, and the number that the same picture has elsewhere on the page.
     Data(usize, String),
@@ -53,17 +53,17 @@ impl<'a> Pictures<'a> {
     }
 
     /// The picture `file`, a path below the root; why not, for people, where there is none.
-    pub fn source(&mut self, file: &Path) -> Result<Source, String> {
+    pub fn source(&mut self, file: &Path) -> Result<PictureLink, String> {
         if !self.embed {
-            return self.link(file).map(Source::Link);
+            return self.link(file).map(PictureLink::Link);
         }
         if let Some(number) = self.embedded.get(file) {
-            return Ok(Source::Same(*number));
+            return Ok(PictureLink::Same(*number));
         }
         let bytes = self.read(file)?;
         let number = self.embedded.len();
         self.embedded.insert(file.to_owned(), number);
-        Ok(Source::Data(number, data_uri(&bytes)))
+        Ok(PictureLink::Data(number, data_uri(&bytes)))
     }
 
     /// The URL of a picture that is shown once.

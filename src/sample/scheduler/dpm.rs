@@ -2,7 +2,7 @@
 
 use candle_core::Tensor;
 
-use super::spacing::{Level, falling};
+use super::spacing::{NoiseLevel, falling};
 use super::{Scheduler, clean, weighted_sum};
 use crate::error::Result;
 use crate::model::{Prediction, SchedulerConfig};
@@ -49,8 +49,8 @@ impl Scheduler for DpmPp2m {
 
     fn step(&mut self, step: usize, predicted: &Tensor, latents: &Tensor) -> Result<Tensor> {
         let (from, to) = (
-            Level::at(self.sigmas[step]),
-            Level::at(self.sigmas[step + 1]),
+            NoiseLevel::at(self.sigmas[step]),
+            NoiseLevel::at(self.sigmas[step + 1]),
         );
         let clean = clean(self.predicts, from, predicted, latents)?;
         let h = to.lambda - from.lambda;
@@ -59,7 +59,7 @@ impl Scheduler for DpmPp2m {
         let last = step + 1 == self.timesteps.len();
         match self.before.replace(clean.clone()) {
             Some(before) if !last => {
-                let h_before = from.lambda - Level::at(self.sigmas[step - 1]).lambda;
+                let h_before = from.lambda - NoiseLevel::at(self.sigmas[step - 1]).lambda;
                 let slope = 0.5 * h / h_before;
                 weighted_sum(&[
                     (keep, latents),

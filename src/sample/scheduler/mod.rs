@@ -25,7 +25,7 @@ use candle_core::Tensor;
 
 use crate::error::Result;
 use crate::model::Prediction;
-use spacing::Level;
+use spacing::NoiseLevel;
 
 /// A deterministic or stochastic solver of the denoising process. It serves one run, whose steps are
 /// taken in order: most solvers remember earlier predictions.
@@ -62,7 +62,12 @@ fn weighted_sum(terms: &[(f64, &Tensor)]) -> Result<Tensor> {
 }
 
 /// x_0 as a prediction at a noise level has it.
-fn clean(kind: Prediction, level: Level, predicted: &Tensor, latents: &Tensor) -> Result<Tensor> {
+fn clean(
+    kind: Prediction,
+    level: NoiseLevel,
+    predicted: &Tensor,
+    latents: &Tensor,
+) -> Result<Tensor> {
     let of_latents = match kind {
         Prediction::Epsilon => 1.0 / level.alpha,
         Prediction::Velocity => level.alpha,

@@ -82,14 +82,14 @@ pub fn falling(
 
 /// A noise level as solvers in log-SNR read it: `x = alpha x_0 + sigma noise`.
 #[derive(Debug, Clone, Copy)]
-pub struct Level {
+pub struct NoiseLevel {
     pub alpha: f64,
     pub sigma: f64,
     /// `ln(alpha / sigma)`; infinite where no noise is left.
     pub lambda: f64,
 }
 
-impl Level {
+impl NoiseLevel {
     pub fn at(sigma: f64) -> Self {
         let alpha = 1.0 / (sigma * sigma + 1.0).sqrt();
         Self {

@@ -3,7 +3,7 @@
 
 use candle_core::Tensor;
 
-use super::spacing::{Level, falling};
+use super::spacing::{NoiseLevel, falling};
 use super::{Scheduler, clean, weighted_sum};
 use crate::error::Result;
 use crate::model::{Prediction, SchedulerConfig};
@@ -14,7 +14,7 @@ const ORDER: usize = 2;
 #[derive(Debug, Clone)]
 pub struct UniPc {
     timesteps: Vec<usize>,
-    levels: Vec<Level>,
+    levels: Vec<NoiseLevel>,
     sigmas: Vec<f64>,
     predicts: Prediction,
     /// Predictions of x_0, newest first.
@@ -31,7 +31,7 @@ struct Leap {
 }
 
 impl Leap {
-    fn new(from: Level, to: Level) -> Self {
+    fn new(from: NoiseLevel, to: NoiseLevel) -> Self {
         let h = to.lambda - from.lambda;
         Self {
             h,
@@ -60,7 +60,7 @@ impl UniPc {
         let (timesteps, sigmas) = falling("unipc", config, steps)?;
         Ok(Self {
             timesteps,
-            levels: sigmas.iter().copied().map(Level::at).collect(),
+            levels: sigmas.iter().copied().map(NoiseLevel::at).collect(),
             sigmas,
             predicts: config.prediction_type,
             clean: vec![],

@@ -7,12 +7,12 @@ mod dtype;
 mod heatmap;
 mod interrupt;
 mod jobs;
+mod metadata;
 mod no_source;
 mod report;
 mod runs;
 mod setup;
 mod single_file;
-mod story;
 
 use std::path::{Path, PathBuf};
 use std::process::Output;

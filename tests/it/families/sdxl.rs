@@ -1,7 +1,7 @@
 //! What only Stable Diffusion XL has: sites by depth, summaries in the time embedding, empty prompts.
 
 use candle_core::{DType, Device, Tensor};
-use prompt_to_prompt::attention::{AttentionHook, Kind, NoHook, Site, SitePlan};
+use prompt_to_prompt::attention::{AttentionHook, AttentionKind, NoHook, Site, SitePlan};
 use prompt_to_prompt::job::{Job, Prepared, run};
 use prompt_to_prompt::sample::{Columns, Heads, Recorder, Recording, Shown};
 
@@ -18,7 +18,7 @@ fn heatmaps_of_sdxl_are_recorded() {
     let job = job(vec![edit(DST)]);
     let prepared = Prepared::new(&job, &folder).unwrap();
     let sites = folder.unet.sites(prepared.latent_size);
-    let cross = Kind::Cross;
+    let cross = AttentionKind::Cross;
     let layout = folder.unet.layout_downscale();
     assert_eq!(layout, 4);
     let at_layout = sites

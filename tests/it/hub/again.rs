@@ -92,7 +92,7 @@ fn what_came_from_elsewhere_comes_again() {
     };
     let vae = page("ada/vae", "tree/*");
     let lora = page("ada/loras", &format!("blob/*/{LORA}"));
-    assert_eq!(manifest["model"]["elsewhere"]["vae"], *vae);
+    assert_eq!(manifest["model"]["overrides"]["vae"], *vae);
     assert_eq!(manifest["model"]["loras"][0]["name"], *lora);
     let info = stdout(&place.succeed(&["info", "out/edited-1.png"]));
     assert!(

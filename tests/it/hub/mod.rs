@@ -18,7 +18,7 @@ use std::time::Duration;
 
 use assert_cmd::Command;
 use prompt_to_prompt::error::Error;
-use prompt_to_prompt::hub::{Connection, Settings, Silent, Watch};
+use prompt_to_prompt::hub::{Connection, HubSettings, Silent, Watch};
 use prompt_to_prompt::model::{ModelFolder, ModelSource, Need};
 
 pub use mock::{Mock, Request, Response};
@@ -135,16 +135,16 @@ impl Place {
         output
     }
 
-    fn settings(&self, more: &[(&str, &str)]) -> Settings {
+    fn settings(&self, more: &[(&str, &str)]) -> HubSettings {
         let home = self.home.path().as_os_str().to_owned();
         let variable = |name: &str| match name {
             "HF_HOME" => Some(home.clone()),
             "HF_ENDPOINT" => Some(self.mock.endpoint.clone().into()),
             name => more.iter().find(|(n, _)| *n == name).map(|(_, v)| v.into()),
         };
-        Settings {
+        HubSettings {
             pause: Duration::ZERO,
-            ..Settings::new(variable, None)
+            ..HubSettings::new(variable, None)
         }
     }
 

@@ -3,7 +3,7 @@
 use std::ffi::OsString;
 
 use prompt_to_prompt::hub::{
-    MAIN, Name, Settings, TokenSource, alias, aliases, is_commit, named, redirected,
+    HubSettings, MAIN, Name, TokenSource, alias, aliases, is_commit, named, redirected,
 };
 
 use super::TOKEN;
@@ -83,12 +83,12 @@ fn aliases_are_names_and_what_moved_went_somewhere() {
     }
 }
 
-fn settings(variables: &[(&str, &str)]) -> Settings {
+fn settings(variables: &[(&str, &str)]) -> HubSettings {
     let value = |name: &str| {
         let found = variables.iter().find(|(n, _)| *n == name);
         found.map(|(_, value)| OsString::from(value))
     };
-    Settings::new(value, Some("/home/ada".into()))
+    HubSettings::new(value, Some("/home/ada".into()))
 }
 
 #[test]
@@ -126,7 +126,7 @@ fn tokens_are_found_and_never_shown() {
     std::fs::write(&path, format!("{TOKEN}\n")).unwrap();
     let at = path.to_str().unwrap();
     let both = settings(&[("HF_TOKEN", " hf_other "), ("HF_TOKEN_PATH", at)]);
-    let source = |settings: &Settings| settings.token.as_ref().map(|token| token.source.clone());
+    let source = |settings: &HubSettings| settings.token.as_ref().map(|token| token.source.clone());
     assert_eq!(source(&both), Some(TokenSource::Variable("HF_TOKEN")));
     let file = settings(&[("HF_TOKEN_PATH", at)]);
     assert_eq!(source(&file), Some(TokenSource::File(path.clone())));

@@ -197,7 +197,7 @@ fn a_single_file_is_whole_or_absent() {
     let missing = place.path().join("no/such/file");
     let error = write_atomic(&missing, b"x").unwrap_err();
     assert!(
-        matches!(&error, Error::Run(r) if r.cause.contains("no/such") && !r.cause.contains(".p2p-")),
+        matches!(&error, Error::Run(r) if r.cause.to_string().contains("no/such") && !r.cause.to_string().contains(".p2p-")),
         "{error}"
     );
 }

@@ -1,0 +1,29 @@
+//! Job files: TOML in the words of the command line. [`read()`] turns a file into entries with all
+//! that is wrong with it, [`Entry::order`] an entry into what is to be drawn.
+
+mod axes;
+mod entry;
+mod example;
+mod grid;
+mod name;
+mod overrides;
+mod problem;
+mod read;
+mod recorded;
+mod schema;
+mod text;
+mod unknown;
+mod unreadable;
+mod value;
+mod vocabulary;
+
+pub use entry::{Entry, Order};
+pub use example::EXAMPLE;
+pub use grid::{Axis, Value as AxisValue, axis_of};
+pub use name::plain;
+pub use overrides::{Base, Overrides};
+pub use problem::{Problem, Sources};
+pub use read::{JobFile, read};
+pub use recorded::Repeat;
+pub use schema::schema;
+pub use vocabulary::{Settings, Vocabulary};

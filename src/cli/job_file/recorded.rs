@@ -1,0 +1,192 @@
+//! The settings that a picture records, as those of flags, with changes laid over them. Owns how a
+//! recorded value is typed as a flag's; what it means, the flag's own parser says.
+
+use std::path::Path;
+
+use prompt_to_prompt::job::Settings as Recorded;
+use serde_json::{Map, Value};
+use toml::de::{DeTable, DeValue};
+
+use super::entry::{Entry, Order, SEED, told};
+use super::grid::{Axis, Point, Refused, key_of};
+use super::problem::Problem;
+use super::unreadable::Unreadable;
+use super::value;
+use super::vocabulary::{Setting, Settings, Shape, Takes, Vocabulary};
+
+/// The settings of one picture, as flags.
+pub struct Repeat<'v> {
+    vocabulary: &'v Vocabulary,
+    whole: Settings,
+    /// Per edit, all that holds for it.
+    edits: Vec<Settings>,
+}
+
+impl<'v> Repeat<'v> {
+    pub fn new(recorded: &Recorded, vocabulary: &'v Vocabulary) -> Result<Self, Refused> {
+        let mut whole = recorded.to_map();
+        let edits = whole.remove("edit").unwrap_or_default();
+        let whole = settings(vocabulary, &whole)?;
+        let edit = |own: &Value| {
+            let own = own.as_object().cloned().unwrap_or_default();
+            let mut all = whole.clone();
+            all.extend(settings(vocabulary, &own)?);
+            Ok(all)
+        };
+        let edits = edits.as_array().into_iter().flatten().map(edit);
+        Ok(Self {
+            edits: edits.collect::<Result<_, Refused>>()?,
+            vocabulary,
+            whole,
+        })
+    }
+
+    /// Lays flags over all of it.
+    pub fn with(mut self, flags: &Settings) -> Self {
+        for settings in self.edits.iter_mut().chain([&mut self.whole]) {
+            settings.extend(flags.clone());
+        }
+        self
+    }
+
+    /// `KEY=VALUE` or `KEY.WORD=VALUE`: a value as a job file has it, or a bare text. What each edit has of its
+    /// own changes in the last one, which the picture shows.
+    pub fn set(&mut self, text: &str) -> Result<(), Refused> {
+        let refused = |(cause, cure): Refused| (format!("--set {text}: {cause}"), cure);
+        let Some((name, typed)) = text.split_once('=') else {
+            let cure = "write KEY=VALUE, such as seed=7 or cross_steps.car=0.4";
+            return Err(refused(("it has no value".to_owned(), cure.to_owned())));
+        };
+        let (index, word) = key_of(self.vocabulary, name).map_err(refused)?;
+        let key = self.vocabulary.key(index);
+        let values = self.values(index, word.is_some(), typed).map_err(refused)?;
+        let mut axis = Axis::new(self.vocabulary, index, word);
+        axis.push(self.vocabulary, values, None).map_err(refused)?;
+        let prompts = ["dst", "then"].map(|name| self.vocabulary.find(name));
+        let last_only = key.each_edit && key.name != "negative_prompt";
+        let (edits, whole) = match (last_only, self.edits.len()) {
+            (true, 1..) => (self.edits.last_mut().into_iter().collect(), None),
+            _ => (
+                self.edits.iter_mut().collect::<Vec<_>>(),
+                Some(&mut self.whole),
+            ),
+        };
+        for settings in edits.into_iter().chain(whole) {
+            if prompts.contains(&Some(index)) {
+                settings.retain(|key, _| !prompts.contains(&Some(*key)));
+            }
+            axis.apply(0, settings);
+        }
+        Ok(())
+    }
+
+    /// As flags take it.
+    fn values(&self, index: usize, of_word: bool, typed: &str) -> Result<Vec<String>, Refused> {
+        let key = self.vocabulary.key(index);
+        let document = format!("value = {typed}");
+        let parsed = DeTable::parse(&document).ok();
+        let value = parsed.as_ref().filter(|table| table.get_ref().len() == 1);
+        let value = value.and_then(|table| table.get_ref().get("value"));
+        let values = match value {
+            Some(value) if of_word => value::scalar(key, value).map(|value| vec![value]),
+            Some(value) if !matches!(value.get_ref(), DeValue::Datetime(_)) => {
+                value::values(key, value, Path::new(""))
+            }
+            _ => Ok(vec![typed.to_owned()]),
+        };
+        values.map_err(|(_, cause, cure)| (cause, cure))
+    }
+
+    /// What draws it.
+    pub fn order(mut self) -> Result<Order, Problem> {
+        self.without_control();
+        let prompted = ["dst", "then", "weight"];
+        let is_edit = |key: &usize| prompted.contains(&&*self.vocabulary.key(*key).name);
+        if self.edits.is_empty() && !self.whole.keys().any(is_edit) {
+            return self.source();
+        }
+        let edits = self.edits.into_iter().map(|settings| (None, settings));
+        let entry = Entry {
+            name: None,
+            folder: None,
+            place: None,
+            settings: self.whole,
+            edits: edits.collect(),
+            point: Point::default(),
+            lost: Unreadable::default(),
+        };
+        entry.order(self.vocabulary, &Settings::new())
+    }
+
+    /// Where control was switched off, an edit is its prompts.
+    fn without_control(&mut self) {
+        let vocabulary = self.vocabulary;
+        let control = vocabulary.find("edit_control").expect("a key");
+        let prompts = ["dst", "then", "negative_prompt"];
+        for settings in &mut self.edits {
+            if settings.get(&control).is_some_and(|s| !s.values.is_empty()) {
+                settings.retain(|key, _| {
+                    let key = vocabulary.key(*key);
+                    !key.each_edit || prompts.contains(&&*key.name)
+                });
+            }
+        }
+    }
+
+    /// A picture without an edit.
+    fn source(&self) -> Result<Order, Problem> {
+        let args = self.vocabulary.parse(&self.whole).map_err(|error| {
+            let (cause, cure) = told(&error, &self.whole, self.vocabulary);
+            Problem::new(None, cause, cure)
+        })?;
+        let job = args.job.source(SEED);
+        Ok(Order {
+            folder: job.slug(),
+            job,
+            args,
+        })
+    }
+}
+
+fn settings(vocabulary: &Vocabulary, recorded: &Map<String, Value>) -> Result<Settings, Refused> {
+    let setting = |(name, value): (&String, &Value)| {
+        let refused = |cause: &str| {
+            let cure = "a newer p2p may have written it";
+            (format!("the picture's `{name}` {cause}"), cure.to_owned())
+        };
+        let index = vocabulary
+            .find(name)
+            .ok_or_else(|| refused("is not known"))?;
+        let values = values(vocabulary, index, value).ok_or_else(|| refused("cannot be used"))?;
+        let place = None;
+        Ok((index, Setting { values, place }))
+    };
+    recorded.iter().map(setting).collect()
+}
+
+/// A recorded value as a flag takes it.
+fn values(vocabulary: &Vocabulary, index: usize, value: &Value) -> Option<Vec<String>> {
+    let key = vocabulary.key(index);
+    let scalar = |value: &Value| match value {
+        Value::String(text) => Some(text.clone()),
+        Value::Number(number) => Some(number.to_string()),
+        _ => None,
+    };
+    let word = |(word, value): (&String, &Value)| match word.as_str() {
+        "default" if key.shape == Shape::WordsOrDefault => scalar(value),
+        word => Some(format!("{word}={}", scalar(value)?)),
+    };
+    match (key.takes, value) {
+        (Takes::Switch(given_when), Value::Bool(on)) => match *on == given_when {
+            true => Some(vec![String::new()]),
+            false => Some(vec![]),
+        },
+        (_, Value::Object(words)) => words.iter().map(word).collect(),
+        (Takes::Many, Value::Array(items)) => items.iter().map(scalar).collect(),
+        (_, Value::Array(items)) => {
+            let items: Option<Vec<String>> = items.iter().map(scalar).collect();
+            Some(vec![items?.join(",")])
+        }
+        (_, value) => Some(vec![scalar(value)?]),
+    }
+}

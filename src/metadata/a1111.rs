@@ -1,0 +1,105 @@
+//! A1111's `parameters` block: the prompt, a negative prompt, a line of settings. Most tools write or
+//! read it. It has no room for an edit, so it tells of the edited picture alone.
+
+use std::sync::LazyLock;
+
+use regex::Regex;
+use serde_json::{Map, Value};
+
+use super::{ForeignMetadata, Metadata};
+use crate::model::LoraId;
+
+pub(super) const KEYWORD: &str = "parameters";
+const NEGATIVE: &str = "Negative prompt:";
+
+/// How A1111 finds `Key: value` on the last line.
+static SETTING: LazyLock<Regex> = LazyLock::new(|| {
+    let pattern = r#"\s*(\w[\w \-/]+):\s*("(?:\\.|[^\\"])+"|[^,]*)(?:,|$)"#;
+    Regex::new(pattern).expect("the pattern is well formed")
+});
+
+/// The block of a picture of ours.
+pub(super) fn write(metadata: &Metadata) -> String {
+    let settings = &metadata.settings;
+    let negative = match settings.own_negative_prompt() {
+        "" => String::new(),
+        negative => format!("{NEGATIVE} {negative}\n"),
+    };
+    let (sampler, guidance) = (sampler(&settings.scheduler), settings.guidance);
+    let hash = metadata.model.weights_sha256.get(..10).unwrap_or_default();
+    let model = quote(&metadata.model.id);
+    let Metadata { generator, .. } = metadata;
+    // A1111 asks for them in the prompt, by the file's name without its ending.
+    let lora = |lora: &LoraId| {
+        let name = lora.name.rsplit('/').next().unwrap_or_default();
+        let name = name.trim_end_matches(".safetensors");
+        format!(" <lora:{name}:{}>", lora.scale)
+    };
+    let loras: String = metadata.model.loras.iter().map(lora).collect();
+    format!(
+        "{prompt}{loras}\n{negative}Steps: {steps}, Sampler: {sampler}, CFG scale: {guidance}, Seed: {seed}, \
+         Size: {width}x{height}, Model hash: {hash}, Model: {model}, RNG: CPU, Version: {name} {version}",
+        prompt = settings.prompt(),
+        steps = settings.steps,
+        seed = settings.seed,
+        width = settings.width,
+        height = settings.height,
+        name = generator.name,
+        version = generator.version,
+    )
+}
+
+/// A1111's names.
+fn sampler(scheduler: &str) -> &str {
+    match scheduler {
+        "ddim" => "DDIM",
+        "pndm" => "PLMS",
+        "dpm++2m" => "DPM++ 2M",
+        "unipc" => "UniPC",
+        "euler" => "Euler",
+        "euler-a" => "Euler a",
+        other => other,
+    }
+}
+
+/// What would end a value early makes it a JSON string.
+fn quote(value: &str) -> String {
+    match value.contains([',', '\n', ':']) {
+        true => Value::from(value).to_string(),
+        false => value.to_owned(),
+    }
+}
+
+fn unquote(value: &str) -> String {
+    let quoted = value.len() > 1 && value.starts_with('"') && value.ends_with('"');
+    let text = quoted.then(|| serde_json::from_str(value).ok()).flatten();
+    text.unwrap_or_else(|| value.to_owned())
+}
+
+/// A block as A1111 itself takes it apart. Anything is one: without settings it is a prompt.
+pub(super) fn read(block: &str) -> ForeignMetadata {
+    let block = block.trim();
+    let (mut lines, mut last) = match block.rsplit_once('\n') {
+        Some((lines, last)) => (lines.split('\n').collect(), last),
+        None => (vec![], block),
+    };
+    if SETTING.find_iter(last).count() < 3 {
+        lines.push(last);
+        last = "";
+    }
+    let lines: Vec<&str> = lines.iter().map(|line| line.trim()).collect();
+    let negative = lines.iter().position(|line| line.starts_with(NEGATIVE));
+    let (prompt, negative) = lines.split_at(negative.unwrap_or(lines.len()));
+    let negative = negative.join("\n");
+    let negative = negative.strip_prefix(NEGATIVE).unwrap_or(&negative);
+    let pair = |found: regex::Captures| {
+        let value = unquote(found[2].trim());
+        (found[1].to_owned(), Value::from(value))
+    };
+    ForeignMetadata {
+        tool: "a1111",
+        prompt: prompt.join("\n"),
+        negative_prompt: negative.trim().to_owned(),
+        settings: SETTING.captures_iter(last).map(pair).collect::<Map<_, _>>(),
+    }
+}
