@@ -87,6 +87,7 @@ pub mod attention;
 pub mod device;
 pub mod edit;
 pub mod error;
+pub mod format;
 pub mod heatmap;
 pub mod hub;
 pub mod job;

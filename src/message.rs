@@ -3,6 +3,8 @@
 
 use std::fmt;
 
+use serde::{Serialize, Serializer};
+
 use crate::setting::Setting;
 
 /// One part of a [`Message`].
@@ -85,6 +87,14 @@ impl Message {
             .all(|piece| matches!(piece, Piece::Text(text) if text.is_empty()))
     }
 
+    /// The settings that the message names, in order.
+    pub fn settings(&self) -> impl Iterator<Item = Setting> {
+        self.0.iter().filter_map(|piece| match piece {
+            Piece::Text(_) => None,
+            Piece::Setting(setting) | Piece::Assignment { setting, .. } => Some(*setting),
+        })
+    }
+
     /// The message with another one before it.
     pub fn after(self, before: impl Into<Message>) -> Self {
         let Self(mut pieces) = before.into();
@@ -112,6 +122,13 @@ impl Message {
     }
 }
 
+impl Serialize for Message {
+    /// As its text.
+    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        to.collect_str(self)
+    }
+}
+
 impl fmt::Display for Message {
     /// With the settings' own names in backticks.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -134,7 +151,12 @@ pub struct Keys;
 
 impl Names for Keys {
     fn name(&self, setting: Setting) -> String {
-        format!("`{}`", setting.name())
+        let name = setting.name();
+        if ON_BY_DEFAULT.contains(&setting) {
+            format!("`{name} = false`")
+        } else {
+            format!("`{name}`")
+        }
     }
 
     fn assignment(&self, setting: Setting, word: Option<&str>, value: &str) -> String {

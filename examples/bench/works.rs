@@ -5,7 +5,7 @@ use prompt_to_prompt::attention::{AttentionKind, Carry, NoHook, SitePlan, Term, 
 use prompt_to_prompt::device::{Compute, ComputeChoice};
 use prompt_to_prompt::edit::{MapEdit, TokenMap, Window};
 use prompt_to_prompt::error::Result;
-use prompt_to_prompt::job::{EditSpec, Job, Prepared, run};
+use prompt_to_prompt::job::{EditSettings, Job, Prepared, run};
 use prompt_to_prompt::kernels::{Conv, ConvWeight, Form, Packing, conv2d, linear};
 use prompt_to_prompt::model::{
     Config, Files, Model, ModelFolder, ModelSource, TextConfig, TextEncoder, UNet, UNetConfig, Vae,
@@ -371,9 +371,9 @@ fn attention(n: usize, t: usize, heads: usize, d: usize, edited: bool) -> Result
 
 fn edit<'a>(folder: &ModelFolder, model: &'a Model, edits: usize, steps: usize) -> Result<Run<'a>> {
     let things = ["car", "train", "boat", "bus"];
-    let edit = |thing: &&str| EditSpec {
+    let edit = |thing: &&str| EditSettings {
         dst: Some(format!("a big red {thing}")),
-        ..EditSpec::default()
+        ..EditSettings::default()
     };
     let job = Job {
         steps: Some(steps),
@@ -385,7 +385,7 @@ fn edit<'a>(folder: &ModelFolder, model: &'a Model, edits: usize, steps: usize) 
     };
     let prepared = Prepared::new(&job, folder)?;
     Ok(Box::new(move || {
-        run(&job, &prepared, model, &mut [], &mut |_| Ok(())).map(|_| ())
+        run(&prepared, model, &mut [], &mut |_| Ok(())).map(|_| ())
     }))
 }
 

@@ -48,11 +48,6 @@ pub fn words(text: &str) -> Result<Vec<String>, String> {
     }
 }
 
-/// One of several, which commas have divided already.
-pub fn word(text: &str) -> Result<String, String> {
-    words(text).map(|_| text.to_owned())
-}
-
 pub const ROWS: OneOf<Rows> = OneOf(&[
     ("source", Rows::Source),
     ("edited", Rows::Edited),

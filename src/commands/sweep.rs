@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 
 use super::batch::{Events, Purpose, Run, Tasks, count};
 use super::print;
-use crate::cli::{Axis, Entry, Settings, Sources, SweepArgs, Vocabulary, axis_of};
+use crate::cli::{Axis, Entry, KeyValues, Sources, SweepArgs, Vocabulary, axis_of};
 
 /// The paper's figure (section 4): injection from 0 % to 100 % of the run.
 const DEFAULT: &str = "cross-steps=0:1:0.2";
@@ -30,7 +30,7 @@ pub fn sweep(args: &SweepArgs, console: &Console) -> Result<()> {
     let grid = Grid::new(&args.base.0, &columns, rows.as_ref());
     let usage = |cause: String, cure: String| Error::usage(cause, cure);
     // What is wrong with one cell is mostly wrong with all: said once, as for a single edit.
-    let first = grid.cells[0].order(&vocabulary, &Settings::new());
+    let first = grid.cells[0].order(&vocabulary, &KeyValues::new());
     let first = first.map_err(|problem| usage(problem.cause, problem.cure))?;
     let out = args.run.folder.clone();
     let out =
@@ -38,7 +38,7 @@ pub fn sweep(args: &SweepArgs, console: &Console) -> Result<()> {
     let tasks = Tasks::new(
         &grid.cells,
         &vocabulary,
-        &Settings::new(),
+        &KeyValues::new(),
         Purpose::of(&args.run),
         &out,
         console,
@@ -108,7 +108,7 @@ struct Drawn {
 }
 
 impl<'a> Grid<'a> {
-    fn new(base: &Settings, columns: &'a Axis, rows: Option<&'a Axis>) -> Self {
+    fn new(base: &KeyValues, columns: &'a Axis, rows: Option<&'a Axis>) -> Self {
         let cell = |at: Vec<(&Axis, usize)>| {
             let (mut settings, mut point) = (base.clone(), vec![]);
             for (axis, i) in at {

@@ -50,7 +50,7 @@ impl Cost {
         };
         let maps = maps(spec, selection, sites);
         let masks = selection.words.located.iter().flatten().count();
-        let pixels = (prepared.width * prepared.height) as f64;
+        let pixels = (prepared.run.width * prepared.run.height) as f64;
         let heads_apart = recording.heads != Heads::Mean;
         Self {
             twice: if heads_apart {

@@ -158,7 +158,10 @@ impl<'a> Maps<'a> {
         Style {
             colormap: self.look.colormap,
             enlarge: self.look.enlarge,
-            size: (self.prepared.width as u32, self.prepared.height as u32),
+            size: (
+                self.prepared.run.width as u32,
+                self.prepared.run.height as u32,
+            ),
         }
     }
 

@@ -21,11 +21,14 @@ static SETTING: LazyLock<Regex> = LazyLock::new(|| {
 /// The block of a picture of ours.
 pub(super) fn write(metadata: &Metadata) -> String {
     let settings = &metadata.settings;
-    let negative = match settings.own_negative_prompt() {
+    let negative = match settings.negative_prompt() {
         "" => String::new(),
         negative => format!("{NEGATIVE} {negative}\n"),
     };
-    let (sampler, guidance) = (sampler(&settings.scheduler), settings.guidance);
+    let (sampler, guidance) = (
+        sampler(settings.run.scheduler.name()),
+        settings.run.guidance,
+    );
     let hash = metadata.model.weights_sha256.get(..10).unwrap_or_default();
     let model = quote(&metadata.model.id);
     let Metadata { generator, .. } = metadata;
@@ -40,10 +43,10 @@ pub(super) fn write(metadata: &Metadata) -> String {
         "{prompt}{loras}\n{negative}Steps: {steps}, Sampler: {sampler}, CFG scale: {guidance}, Seed: {seed}, \
          Size: {width}x{height}, Model hash: {hash}, Model: {model}, RNG: CPU, Version: {name} {version}",
         prompt = settings.prompt(),
-        steps = settings.steps,
-        seed = settings.seed,
-        width = settings.width,
-        height = settings.height,
+        steps = settings.run.steps,
+        seed = settings.run.seed,
+        width = settings.run.width,
+        height = settings.run.height,
         name = generator.name,
         version = generator.version,
     )

@@ -6,7 +6,8 @@ use prompt_to_prompt::attention::{AttentionHook, Carry, NoHook, Site, SitePlan, 
 use prompt_to_prompt::edit::{Acts, EditKind, MapEdit, Rules, TokenMap, Window, windows};
 use prompt_to_prompt::error::Result;
 use prompt_to_prompt::job::{
-    EditSpec, Job, Outcome, Prepared, SchedulerName, conditioning, run, starting_noise,
+    CrossSteps, EditSettings, Job, Outcome, Prepared, SchedulerName, conditioning, run,
+    starting_noise,
 };
 use prompt_to_prompt::model::{Model, ModelFolder};
 use prompt_to_prompt::sample::noise::randn;
@@ -41,7 +42,7 @@ impl Lab {
         }
     }
 
-    pub fn job(&self, edits: Vec<EditSpec>) -> Job {
+    pub fn job(&self, edits: Vec<EditSettings>) -> Job {
         Job {
             src: SRC.to_owned(),
             edits,
@@ -68,7 +69,7 @@ impl Lab {
 
     pub fn outcome(&self, job: &Job) -> Outcome {
         let prepared = Prepared::new(job, &self.folder).unwrap();
-        run(job, &prepared, &self.model, &mut [], &mut |_| Ok(())).unwrap()
+        run(&prepared, &self.model, &mut [], &mut |_| Ok(())).unwrap()
     }
 
     pub fn sample(
@@ -78,10 +79,10 @@ impl Lab {
         recorder: Option<&mut Recorder>,
     ) -> Vec<Vec<f32>> {
         let conditioning = conditioning(prepared, &self.model).unwrap();
-        let mut ddim = Ddim::new(&self.model.scheduler, prepared.steps);
-        let noise = starting_noise(job, prepared).unwrap();
+        let mut ddim = Ddim::new(&self.model.scheduler, prepared.run.steps);
+        let noise = starting_noise(prepared).unwrap();
         let prompted = Prompted::new(&self.model.unet, &conditioning).unwrap();
-        let sampler = Sampler::new(&prompted, &mut ddim, prepared.guidance, &noise);
+        let sampler = Sampler::new(&prompted, &mut ddim, prepared.run.guidance, &noise);
         let recorder = recorder.map(|recorder| recorder as &mut dyn AttentionObserver);
         let finished = lockstep(
             sampler.unwrap(),
@@ -110,25 +111,25 @@ pub fn small_job() -> Job {
     }
 }
 
-pub fn edit(dst: &str) -> EditSpec {
-    EditSpec {
+pub fn edit(dst: &str) -> EditSettings {
+    EditSettings {
         dst: Some(dst.to_owned()),
-        ..EditSpec::default()
+        ..EditSettings::default()
     }
 }
 
-pub fn everywhere(spec: EditSpec) -> EditSpec {
+pub fn everywhere(spec: EditSettings) -> EditSettings {
     let all = Some(Window::until(1.0));
-    EditSpec {
-        cross_steps: all,
+    EditSettings {
+        cross_steps: all.map(CrossSteps::all).unwrap_or_default(),
         self_steps: all,
         ..spec
     }
 }
 
-pub fn weighted(spec: EditSpec, word: &str, factor: f32) -> EditSpec {
-    EditSpec {
-        weights: vec![(word.to_owned(), factor)],
+pub fn weighted(spec: EditSettings, word: &str, factor: f32) -> EditSettings {
+    EditSettings {
+        weight: [(word.to_owned(), factor)].into(),
         ..spec
     }
 }
@@ -156,8 +157,8 @@ fn law_1_the_source_row_is_a_solo_run_of_the_source() {
 fn law_2_without_an_edit_a_row_is_a_plain_run_of_its_prompt() {
     let lab = Lab::new();
     let closed = Some(Window::until(0.0));
-    let none = EditSpec {
-        cross_steps: closed,
+    let none = EditSettings {
+        cross_steps: closed.map(CrossSteps::all).unwrap_or_default(),
         self_steps: closed,
         ..edit(SWAP)
     };
@@ -243,8 +244,11 @@ fn law_7_the_run_equals_the_method_written_out() {
     let lab = Lab::new();
     let specs = vec![
         weighted(edit(SWAP), "hippopotamus", 1.5),
-        EditSpec {
-            cross_steps_of: vec![("fluffy".into(), Window::until(0.5))],
+        EditSettings {
+            cross_steps: CrossSteps {
+                words: [("fluffy".into(), Window::until(0.5))].into(),
+                ..CrossSteps::default()
+            },
             ..edit(REFINED)
         },
     ];
@@ -272,10 +276,10 @@ pub struct LiteralRun {
 
 pub fn literal_run(lab: &Lab, job: &Job, prepared: &Prepared) -> LiteralRun {
     let conditioning = conditioning(prepared, &lab.model).unwrap();
-    let mut ddim = Ddim::new(&lab.model.scheduler, prepared.steps);
-    let noise = starting_noise(job, prepared).unwrap();
+    let mut ddim = Ddim::new(&lab.model.scheduler, prepared.run.steps);
+    let noise = starting_noise(prepared).unwrap();
     let prompted = Prompted::new(&lab.model.unet, &conditioning).unwrap();
-    let mut sampler = Sampler::new(&prompted, &mut ddim, prepared.guidance, &noise).unwrap();
+    let mut sampler = Sampler::new(&prompted, &mut ddim, prepared.run.guidance, &noise).unwrap();
     let mut hook = Literal {
         edits: vec![],
         self_res: prepared.controller.self_res,
@@ -287,7 +291,7 @@ pub fn literal_run(lab: &Lab, job: &Job, prepared: &Prepared) -> LiteralRun {
     let mean = |sum: &Option<Tensor>| flat(&(sum.as_ref().unwrap() / 5.0).unwrap()); // five sites
     let (mut edited, mut own) = (vec![], vec![]);
     let clock = &prepared.controller.clock;
-    for step in 0..prepared.steps {
+    for step in 0..prepared.run.steps {
         let edit = |row: &RowEdit| {
             let gated = row
                 .edit
@@ -378,8 +382,8 @@ fn law_8_no_allocation_comes_near_a_map() {
 fn law_10_compat_changes_nothing_in_a_same_length_swap() {
     let lab = Lab::new();
     // Windows on which both rules of rounding agree.
-    let windows = EditSpec {
-        cross_steps: Some(Window::until(0.5)),
+    let windows = EditSettings {
+        cross_steps: CrossSteps::all(Window::until(0.5)),
         self_steps: Some(Window::until(0.5)),
         ..edit("a photo of a dog on a chair")
     };
@@ -468,8 +472,8 @@ fn the_sampler_needs_no_unet() {
 #[test]
 fn replace_and_refine_differ_where_they_should() {
     let lab = Lab::new();
-    let kind = |kind| EditSpec {
-        kind: Some(kind),
+    let kind = |kind: EditKind| EditSettings {
+        edit: Some(kind.into()),
         ..everywhere(edit(SWAP))
     };
     let rows = lab.run(&lab.job(vec![kind(EditKind::Replace), kind(EditKind::Refine)]));

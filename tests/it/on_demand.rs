@@ -93,7 +93,7 @@ fn parts_in_turn_draw_the_same_in_less_memory() {
         let mut outcome = None;
         let peak = peak_during(|| {
             let parts = folder.parts(packing, false).unwrap();
-            let drawn = run(&job, &prepared, &*parts, &mut [], &mut |_| Ok(()));
+            let drawn = run(&prepared, &*parts, &mut [], &mut |_| Ok(()));
             outcome = Some(drawn.unwrap());
         });
         (outcome.unwrap(), peak)

@@ -9,7 +9,9 @@ use candle_core::{Device, Tensor};
 use prompt_to_prompt::attention::{AttentionHook, NoHook};
 use prompt_to_prompt::edit::{Rules, Window};
 use prompt_to_prompt::error::Result;
-use prompt_to_prompt::job::{EditSpec, Job, Prepared, SchedulerName, conditioning, run};
+use prompt_to_prompt::job::{
+    CrossSteps, EditSettings, Job, Prepared, SchedulerName, conditioning, run,
+};
 use prompt_to_prompt::model::{Prediction, SchedulerConfig, Spacing};
 use prompt_to_prompt::sample::noise::TorchRng;
 use prompt_to_prompt::sample::{
@@ -260,9 +262,9 @@ fn ancestral_noise_is_shared_by_rows_and_repeats() {
 impl Lab {
     /// The fixtures' two rows, or the source alone.
     fn solved(&self, scheduler: SchedulerName, steps: usize, edits: usize) -> Job {
-        let edit = EditSpec {
+        let edit = EditSettings {
             dst: Some(DST.to_owned()),
-            ..EditSpec::default()
+            ..EditSettings::default()
         };
         Job {
             src: SRC.to_owned(),
@@ -289,11 +291,12 @@ impl Lab {
         let text = conditioning(&prepared, &self.model).unwrap();
         let (noise, rng) = start(SIZE);
         let mut scheduler = prepared
+            .run
             .scheduler
-            .build(&self.model.scheduler, prepared.steps, rng)
+            .build(&self.model.scheduler, prepared.run.steps, rng)
             .unwrap();
         let prompted = Prompted::new(&self.model.unet, &text).unwrap();
-        let guidance = prepared.guidance;
+        let guidance = prepared.run.guidance;
         let mut sampler = Sampler::new(&prompted, &mut *scheduler, guidance, &noise).unwrap();
         assert_eq!(sampler.steps(), prepared.controller.clock.calls);
         let mut seen = vec![sampler.latents().clone()];
@@ -308,12 +311,12 @@ impl Lab {
     fn run_telling(&self, job: &Job) -> (Tensor, Vec<usize>) {
         let prepared = Prepared::new(job, &self.folder).unwrap();
         let mut told = vec![];
-        let outcome = run(job, &prepared, &self.model, &mut [], &mut |call| {
+        let outcome = run(&prepared, &self.model, &mut [], &mut |call| {
             told.push(call);
             Ok(())
         });
         let outcome = outcome.unwrap();
-        assert_eq!(outcome.manifest.scheduler, prepared.scheduler.name());
+        assert_eq!(outcome.manifest.run.scheduler, prepared.run.scheduler);
         (outcome.latents, told)
     }
 }
@@ -384,11 +387,11 @@ fn euler_a_trajectories_equal_diffusers() {
 #[test]
 fn windows_cover_the_calls_of_the_run() {
     let folder = mini_sd();
-    let edit = EditSpec {
+    let edit = EditSettings {
         dst: Some(DST.to_owned()),
-        cross_steps: Some(Window::until(1.0)),
+        cross_steps: CrossSteps::all(Window::until(1.0)),
         self_steps: Some(Window::until(1.0)),
-        ..EditSpec::default()
+        ..EditSettings::default()
     };
     let lab = Lab::new();
     let last = |rules: Rules| {
@@ -399,7 +402,7 @@ fn windows_cover_the_calls_of_the_run() {
             ..lab.solved(SchedulerName::Pndm, 50, 1)
         };
         let prepared = Prepared::new(&job, &folder).unwrap();
-        assert_eq!((prepared.steps, prepared.controller.clock.calls), (50, 51));
+        assert_eq!((prepared.run.steps, prepared.controller.clock.calls), (50, 51));
         let plan = prepared.controller.plan(50);
         (plan.cross[1][0].0, plan.self_attention[1][0].0)
     };

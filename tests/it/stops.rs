@@ -10,7 +10,8 @@ use prompt_to_prompt::edit::{MapEdit, TokenMap, Window};
 use prompt_to_prompt::error::Result;
 use prompt_to_prompt::heatmap::{MapSpec, Rows, Selection};
 use prompt_to_prompt::job::{
-    BlendSpec, BlendWords, EditSpec, Explanation, Job, Outcome, Prepared, SchedulerName, run,
+    BlendWords, CrossSteps, EditSettings, Explanation, Job, Outcome, Prepared,
+    SchedulerName, run,
 };
 use prompt_to_prompt::sample::noise::randn;
 use prompt_to_prompt::sample::{
@@ -22,10 +23,10 @@ use crate::laws::{Lab, REFINED, STEPS, SWAP, edit, everywhere, moves, rows, weig
 use crate::parity::flat;
 
 /// Both windows shut after `share` of the run.
-fn until(share: f64, spec: EditSpec) -> EditSpec {
+fn until(share: f64, spec: EditSettings) -> EditSettings {
     let window = Some(Window::until(share));
-    EditSpec {
-        cross_steps: window,
+    EditSettings {
+        cross_steps: window.map(CrossSteps::all).unwrap_or_default(),
         self_steps: window,
         ..spec
     }
@@ -64,19 +65,19 @@ fn same_edits(job: &Job, seen: &Outcome, unseen: &Outcome) {
 #[test]
 fn the_edits_are_the_same_to_the_byte() {
     let lab = Lab::new();
-    let then = EditSpec {
+    let then = EditSettings {
         of: Some(0),
         ..until(1.0, edit("a photo of a fluffy hippopotamus on a chair"))
     };
-    let late = EditSpec {
+    let late = EditSettings {
         weight_steps: Some(Window::ALL),
         ..until(0.25, weighted(edit(REFINED), "fluffy", 2.0))
     };
-    let injected = EditSpec {
+    let injected = EditSettings {
         inject_latents: Some(Window::until(0.5)),
         ..until(0.25, edit(SWAP))
     };
-    let job = |edits: &[EditSpec]| lab.job(edits.to_vec());
+    let job = |edits: &[EditSettings]| lab.job(edits.to_vec());
     let base = job(&[until(0.5, edit(SWAP)), until(0.25, edit(REFINED))]);
     let cases = [
         ("two edits", base.clone(), 2),
@@ -139,15 +140,11 @@ fn every_scheduler_goes_on_without_it() {
 #[test]
 fn it_stays_as_long_as_something_needs_it() {
     let lab = Lab::new();
-    let blend = BlendSpec {
-        words: vec![BlendWords::Changed],
-        ..BlendSpec::default()
-    };
-    let blended = EditSpec {
-        blend,
+    let blended = EditSettings {
+        blend: vec![BlendWords::Changed],
         ..until(0.25, edit(SWAP))
     };
-    let weak = EditSpec {
+    let weak = EditSettings {
         strength: Some(0.5),
         ..until(0.25, edit(SWAP))
     };
@@ -173,7 +170,7 @@ fn it_stays_as_long_as_something_needs_it() {
 #[test]
 fn what_an_edit_of_an_edit_did_is_told() {
     let lab = Lab::new();
-    let then = EditSpec {
+    let then = EditSettings {
         of: Some(0),
         ..until(0.5, edit("a photo of a fluffy hippopotamus on a chair"))
     };
@@ -257,7 +254,7 @@ fn heatmaps_are_those_of_a_whole_run() {
         let selection = Selection::new(&spec, &prepared, &sites).unwrap();
         let mut recorder = Recorder::new(selection.recording);
         let observers: &mut [&mut dyn AttentionObserver] = &mut [&mut recorder];
-        run(job, &prepared, &lab.model, observers, &mut |_| Ok(())).unwrap();
+        run(&prepared, &lab.model, observers, &mut |_| Ok(())).unwrap();
         let sums = recorder.recorded().iter();
         Vec::from_iter(sums.map(|r| (r.row, r.count, flat(&r.sum))))
     };
@@ -280,7 +277,7 @@ fn explain_counts_what_is_saved() {
     let job = lab.job(vec![until(0.5, edit(SWAP))]);
     let explain = |job: &Job| {
         let prepared = Prepared::new(job, &lab.folder).unwrap();
-        Explanation::new(job, None, &prepared, &lab.folder)
+        Explanation::new(&prepared, &lab.folder, true)
     };
     let (seen, unseen) = (explain(&job), explain(&unseen(&job)));
     assert_eq!((seen.source_calls, unseen.source_calls), (4, 2));

@@ -16,7 +16,7 @@ use std::path::{Path, PathBuf};
 use prompt_to_prompt::error::{Error, Result};
 use prompt_to_prompt::report::console::Console;
 
-use crate::cli::{BatchArgs, JobFile, Problem, Settings, Vocabulary, read};
+use crate::cli::{BatchArgs, JobFile, KeyValues, Problem, Vocabulary, read};
 pub use events::Events;
 pub use run::Run;
 pub use task::{Purpose, Tasks};
@@ -59,7 +59,7 @@ pub fn check(path: &Path, console: &Console) -> Result<()> {
     let tasks = Tasks::new(
         &file.entries,
         &vocabulary,
-        &Settings::new(),
+        &KeyValues::new(),
         Purpose::CHECK,
         &out,
         console,

@@ -24,7 +24,7 @@ pub fn tell(run: &Run, groups: &[SharedRun], finished: usize) -> Result<()> {
         let work = run.tasks.models[group.model]
             .folder()
             .work(prepared.latent_size);
-        let halves = if prepared.guided() { 2.0 } else { 1.0 };
+        let halves = if prepared.run.guided() { 2.0 } else { 1.0 };
         let rows = group.rows as f64;
         let flop = rows
             * (halves * prepared.controller.clock.calls as f64 * work.unet_row + work.vae_decode);
@@ -36,14 +36,14 @@ pub fn tell(run: &Run, groups: &[SharedRun], finished: usize) -> Result<()> {
             .zip(takes_memory)
             .map(|(most, takes)| most.max(takes));
         let pictures: usize = tasks.iter().map(|task| task.checked.pictures()).sum();
-        bytes += pictures as f64 * (prepared.width * prepared.height) as f64 * PER_PIXEL;
+        bytes += pictures as f64 * (prepared.run.width * prepared.run.height) as f64 * PER_PIXEL;
         text += &format!(
             "run {}: {} rows, {} steps, {}x{}, about {}\n",
             i + 1,
             group.rows,
-            prepared.steps,
-            prepared.width,
-            prepared.height,
+            prepared.run.steps,
+            prepared.run.width,
+            prepared.run.height,
             duration(takes)
         );
         for task in tasks {

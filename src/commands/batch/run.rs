@@ -119,7 +119,9 @@ impl Run<'_> {
                 self.console.block(&self.picture(failure));
                 said.push(problem);
             }
-            let Problem { place, cause, cure } = problem;
+            let Problem {
+                place, cause, cure, ..
+            } = problem;
             let at = place.as_ref().map(|place| self.sources.position(place));
             self.events
                 .failed(&failure.name, cause, cure, at.as_deref());
@@ -245,7 +247,6 @@ impl Run<'_> {
             .iter()
             .zip(&mut recorders)
             .map(|(task, recorder)| Member {
-                job: &task.checked.request.job,
                 prepared: &task.checked.prepared,
                 observers: recorder
                     .iter_mut()
@@ -275,7 +276,7 @@ impl Run<'_> {
     /// The task's model, loaded unless it is already; one at a time is in memory.
     fn model<'m>(&self, task: &Task, loaded: &'m mut Loaded) -> Result<&'m dyn Components> {
         let packing = Packing {
-            large_tiles: task.checked.request.job.fast,
+            large_tiles: task.checked.prepared.run.fast,
             on_demand: self.args.low_memory,
         };
         let there = loaded

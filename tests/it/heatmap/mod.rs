@@ -10,7 +10,7 @@ use prompt_to_prompt::edit::Window;
 use prompt_to_prompt::heatmap::cost::Cost;
 use prompt_to_prompt::heatmap::maps::recorded;
 use prompt_to_prompt::heatmap::{Heat, Look, MapSpec, Resolution, Rows, Selection, Steps, heats};
-use prompt_to_prompt::job::{EditSpec, Job, Outcome, Prepared, run};
+use prompt_to_prompt::job::{CrossSteps, EditSettings, Job, Outcome, Prepared, run};
 use prompt_to_prompt::model::{Model, ModelFolder};
 use prompt_to_prompt::sample::{Heads, Recorder, Recording, Shown};
 
@@ -22,8 +22,8 @@ use crate::parity::flat;
 fn job(lab: &Lab) -> Job {
     lab.job(vec![
         weighted(edit(SWAP), "hippopotamus", 1.5),
-        EditSpec {
-            cross_steps: Some(Window::until(0.5)),
+        EditSettings {
+            cross_steps: CrossSteps::all(Window::until(0.5)),
             ..edit(REFINED)
         },
     ])
@@ -120,7 +120,7 @@ fn look(folder: &ModelFolder, model: &Model, job: &Job, spec: &MapSpec) -> (Outc
     let sites = folder.unet.sites(prepared.latent_size);
     let selection = Selection::new(spec, &prepared, &sites).unwrap();
     let mut recorder = Recorder::new(selection.recording.clone());
-    let outcome = run(job, &prepared, model, &mut [&mut recorder], &mut |_| Ok(()));
+    let outcome = run(&prepared, model, &mut [&mut recorder], &mut |_| Ok(()));
     let recorded = recorded(spec, &recorder, prepared.latent_size).unwrap();
     (
         outcome.unwrap(),
