@@ -4,7 +4,9 @@ use std::path::{Path, PathBuf};
 
 /// Modules by layer, lowest first (see the table in `lib.rs`).
 const LAYERS: [&[&str]; 7] = [
-    &["error", "message", "setting", "prompt", "machine", "device"],
+    &[
+        "error", "message", "setting", "prompt", "machine", "device", "guide",
+    ],
     &["kernels", "hub"],
     &["attention"],
     &["model"],
