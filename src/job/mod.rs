@@ -10,11 +10,11 @@ mod prepare;
 mod preset;
 mod rows;
 mod run;
-mod scheduler;
 mod settings;
 mod shared_run;
 mod words;
 
+pub use crate::sample::SchedulerName;
 pub use change::Change;
 pub use explain::Explanation;
 pub use manifest::{Manifest, ModelId, PictureEntry, Timings};
@@ -22,7 +22,6 @@ pub use mask::MaskSource;
 pub use prepare::{Prepared, PreparedEdit};
 pub use preset::Preset;
 pub use run::{Outcome, Picture, conditioning, run, run_together, starting_noise};
-pub use scheduler::SchedulerName;
 pub use settings::{EditSettings, PictureRole, Settings};
 pub use shared_run::{Member, may_share};
 

@@ -40,6 +40,8 @@ pub struct Prepared {
     /// Pixels.
     pub width: usize,
     pub height: usize,
+    /// Channels of the latents.
+    pub latent_channels: usize,
     /// `(height, width)`
     pub latent_size: (usize, usize),
     pub controller: Controller,
@@ -136,6 +138,7 @@ impl Prepared {
             guidance,
             width,
             height,
+            latent_channels: model.unet.latent_channels,
             latent_size,
             compute: model.compute.clone(),
             warnings,

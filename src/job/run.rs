@@ -13,13 +13,11 @@ use super::{
 };
 use crate::edit::{Grid, Rules};
 use crate::error::Result;
-use crate::model::{Components, PromptStates};
+use crate::model::{Components, Conditioning, PromptStates};
 use crate::prompt::Tokens;
 use crate::report::picture::{Rounding, to_rgb};
 use crate::sample::noise::TorchRng;
-use crate::sample::{
-    AttentionObserver, Conditioning, Controller, Prompted, RowsOf, Sampler, lockstep,
-};
+use crate::sample::{AttentionObserver, Controller, RowsOf, Sampler, Start, lockstep};
 
 /// One row of a run, drawn.
 #[derive(Debug, Clone)]
@@ -42,7 +40,7 @@ pub struct Picture {
 pub struct Outcome {
     /// Source, edits in order, baselines in order. The source is left out where it has stopped before.
     pub pictures: Vec<Picture>,
-    /// Final latents of source and edits, `[1 + N, 4, h, w]` f32; of the edits alone where the job
+    /// Final latents of source and edits, `[1 + N, channels, h, w]` f32; of the edits alone if the job
     /// doesn't draw the source.
     pub latents: Tensor,
     /// Per edit, where it was made: white may have changed. `None` where nothing says so.
@@ -98,14 +96,14 @@ pub fn run_together(
     let (job, prepared) = (members[0].job, members[0].prepared);
     let mut clock = Clock::start();
     let states = text_states(&prompts, prepared, model)?;
-    let unet = model.unet()?;
-    let prompted = Prompted::new(&unet, &states)?;
+    let mut denoiser = model.denoiser(&states)?;
     let text_s = clock.lap();
     let (noise, rng) = draw_noise(job, prepared)?;
     let mut scheduler = prepared
         .scheduler
         .build(model.scheduler(), prepared.steps, rng)?;
-    let sampler = Sampler::new(&prompted, &mut *scheduler, prepared.guidance, &noise)?;
+    let (guidance, start) = (prepared.guidance, Start::Noise(noise));
+    let sampler = Sampler::new(&mut *denoiser, &mut *scheduler, guidance, start)?;
     let watching = members.iter_mut().zip(&rows);
     let mut watching: Vec<RowsOf> = watching
         .flat_map(|(member, rows)| {
@@ -119,8 +117,7 @@ pub fn run_together(
         after_step(step)
     })?;
     let denoise_s = clock.lap();
-    drop(prompted);
-    drop(unet);
+    drop(denoiser);
     let first = usize::from(!controller.keep_source);
     let images = images(job.rules, model, &finished.latents, first)?;
     let timings = Timings {
@@ -134,11 +131,17 @@ pub fn run_together(
         let pictures = pictures(job, prepared, rows, &images);
         let masks = masks(prepared, rows, &finished.regions);
         let changes = changes(prepared, &pictures, &masks);
-        let named = scheduler.name();
         let first = usize::from(!job.draw_source);
         let latents = rows[first..1 + prepared.edits.len()].iter();
         let latents = latents.map(|row| finished.latents.narrow(0, *row, 1));
-        let mut manifest = Manifest::new(job, prepared, model, named, changes, timings);
+        let mut manifest = Manifest::new(
+            job,
+            prepared,
+            model,
+            prepared.scheduler.name(),
+            changes,
+            timings,
+        );
         manifest.pictures = entries(job, &pictures);
         Ok(Outcome {
             latents: Tensor::cat(&latents.collect::<candle_core::Result<Vec<_>>>()?, 0)?,
@@ -196,20 +199,26 @@ fn mask_picture(mask: &Grid, (width, height): (u32, u32)) -> GrayImage {
     GrayImage::from_raw(width, height, bytes).expect("a value per pixel")
 }
 
-/// The one noise that all rows start from, `[1, 4, h, w]`.
+/// The noise that all rows start from, `[1, channels, h, w]`.
+///
+/// # Errors
+/// If the tensor cannot be made.
 pub fn starting_noise(job: &Job, prepared: &Prepared) -> Result<Tensor> {
     Ok(draw_noise(job, prepared)?.0)
 }
 
-/// The start noise, and the generator where it left off: a solver that needs noise draws on.
+/// The start noise, and the generator after it: a solver that needs noise draws from there.
 fn draw_noise(job: &Job, prepared: &Prepared) -> Result<(Tensor, TorchRng)> {
-    let (h, w) = prepared.latent_size;
+    let (c, (h, w)) = (prepared.latent_channels, prepared.latent_size);
     let mut rng = TorchRng::new(job.seed);
-    let noise = rng.randn(4 * h * w);
-    Ok((Tensor::from_vec(noise, (1, 4, h, w), &Device::Cpu)?, rng))
+    let noise = rng.randn(c * h * w);
+    Ok((Tensor::from_vec(noise, (1, c, h, w), &Device::Cpu)?, rng))
 }
 
 /// Text states of every row.
+///
+/// # Errors
+/// If the text encoders cannot be read.
 pub fn conditioning(prepared: &Prepared, model: &dyn Components) -> Result<Conditioning> {
     text_states(&prepared.row_prompts(), prepared, model)
 }
@@ -243,10 +252,11 @@ fn text_states(
         }
     }
     Ok(Conditioning {
-        cond: PromptStates::cat(&cond)?,
-        uncond: match uncond.is_empty() {
-            true => None,
-            false => Some(PromptStates::cat(&uncond)?),
+        cond: PromptStates::cat(&cond)?.into(),
+        uncond: if uncond.is_empty() {
+            None
+        } else {
+            Some(PromptStates::cat(&uncond)?.into())
         },
     })
 }
