@@ -66,6 +66,11 @@ impl TextSchedule {
         Ok(self)
     }
 
+    /// Every distinct set of states once, in the order in which they were added.
+    pub fn states(&self) -> &[PromptStates] {
+        &self.states
+    }
+
     /// The states at denoiser call `call`, counted from 0.
     pub fn at(&self, call: usize) -> &PromptStates {
         &self.states[self.index_at(call)]
