@@ -45,7 +45,7 @@
 //! | change what `p2p explain` says | [`job::Explanation`] |
 //! | change what a picture tells of itself | [`job::Settings`] for what determines it, [`story`] for how its PNG says so |
 //! | add a preset | [`job::Preset`] |
-//! | add a scheduler | [`sample::Scheduler`], then [`job::SchedulerName`] |
+//! | add a scheduler | a solver that implements [`sample::Scheduler`], then its row in `src/sample/scheduler/table.rs` |
 //! | change the report | [`report::html`]: `card` for what stands on a card, `page` for markup, `style.css`, `script.js` |
 //! | change how a picture's command is written | [`report::command`] |
 //! | add a flag | `src/cli/job.rs`, then [`job::Job`] and [`job::Prepared`]; of heatmaps `src/cli/maps.rs`, then [`heatmap::MapSpec`] or [`heatmap::Look`] |
