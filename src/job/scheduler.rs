@@ -5,8 +5,8 @@ use std::fmt;
 use std::str::FromStr;
 
 use crate::error::{Error, Result};
+use crate::format::nearest;
 use crate::model::SchedulerConfig;
-use crate::prompt::nearest;
 use crate::sample::noise::TorchRng;
 use crate::sample::{Ddim, DpmPp2m, Euler, EulerA, Pndm, Scheduler, UniPc};
 
@@ -127,8 +127,8 @@ fn unknown(text: &str) -> Error {
         plain.map(move |known| (known, s))
     });
     let spellings: Vec<(String, SchedulerName)> = spellings.collect();
-    let known: Vec<&str> = spellings.iter().map(|(known, _)| &**known).collect();
-    let near = nearest(&plain(text), &known).and_then(|near| {
+    let known = spellings.iter().map(|(known, _)| &**known);
+    let near = nearest(&plain(text), known).and_then(|near| {
         let (_, name) = spellings.iter().find(|(known, _)| known == near)?;
         Some(format!("did you mean {name}? "))
     });

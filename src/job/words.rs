@@ -4,8 +4,9 @@
 use super::{BlendWords, EditSpec, Job, PreparedEdit};
 use crate::edit::{Region, Rules};
 use crate::error::{Error, Result};
+use crate::format::nearest;
 use crate::model::ModelFolder;
-use crate::prompt::{Tokens, WordRef, nearest, unknown_word};
+use crate::prompt::{Tokens, WordRef, unknown_word};
 
 /// The prompts of a job.
 #[derive(Debug, Clone)]
@@ -217,7 +218,8 @@ pub(super) fn check_vocabulary(prompt: &Tokens, model: &ModelFolder, warnings: &
         if known.is_empty() || known.contains(&text) || !is_text(text) {
             continue;
         }
-        let near = nearest(text, &known).map(|near| format!("; did you mean \"{near}\"?"));
+        let near =
+            nearest(text, known.iter().copied()).map(|near| format!("; did you mean \"{near}\"?"));
         let near = near.unwrap_or_default();
         let id = &model.id;
         push_once(

@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Arg, ArgAction, Args, ColorChoice, Command, FromArgMatches};
+use prompt_to_prompt::format;
 
 use super::problem::FileSpan;
 use crate::cli::batch::RunArgs;
@@ -170,7 +171,8 @@ impl Vocabulary {
 
     /// The key that a name is near to.
     pub fn nearest_key(&self, name: &str) -> Option<usize> {
-        near(name, self.keys.iter().map(|key| &*key.name)).and_then(|name| self.find(name))
+        format::nearest(name, self.keys.iter().map(|key| &*key.name))
+            .and_then(|name| self.find(name))
     }
 
     /// A message about flags, about keys.
@@ -271,13 +273,7 @@ fn flags_in(text: &str) -> impl Iterator<Item = (usize, &str)> {
 
 /// "did you mean", where one is near.
 pub fn nearest<'a>(name: &str, names: impl IntoIterator<Item = &'a str>) -> Option<String> {
-    near(name, names).map(|near| format!("did you mean `{near}`?"))
-}
-
-fn near<'a>(name: &str, names: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
-    let distance = |known: &&str| strsim::damerau_levenshtein(name, known);
-    let nearest = names.into_iter().min_by_key(distance)?;
-    (distance(&nearest) <= 1 + name.len() / 4).then_some(nearest)
+    format::nearest(name, names).map(|near| format!("did you mean `{near}`?"))
 }
 
 fn underscored(name: &str) -> String {

@@ -7,6 +7,7 @@ use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 
 use prompt_to_prompt::error::{Error, Result};
+use prompt_to_prompt::format::hex;
 use prompt_to_prompt::job::{MaskSource, Prepared};
 use prompt_to_prompt::kernels::{Packing, family};
 use prompt_to_prompt::machine::Memory;
@@ -362,8 +363,7 @@ fn fingerprint(
             .map(|l| format!(" {} {}", l.sha256, l.scale))
             .collect::<String>()
     );
-    let hash = Sha256::digest(all.as_bytes());
-    hash.iter().map(|byte| format!("{byte:02x}")).collect()
+    hex(Sha256::digest(all.as_bytes()))
 }
 
 /// A job's latents stand in its own folder: a place apart would be written once by each of many jobs.

@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use crate::format;
+
 use super::{BlendPlan, EditExplanation, Explanation, LayerLevel, Read, TokenPlan, When};
 
 impl fmt::Display for Explanation {
@@ -44,10 +46,7 @@ impl Explanation {
             .seed
             .map_or("drawn when it runs".to_owned(), |seed| seed.to_string());
         let (scheduler, guidance) = (self.scheduler, self.guidance);
-        let steps = match self.steps {
-            1 => "1 step".to_owned(),
-            steps => format!("{steps} steps"),
-        };
+        let steps = format::count(self.steps, "step");
         let calls = match self.scheduler_calls {
             calls if calls == self.steps => String::new(),
             calls => format!(" ({calls} calls of the model)"),
