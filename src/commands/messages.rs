@@ -19,9 +19,9 @@ pub fn tell_changes(console: &Console, of: &str, prepared: &Prepared, outcome: &
         let Some(change) = &done.change else {
             continue;
         };
-        console.note(&format!("{of}{name}: {}", change.describe()));
+        console.note(format!("{of}{name}: {}", change.describe()));
         if let Some(warning) = change.warning(edit) {
-            console.warn(&format!("{of}{name}: {warning}"));
+            console.warn(format!("{of}{name}: {warning}"));
         }
     }
 }
@@ -38,14 +38,14 @@ fn name(i: usize, edit: &PreparedEdit) -> String {
 pub fn tell_model(console: &Console, folder: &ModelFolder) {
     folder.notes.iter().for_each(|note| console.note(note));
     for lora in folder.loras() {
-        console.note(&format!("with {} at {}", lora.name, lora.scale));
+        console.note(format!("with {} at {}", lora.name, lora.scale));
     }
 }
 
 /// What will be done, before it costs anything.
 pub fn announce(console: &Console, job: &Job, prepared: &Prepared, folder: &ModelFolder) {
     if console.is_verbose() {
-        console.detail(&Explanation::new(job, Some(job.seed), prepared, folder).to_string());
+        console.detail(Explanation::new(job, Some(job.seed), prepared, folder).to_string());
     } else {
         summarise(console, job, prepared, folder);
     }
@@ -67,7 +67,7 @@ fn summarise(console: &Console, job: &Job, prepared: &Prepared, folder: &ModelFo
         true => String::new(),
         false => format!(", {}", prepared.compute),
     };
-    console.note(&format!(
+    console.note(format!(
         "{}: {width}x{height}, {steps} steps, guidance {guidance}, seed {}{how}",
         folder.id, job.seed
     ));

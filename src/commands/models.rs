@@ -94,19 +94,19 @@ fn remove(
     let removal = cache.removal(&stored, only);
     let (id, bytes) = (&stored.id, format::bytes(removal.bytes));
     match (only, &*stored.snapshots) {
-        (Some(only), [_]) => console.note(&format!(
+        (Some(only), [_]) => console.note(format!(
             "{} is all that the cache has of {id}: the model goes whole",
             revisions(only)
         )),
         (Some(only), _) if only.revisions.len() > 1 => {
-            console.note(&format!("{} are one commit", only.revisions.join(" and ")));
+            console.note(format!("{} are one commit", only.revisions.join(" and ")));
         }
         _ => {}
     }
     if dry_run {
         let paths = removal.paths.iter();
         let paths = paths.map(|path| format!("{}\n", path.display()));
-        console.note(&format!("{id}: {bytes} would be freed"));
+        console.note(format!("{id}: {bytes} would be freed"));
         return print(&paths.collect::<String>());
     }
     if cache.is_busy(id) {

@@ -150,7 +150,7 @@ impl<'a> Grid<'a> {
         let more = if others.len() > 3 { ", ..." } else { "" };
         match others.len() {
             0 => {}
-            n => console.note(&format!(
+            n => console.note(format!(
                 "from before, on no sheet of this sweep: {} in {}: {named}{more}",
                 count(n, "folder"),
                 out.display()

@@ -8,13 +8,11 @@ use std::time::{Duration, Instant};
 
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-use super::console::{Console, duration};
+use super::console::{Console, PIPE_INTERVAL, duration};
 use crate::error::{Error, Result};
 use crate::format;
 use crate::hub::Watch;
 
-/// Between two plain lines at least.
-const SELDOM: Duration = Duration::from_secs(2);
 /// Columns of a file's name beside its bar.
 const NAME: usize = 30;
 /// Bytes.
@@ -114,7 +112,7 @@ impl Watch for Downloads<'_> {
     fn begin(&self, files: usize, bytes: u64, of: &str, into: &Path) {
         // A config is there before it is read of.
         if bytes >= WORTH_A_LINE {
-            self.console.note(&format!(
+            self.console.note(format!(
                 "fetching {} of {of}, {}, into {}",
                 format::count(files, "file"),
                 format::bytes(bytes),
@@ -164,9 +162,9 @@ impl Watch for Downloads<'_> {
                 bars.file.set_position(bytes);
                 bars.all.set_position(done);
             }
-            None if !self.still && now.said.elapsed() >= SELDOM => {
+            None if !self.still && now.said.elapsed() >= PIPE_INTERVAL => {
                 now.said = Instant::now();
-                self.console.note(&now.line());
+                self.console.note(now.line());
             }
             None => {}
         }

@@ -72,7 +72,7 @@ pub fn check(path: &Path, console: &Console) -> Result<()> {
         .tasks
         .iter()
         .map(|task| task.checked.prepared.edits.len());
-    console.note(&format!(
+    console.note(format!(
         "{} is sound: {}, {}",
         path.display(),
         count(tasks.tasks.len(), "job"),

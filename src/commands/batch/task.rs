@@ -193,7 +193,7 @@ impl Tasks {
         for model in &self.models {
             if let Ok((folder, None)) = &model.folder {
                 let (id, pull) = (&folder.id, model.source.pull());
-                console.note(&format!(
+                console.note(format!(
                     "the weights of {id} are not on this machine: a run fetches them, and so does p2p models pull {pull}"
                 ));
             }
@@ -206,7 +206,7 @@ impl Tasks {
         for task in &self.tasks {
             for warning in &task.checked.prepared.warnings {
                 if said.insert(warning) {
-                    console.warn(&format!("{}: {warning}", task.name));
+                    console.warn(format!("{}: {warning}", task.name));
                 }
             }
         }

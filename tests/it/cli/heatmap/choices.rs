@@ -19,7 +19,7 @@ fn costs_are_told_before_they_are_spent() {
         let said = told(&[&flags[..], &[enlarge]].concat());
         let twice = "heatmaps: the attention of 3 layers is computed twice; the maps take 4 KiB";
         let (before, after) = said.split_once(twice).unwrap_or_else(|| panic!("{said}"));
-        assert!(!before.contains("step 1/2") && after.contains("step 2/2"));
+        assert!(!before.contains("step 1/2") && after.contains("step 1/2"));
         let (files, bytes) = below(&place.path("out/attn"));
         assert!(
             after.contains(&format!("; {files} files in attn/ take about ")),
