@@ -4,9 +4,10 @@ use std::path::Path;
 use std::time::SystemTime;
 
 use prompt_to_prompt::error::{Error, Result};
+use prompt_to_prompt::format;
 use prompt_to_prompt::hub::{
     Cache, HubSettings, MAIN, Name, Snapshot, StoredModel, aliases, named, nearest_alias,
-    redirected, size,
+    redirected,
 };
 use prompt_to_prompt::model::{ModelSource, Need, STORYBOOK, family_of};
 use prompt_to_prompt::report::console::Console;
@@ -91,21 +92,21 @@ fn remove(
     let only = revision.map(|revision| snapshot(&stored, revision));
     let only = only.transpose()?;
     let removal = cache.removal(&stored, only);
-    let (id, bytes) = (&stored.id, size(removal.bytes));
+    let (id, bytes) = (&stored.id, format::bytes(removal.bytes));
     match (only, &*stored.snapshots) {
-        (Some(only), [_]) => console.note(&format!(
+        (Some(only), [_]) => console.note(format!(
             "{} is all that the cache has of {id}: the model goes whole",
             revisions(only)
         )),
         (Some(only), _) if only.revisions.len() > 1 => {
-            console.note(&format!("{} are one commit", only.revisions.join(" and ")));
+            console.note(format!("{} are one commit", only.revisions.join(" and ")));
         }
         _ => {}
     }
     if dry_run {
         let paths = removal.paths.iter();
         let paths = paths.map(|path| format!("{}\n", path.display()));
-        console.note(&format!("{id}: {bytes} would be freed"));
+        console.note(format!("{id}: {bytes} would be freed"));
         return print(&paths.collect::<String>());
     }
     if cache.is_busy(id) {
@@ -193,11 +194,11 @@ fn listed(cache: &Cache) -> String {
         [
             stored.id.clone(),
             snapshots.join(", "),
-            size(stored.bytes),
+            format::bytes(stored.bytes),
             ago(stored.used.max(stored.modified)),
             match stored.incomplete {
                 (0, _) => family(stored).unwrap_or("").to_owned(),
-                (n, bytes) => format!("{n} cut short at {}: pull it again", size(bytes)),
+                (n, bytes) => format!("{n} cut short at {}: pull it again", format::bytes(bytes)),
             },
         ]
     };
@@ -207,7 +208,11 @@ fn listed(cache: &Cache) -> String {
         false => {
             let bytes = all.iter().map(|stored| stored.bytes).sum();
             let whole = table(&[&[head], &*rows].concat());
-            format!("{whole}{} in {}\n", size(bytes), cache.root.display())
+            format!(
+                "{whole}{} in {}\n",
+                format::bytes(bytes),
+                cache.root.display()
+            )
         }
     };
     let head = ["ALIAS", "MODEL", "", ""].map(str::to_owned);
@@ -239,10 +244,7 @@ fn table<const N: usize>(rows: &[[String; N]]) -> String {
 
 fn ago(time: Option<SystemTime>) -> String {
     let passed = time.and_then(|time| SystemTime::now().duration_since(time).ok());
-    let count = |n: u64, what: &str| match n {
-        1 => format!("1 {what} ago"),
-        n => format!("{n} {what}s ago"),
-    };
+    let count = |n: u64, unit: &str| format!("{} ago", format::count(n as usize, unit));
     match passed.map(|passed| passed.as_secs() / 60) {
         None | Some(0) => "just now".to_owned(),
         Some(minutes) if minutes < 60 => count(minutes, "minute"),

@@ -5,7 +5,7 @@ use std::sync::LazyLock;
 use serde::Deserialize;
 
 use super::name::{MAIN, Name};
-use crate::prompt::nearest;
+use crate::format::nearest;
 
 /// A short name, and what it stands for.
 #[derive(Debug, Clone, Deserialize)]
@@ -59,8 +59,7 @@ pub fn named(text: &str) -> Option<(Name, Option<String>)> {
 
 /// The alias that a name is most like, where one is.
 pub fn nearest_alias(name: &str) -> Option<&'static str> {
-    let names: Vec<&str> = aliases().iter().map(|alias| &*alias.alias).collect();
-    nearest(name, &names)
+    nearest(name, aliases().iter().map(|alias| &*alias.alias))
 }
 
 /// Where a repository that is gone went, and a line that says so.

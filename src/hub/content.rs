@@ -11,6 +11,7 @@ use sha2::{Digest, Sha256};
 use super::MAIN;
 use super::cache::{content_of, id_of};
 use crate::error::{Error, Result};
+use crate::format::hex;
 
 /// Signs of a SHA-256.
 const SHA256: usize = 64;
@@ -106,8 +107,7 @@ fn hashed(mut hash: impl Digest, path: &Path, go_on: impl Fn() -> Result<()>) ->
         }
         go_on()?;
     }
-    let hash = hash.finalize();
-    Ok(hash.iter().map(|byte| format!("{byte:02x}")).collect())
+    Ok(hex(hash.finalize()))
 }
 
 fn unreadable(path: &Path, error: &std::io::Error) -> Error {

@@ -170,13 +170,3 @@ impl Hub for Connection<'_> {
         self.watch.note(line);
     }
 }
-
-/// Bytes for people, in the units of hubs and disks.
-pub fn size(bytes: u64) -> String {
-    match bytes as f64 {
-        b if b >= 1e9 => format!("{:.2} GB", b / 1e9),
-        b if b >= 1e6 => format!("{:.1} MB", b / 1e6),
-        b if b >= 1e3 => format!("{:.0} kB", b / 1e3),
-        b => format!("{b} B"),
-    }
-}

@@ -8,12 +8,11 @@ use std::time::{Duration, Instant};
 
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-use super::console::{Console, duration};
+use super::console::{Console, PIPE_INTERVAL, duration};
 use crate::error::{Error, Result};
-use crate::hub::{Watch, size};
+use crate::format;
+use crate::hub::Watch;
 
-/// Between two plain lines at least.
-const SELDOM: Duration = Duration::from_secs(2);
 /// Columns of a file's name beside its bar.
 const NAME: usize = 30;
 /// Bytes.
@@ -80,13 +79,13 @@ impl<'a> Downloads<'a> {
         };
         let style = |rest: &str| {
             let template = format!(
-                "{{msg:{NAME}!}} [{{bar:24{fill}}}] {{decimal_bytes}}/{{decimal_total_bytes}}{rest}"
+                "{{msg:{NAME}!}} [{{bar:24{fill}}}] {{binary_bytes}}/{{binary_total_bytes}}{rest}"
             );
             let style = ProgressStyle::with_template(&template);
             style.expect("it is well formed").progress_chars("=> ")
         };
         let file = both.add(ProgressBar::new(0).with_style(style("")));
-        let all = style(", {decimal_bytes_per_sec}, ETA {eta}");
+        let all = style(", {binary_bytes_per_sec}, ETA {eta}");
         let all = both.add(ProgressBar::new(bytes).with_style(all));
         all.set_message("in all");
         self.console.hold(Some(all.clone()));
@@ -113,10 +112,10 @@ impl Watch for Downloads<'_> {
     fn begin(&self, files: usize, bytes: u64, of: &str, into: &Path) {
         // A config is there before it is read of.
         if bytes >= WORTH_A_LINE {
-            let s = if files == 1 { "" } else { "s" };
-            self.console.note(&format!(
-                "fetching {files} file{s} of {of}, {}, into {}",
-                size(bytes),
+            self.console.note(format!(
+                "fetching {} of {of}, {}, into {}",
+                format::count(files, "file"),
+                format::bytes(bytes),
                 into.display()
             ));
         }
@@ -163,9 +162,9 @@ impl Watch for Downloads<'_> {
                 bars.file.set_position(bytes);
                 bars.all.set_position(done);
             }
-            None if !self.still && now.said.elapsed() >= SELDOM => {
+            None if !self.still && now.said.elapsed() >= PIPE_INTERVAL => {
                 now.said = Instant::now();
-                self.console.note(&now.line());
+                self.console.note(now.line());
             }
             None => {}
         }
@@ -206,8 +205,8 @@ impl Transfer {
             "file {}/{}, {} of {}",
             self.nth,
             self.files,
-            size(done),
-            size(self.bytes)
+            format::bytes(done),
+            format::bytes(self.bytes)
         );
         // Another process fetched it.
         if self.fetched == 0 {
@@ -217,7 +216,7 @@ impl Transfer {
         let left = self.bytes.saturating_sub(done) as f64 / speed.max(1.0);
         format!(
             "{far}, {}/s, ETA {}",
-            size(speed as u64),
+            format::bytes(speed as u64),
             duration(Duration::from_secs_f64(left.min(1e9)))
         )
     }

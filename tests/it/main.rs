@@ -27,6 +27,8 @@ mod explain;
 mod families;
 /// Whether a run fits into memory, and what would make it fit.
 mod fit;
+/// Counts, sizes, hashes and misspelled names.
+mod format;
 /// The kernels' forms for different instruction sets.
 mod forms;
 /// Which maps are kept, what becomes of them, and whether they point at what they name.

@@ -10,8 +10,9 @@ use super::lock::Lock;
 use super::wire::{Broken, Method, pieces};
 use super::{Online, TRIES, asked};
 use crate::error::{Error, Result};
+use crate::format::bytes;
 use crate::hub::content::{is_right, is_small};
-use crate::hub::{Repo, RepoFile, size};
+use crate::hub::{Repo, RepoFile};
 
 /// A file on its way.
 struct Job<'r> {
@@ -110,9 +111,9 @@ impl Online<'_> {
         Err(Error::model(
             format!(
                 "the download takes {}, and the disk of {} has {}",
-                size(needed),
+                bytes(needed),
                 root.display(),
-                size(free)
+                bytes(free)
             ),
             "free some space, p2p models ls says what the models take, or set HF_HUB_CACHE to a folder on another \
              disk",

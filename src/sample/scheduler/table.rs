@@ -10,7 +10,7 @@ use super::{Ddim, DpmPp2m, Euler, EulerA, Pndm, Scheduler, UniPc, pndm};
 use crate::error::{Error, Result};
 use crate::message;
 use crate::model::SchedulerConfig;
-use crate::prompt::nearest;
+use crate::format::nearest;
 use crate::sample::noise::TorchRng;
 use crate::setting::Setting;
 
@@ -207,8 +207,8 @@ fn unknown(text: &str) -> Error {
     let plain_spellings = |s: SchedulerName| s.spellings().map(move |known| (plain(known), s));
     let spellings: Vec<(String, SchedulerName)> =
         all.into_iter().flat_map(plain_spellings).collect();
-    let known: Vec<&str> = spellings.iter().map(|(known, _)| &**known).collect();
-    let near = nearest(&plain(text), &known).and_then(|near| {
+    let known = spellings.iter().map(|(known, _)| &**known);
+    let near = nearest(&plain(text), known).and_then(|near| {
         let (_, name) = spellings.iter().find(|(known, _)| known == near)?;
         Some(format!("did you mean {name}? "))
     });
