@@ -15,6 +15,9 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
 
 use crate::error::Error;
 
+/// Shortest time between two progress lines where stderr is a pipe or a file.
+pub const PIPE_INTERVAL: Duration = Duration::from_secs(10);
+
 /// How much is said.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
 pub enum Verbosity {
