@@ -40,7 +40,7 @@ pub use checkpoint::{KeyMap, Renames, StoredTensor, flatten_attention, key_map};
 pub use components::{Components, OnDemandModel};
 pub use config::Config;
 pub use denoiser::{Conditioning, Denoiser, DenoiserCall, Eps, TextSchedule, UNetDenoiser};
-pub use embedded::STORYBOOK;
+pub use embedded::{STORYBOOK, storybook_size};
 pub use files::Files;
 pub use fit::RunSize;
 pub use folder::{Model, ModelFolder};

@@ -8,9 +8,9 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
 use super::{Ddim, DpmPp2m, Euler, EulerA, Pndm, Scheduler, UniPc, pndm};
 use crate::error::{Error, Result};
+use crate::format::nearest;
 use crate::message;
 use crate::model::SchedulerConfig;
-use crate::format::nearest;
 use crate::sample::noise::TorchRng;
 use crate::setting::Setting;
 
