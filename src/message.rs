@@ -37,6 +37,12 @@ impl From<String> for Piece {
     }
 }
 
+impl From<&String> for Piece {
+    fn from(text: &String) -> Self {
+        Self::Text(text.clone())
+    }
+}
+
 impl From<Setting> for Piece {
     fn from(setting: Setting) -> Self {
         Self::Setting(setting)
@@ -137,7 +143,7 @@ impl fmt::Display for Message {
 }
 
 /// How a front end spells settings.
-pub trait Names {
+pub trait Names: Sync {
     /// The setting's name.
     fn name(&self, setting: Setting) -> String;
 
@@ -195,20 +201,46 @@ impl Names for Flags {
     }
 
     fn assignment(&self, setting: Setting, word: Option<&str>, value: &str) -> String {
+        assigned(flag(setting), word, value)
+    }
+}
+
+/// Names as `p2p heatmap` spells them. Its flags of heatmaps have no prefix, `--words car` instead of
+/// `--map-words car`, and its one prompt is `--prompt`.
+#[derive(Debug, Clone, Copy)]
+pub struct HeatmapFlags;
+
+impl Names for HeatmapFlags {
+    fn name(&self, setting: Setting) -> String {
+        if setting == Setting::Src {
+            return "--prompt".to_owned();
+        }
         let flag = flag(setting);
-        let value = match word {
-            Some(word) => format!("{word}={value}"),
-            None => value.to_owned(),
-        };
-        if value == "true" || value == "false" {
-            return flag;
+        match flag.strip_prefix("--map-") {
+            Some(name) => format!("--{name}"),
+            None => flag,
         }
-        let quoted = shlex::try_quote(&value).map_or_else(|_| value.clone(), Into::into);
-        if value.starts_with('-') {
-            format!("{flag}={quoted}")
-        } else {
-            format!("{flag} {quoted}")
-        }
+    }
+
+    fn assignment(&self, setting: Setting, word: Option<&str>, value: &str) -> String {
+        assigned(self.name(setting), word, value)
+    }
+}
+
+/// A flag with its value, quoted for a shell.
+fn assigned(flag: String, word: Option<&str>, value: &str) -> String {
+    let value = match word {
+        Some(word) => format!("{word}={value}"),
+        None => value.to_owned(),
+    };
+    if value == "true" || value == "false" {
+        return flag;
+    }
+    let quoted = shlex::try_quote(&value).map_or_else(|_| value.clone(), Into::into);
+    if value.starts_with('-') {
+        format!("{flag}={quoted}")
+    } else {
+        format!("{flag} {quoted}")
     }
 }
 

@@ -8,13 +8,13 @@ use prompt_to_prompt::error::Result;
 use prompt_to_prompt::job::{EditSettings, Job, Prepared, run};
 use prompt_to_prompt::kernels::{Conv, ConvWeight, Form, Packing, conv2d, linear};
 use prompt_to_prompt::model::{
-    Config, Files, Model, ModelFolder, ModelSource, TextConfig, TextEncoder, UNet, UNetConfig, Vae,
-    VaeConfig, Weights,
+    Conditioning, Config, Denoiser, DenoiserCall, Files, Model, ModelFolder, ModelSource,
+    TextConfig, TextEncoder, UNet, UNetConfig, UNetDenoiser, Vae, VaeConfig, Weights,
 };
 use prompt_to_prompt::sample::noise::randn;
 use prompt_to_prompt::sample::{
-    AttentionObserver, Columns, Conditioning, Controller, Denoiser, Heads, Lockstep, Prompted,
-    Recorder, Recording, RowEdit, Shown, StepPlan,
+    AttentionObserver, Columns, Controller, Heads, Lockstep, Recorder, Recording, RowEdit, Shown,
+    StepPlan,
 };
 
 const TOKENS: usize = 77;
@@ -303,7 +303,7 @@ fn step(unet: &UNet, rows: usize, edited: bool, mut recorder: Option<Recorder>) 
     } else {
         None
     };
-    let denoiser = Prompted::new(
+    let mut denoiser = UNetDenoiser::new(
         unet,
         &Conditioning {
             cond: text(1)?.into(),
@@ -330,12 +330,13 @@ fn step(unet: &UNet, rows: usize, edited: bool, mut recorder: Option<Recorder>) 
             .as_mut()
             .map(|recorder| recorder as &mut dyn AttentionObserver);
         let mut watchers = Vec::from_iter(watcher);
-        denoiser.eps(
-            0..cond,
-            &latents,
-            500,
-            &mut Lockstep::new(&plan, &mut watchers),
-        )?;
+        let call = DenoiserCall {
+            index: 0,
+            timestep: 500,
+            rows: 0..cond,
+            latents: &latents,
+        };
+        denoiser.eps(&call, &mut Lockstep::new(&plan, &mut watchers))?;
         Ok(())
     }))
 }

@@ -213,7 +213,7 @@ pub fn draw(mut request: Request, args: &OutputArgs, console: &Console) -> Resul
     tell_masks(console, request.save_masks, &outcome);
     let (paths, grid) = checked.write(&mut outcome, recorder.as_ref(), output, latents)?;
     if args.json {
-        console.note(&format!("wrote {}", target.display()));
+        console.note(format!("wrote {}", target.display()));
         return print(&outcome.manifest.to_json());
     }
     grid.map_or(Ok(()), show)?;

@@ -2,7 +2,6 @@
 
 use prompt_to_prompt::error::Result;
 use prompt_to_prompt::job::{Explanation, Prepared};
-use prompt_to_prompt::message::Flags;
 use prompt_to_prompt::model::Need;
 use prompt_to_prompt::report::console::Console;
 
@@ -21,7 +20,7 @@ pub fn explain(args: &EditArgs, console: &Console) -> Result<()> {
         return print(&explanation.to_json());
     }
     for warning in &prepared.warnings {
-        console.warn(&warning.render(&Flags));
+        console.warn(warning.clone());
     }
     print(&explanation.to_string())
 }

@@ -30,7 +30,7 @@ pub fn tell(
 ) {
     let cost = Cost::of(&maps.spec, &maps.look, selection, prepared, sites);
     let notes = selection.words.notes().into_iter().chain(cost.note());
-    notes.for_each(|note| console.note(&format!("heatmaps: {note}")));
+    notes.for_each(|note| console.note(format!("heatmaps: {note}")));
 }
 
 /// Writes `attn/`; its grid comes back.

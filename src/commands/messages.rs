@@ -1,7 +1,6 @@
 //! What the user reads before and after a run: what it will do, what it did.
 
 use prompt_to_prompt::job::{Explanation, Outcome, Prepared, PreparedEdit};
-use prompt_to_prompt::message::Flags;
 use prompt_to_prompt::model::ModelFolder;
 use prompt_to_prompt::report::console::Console;
 
@@ -20,9 +19,9 @@ pub fn tell_changes(console: &Console, of: &str, prepared: &Prepared, outcome: &
         let Some(change) = &done.change else {
             continue;
         };
-        console.note(&format!("{of}{name}: {}", change.describe()));
+        console.note(format!("{of}{name}: {}", change.describe()));
         if let Some(warning) = change.warning(edit) {
-            console.warn(&format!("{of}{name}: {}", warning.render(&Flags)));
+            console.warn(warning.after(format!("{of}{name}: ")));
         }
     }
 }
@@ -39,19 +38,19 @@ fn name(i: usize, edit: &PreparedEdit) -> String {
 pub fn tell_model(console: &Console, folder: &ModelFolder) {
     folder.notes.iter().for_each(|note| console.note(note));
     for lora in folder.loras() {
-        console.note(&format!("with {} at {}", lora.name, lora.scale));
+        console.note(format!("with {} at {}", lora.name, lora.scale));
     }
 }
 
 /// Prints what the run will do, before it takes time.
 pub fn announce(console: &Console, prepared: &Prepared, folder: &ModelFolder) {
     if console.is_verbose() {
-        console.detail(&Explanation::new(prepared, folder, false).to_string());
+        console.detail(Explanation::new(prepared, folder, false).to_string());
     } else {
         summarise(console, prepared, folder);
     }
     for warning in &prepared.warnings {
-        console.warn(&warning.render(&Flags));
+        console.warn(warning.clone());
     }
 }
 
@@ -63,7 +62,7 @@ fn summarise(console: &Console, prepared: &Prepared, folder: &ModelFolder) {
     } else {
         format!(", {}", prepared.compute)
     };
-    console.note(&format!(
+    console.note(format!(
         "{}: {}x{}, {} steps, guidance {}, seed {}{how}",
         folder.id, run.width, run.height, run.steps, run.guidance, run.seed
     ));

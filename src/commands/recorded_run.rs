@@ -83,7 +83,7 @@ impl RecordedRun {
         let folder = open(&self.model, Need::Weights, console);
         let folder = folder.inspect_err(|_| {
             if !lacking.is_empty() {
-                console.warn(&format!("{name} was drawn with {lacking}"));
+                console.warn(format!("{name} was drawn with {lacking}"));
             }
         })?;
         let (weights, configs) = folder.hashes()?;
@@ -106,12 +106,12 @@ impl RecordedRun {
                 "" => String::new(),
                 lacking => format!("; it was drawn with {lacking}"),
             };
-            console.warn(&format!(
+            console.warn(format!(
                 "this is not the model that drew {name}: its {what} differ{with}"
             ));
         }
         if let Some(how) = metadata.drawn_otherwise(family(&folder.compute)) {
-            console.warn(&format!("{name}: {how}; the bytes may differ"));
+            console.warn(format!("{name}: {how}; the bytes may differ"));
         }
         Ok(folder)
     }

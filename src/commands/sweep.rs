@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use image::{Rgb, RgbImage};
 use prompt_to_prompt::error::{Error, Result};
+use prompt_to_prompt::format::count;
 use prompt_to_prompt::report::atomic::AtomicFile;
 use prompt_to_prompt::report::console::Console;
 use prompt_to_prompt::report::output::MANIFEST;
@@ -14,7 +15,7 @@ use prompt_to_prompt::report::sheet::{Cell, Row, Sheet};
 use prompt_to_prompt::report::xmp::ai_mark;
 use serde_json::{Value, json};
 
-use super::batch::{Events, Purpose, Run, Tasks, count};
+use super::batch::{Events, Purpose, Run, Tasks};
 use super::print;
 use crate::cli::{Axis, Entry, KeyValues, Sources, SweepArgs, Vocabulary, axis_of};
 
@@ -149,7 +150,7 @@ impl<'a> Grid<'a> {
         let more = if others.len() > 3 { ", ..." } else { "" };
         match others.len() {
             0 => {}
-            n => console.note(&format!(
+            n => console.note(format!(
                 "from before, on no sheet of this sweep: {} in {}: {named}{more}",
                 count(n, "folder"),
                 out.display()

@@ -4,6 +4,7 @@
 use super::pixels::COMPONENTS;
 use super::{Look, MapSpec, Resolution, Selection, daam};
 use crate::attention::{AttentionKind, Site};
+use crate::format;
 use crate::job::Prepared;
 use crate::sample::{Columns, Heads};
 
@@ -78,22 +79,14 @@ impl Cost {
         if self.apart || self.bytes >= MUCH_MEMORY {
             costs.push(format!(
                 "the maps take {} of memory",
-                megabytes(self.bytes as f64)
+                format::bytes(self.bytes as u64)
             ));
         }
         if self.apart || self.files >= MANY_FILES {
-            let disk = megabytes(self.disk);
+            let disk = format::bytes(self.disk as u64);
             costs.push(format!("{} files in attn/ take about {disk}", self.files));
         }
         (!costs.is_empty()).then(|| costs.join("; "))
-    }
-}
-
-/// Rounded up: none is none.
-fn megabytes(bytes: f64) -> String {
-    match bytes / 1e6 {
-        many if many >= 10.0 => format!("{many:.0} MB"),
-        few => format!("{:.1} MB", (few * 10.0).ceil() / 10.0),
     }
 }
 

@@ -13,6 +13,7 @@ use sha2::{Digest, Sha256};
 
 use crate::edit::Grid;
 use crate::error::{Error, Result};
+use crate::format::hex;
 use crate::message;
 use crate::message::Message;
 use crate::report::png;
@@ -144,8 +145,5 @@ pub(super) fn load(
 
 fn hash(values: &[f32]) -> String {
     let bytes: Vec<u8> = values.iter().flat_map(|v| v.to_le_bytes()).collect();
-    Sha256::digest(bytes)
-        .iter()
-        .map(|byte| format!("{byte:02x}"))
-        .collect()
+    hex(Sha256::digest(bytes))
 }

@@ -11,11 +11,11 @@ mod prepare_edit;
 mod preset;
 mod rows;
 mod run;
-mod scheduler;
 mod settings;
 mod shared_run;
 mod words;
 
+pub use crate::sample::SchedulerName;
 pub use change::{Change, Difference};
 pub use explain::Explanation;
 pub use manifest::{Manifest, ModelId, PictureEntry, Timings};
@@ -24,7 +24,6 @@ pub use prepare::Prepared;
 pub use prepare_edit::PreparedEdit;
 pub use preset::Preset;
 pub use run::{Outcome, Picture, conditioning, run, run_together, starting_noise};
-pub use scheduler::SchedulerName;
 pub use settings::{
     BlendWords, CrossSteps, EditSettings, KindChoice, PictureRole, PictureSettings, RunSettings,
 };

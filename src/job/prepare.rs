@@ -38,6 +38,8 @@ pub struct Prepared {
     pub baseline: bool,
     /// Whether the picture of the source is wanted.
     pub draw_source: bool,
+    /// Channels of the latents.
+    pub latent_channels: usize,
     /// Height and width of the latents.
     pub latent_size: (usize, usize),
     /// What happens to each row at each step.
@@ -110,6 +112,7 @@ impl Prepared {
             control: job.control,
             baseline: job.baseline,
             draw_source: job.draw_source,
+            latent_channels: model.unet.latent_channels,
             latent_size,
             compute: model.compute.clone(),
             warnings,

@@ -13,13 +13,11 @@ use super::{
 };
 use crate::edit::{Grid, Rules};
 use crate::error::Result;
-use crate::model::{Components, PromptStates};
+use crate::model::{Components, Conditioning, PromptStates};
 use crate::prompt::Tokens;
 use crate::report::picture::{Rounding, to_rgb};
 use crate::sample::noise::TorchRng;
-use crate::sample::{
-    AttentionObserver, Conditioning, Controller, Prompted, RowsOf, Sampler, lockstep,
-};
+use crate::sample::{AttentionObserver, Controller, RowsOf, Sampler, Start, lockstep};
 
 /// One row of a run, drawn.
 #[derive(Debug, Clone)]
@@ -42,7 +40,7 @@ pub struct Picture {
 pub struct Outcome {
     /// Source, edits in order, baselines in order. The source is left out where it has stopped before.
     pub pictures: Vec<Picture>,
-    /// Final latents of source and edits, `[1 + N, 4, h, w]` f32; of the edits alone where the job
+    /// Final latents of source and edits, `[1 + N, channels, h, w]` f32; of the edits alone if the job
     /// doesn't draw the source.
     pub latents: Tensor,
     /// Per edit, where it was made: white may have changed. `None` where nothing says so.
@@ -96,13 +94,13 @@ pub fn run_together(
     let prepared = members[0].prepared;
     let mut clock = Clock::start();
     let states = text_states(&prompts, prepared, model)?;
-    let unet = model.unet()?;
-    let prompted = Prompted::new(&unet, &states)?;
+    let mut denoiser = model.denoiser(&states)?;
     let text_s = clock.lap();
     let (noise, rng) = draw_noise(prepared)?;
     let run = &prepared.run;
     let mut scheduler = run.scheduler.build(model.scheduler(), run.steps, rng)?;
-    let sampler = Sampler::new(&prompted, &mut *scheduler, run.guidance, &noise)?;
+    let start = Start::Noise(noise);
+    let sampler = Sampler::new(&mut *denoiser, &mut *scheduler, run.guidance, start)?;
     let watching = members.iter_mut().zip(&rows);
     let mut watching: Vec<RowsOf> = watching
         .flat_map(|(member, rows)| {
@@ -116,8 +114,7 @@ pub fn run_together(
         after_step(step)
     })?;
     let denoise_s = clock.lap();
-    drop(prompted);
-    drop(unet);
+    drop(denoiser);
     let first = usize::from(!controller.keep_source);
     let images = images(run.rules, model, &finished.latents, first)?;
     let timings = Timings {
@@ -206,6 +203,9 @@ fn draw_noise(prepared: &Prepared) -> Result<(Tensor, TorchRng)> {
 }
 
 /// Text states of every row.
+///
+/// # Errors
+/// If the text encoders cannot be read.
 pub fn conditioning(prepared: &Prepared, model: &dyn Components) -> Result<Conditioning> {
     text_states(&prepared.row_prompts(), prepared, model)
 }
@@ -241,11 +241,11 @@ fn text_states(
         }
     }
     Ok(Conditioning {
-        cond: PromptStates::cat(&cond)?,
+        cond: PromptStates::cat(&cond)?.into(),
         uncond: if uncond.is_empty() {
             None
         } else {
-            Some(PromptStates::cat(&uncond)?)
+            Some(PromptStates::cat(&uncond)?.into())
         },
     })
 }

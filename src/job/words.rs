@@ -6,10 +6,11 @@ use indexmap::IndexMap;
 use super::{BlendWords, EditSettings, Job, PreparedEdit};
 use crate::edit::{Region, Rules};
 use crate::error::{Error, Result};
+use crate::format::nearest;
 use crate::message;
 use crate::message::Message;
 use crate::model::ModelFolder;
-use crate::prompt::{Tokens, WordRef, nearest, unknown_word};
+use crate::prompt::{Tokens, WordRef, unknown_word};
 use crate::setting::Setting;
 
 /// The prompts of a job.
@@ -251,7 +252,8 @@ pub(super) fn check_vocabulary(prompt: &Tokens, model: &ModelFolder, warnings: &
         if known.is_empty() || known.contains(&text) || !is_text(text) {
             continue;
         }
-        let near = nearest(text, &known).map(|near| format!("; did you mean \"{near}\"?"));
+        let near =
+            nearest(text, known.iter().copied()).map(|near| format!("; did you mean \"{near}\"?"));
         let near = near.unwrap_or_default();
         let id = &model.id;
         let notice = format!("{id} was never taught the word \"{text}\"{near}");

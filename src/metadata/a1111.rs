@@ -7,6 +7,7 @@ use regex::Regex;
 use serde_json::{Map, Value};
 
 use super::{ForeignMetadata, Metadata};
+use crate::job::SchedulerName;
 use crate::model::LoraId;
 
 pub(super) const KEYWORD: &str = "parameters";
@@ -52,17 +53,10 @@ pub(super) fn write(metadata: &Metadata) -> String {
     )
 }
 
-/// A1111's names.
+/// A1111's name of a scheduler.
 fn sampler(scheduler: &str) -> &str {
-    match scheduler {
-        "ddim" => "DDIM",
-        "pndm" => "PLMS",
-        "dpm++2m" => "DPM++ 2M",
-        "unipc" => "UniPC",
-        "euler" => "Euler",
-        "euler-a" => "Euler a",
-        other => other,
-    }
+    let known = scheduler.parse::<SchedulerName>();
+    known.map_or(scheduler, |known| known.metadata_name())
 }
 
 /// What would end a value early makes it a JSON string.

@@ -6,7 +6,8 @@ use candle_core::DType;
 use super::ModelFolder;
 use super::footprint::MemoryOptions;
 use crate::error::Result;
-use crate::machine::{Memory, gib};
+use crate::format;
+use crate::machine::Memory;
 
 /// How large a run is.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -40,8 +41,8 @@ impl ModelFolder {
         }
         let RunSize { rows, .. } = size;
         let what = format!(
-            "a run of {rows} {} at {}",
-            if rows == 1 { "row" } else { "rows" },
+            "a run of {} at {}",
+            format::count(rows, "row"),
             size.flags(self.vae.factor())
         );
         memory.require(needed, &what, &self.cure(size, memory_options, memory)?)
@@ -59,7 +60,10 @@ impl ModelFolder {
             let needed = self.needed(size, *way)?;
             if needed <= memory.available {
                 let flags = flags(memory_options, *way);
-                return Ok(format!("add {flags}: then it needs about {}", gib(needed)));
+                return Ok(format!(
+                    "add {flags}: then it needs about {}",
+                    format::bytes(needed)
+                ));
             }
         }
         let mut most = (self.needed(size, memory_options)?, memory_options);
@@ -79,8 +83,8 @@ impl ModelFolder {
         let rows = footprint.rows_in(memory.available.saturating_sub(size.kept));
         if rows > 1 {
             let edits = rows - 1;
-            let noun = if edits == 1 { "edit" } else { "edits" };
-            return Ok(format!("draw at most {edits} {noun} at once{flags}"));
+            let edits = format::count(edits, "edit");
+            return Ok(format!("draw at most {edits} at once{flags}"));
         }
         match self.smaller(size, most, memory)? {
             Some(smaller) => Ok(format!(

@@ -17,6 +17,7 @@ use super::lora::Additions;
 use super::tensor_file::{TensorFile, torn};
 use super::weight_files::{damaged, pieces};
 use crate::error::{Error, Result};
+use crate::format::hex;
 use crate::hub::Cached;
 use crate::kernels::Packing;
 
@@ -252,14 +253,14 @@ pub fn sha256(files: &Files, paths: &[String]) -> Result<String> {
             FileSource::Section(_) => {}
         }
     }
-    Ok(hex(hash))
+    Ok(hex(hash.finalize()))
 }
 
 /// Of one file.
 pub fn file_sha256(path: &Path) -> Result<String> {
     let mut hash = Sha256::new();
     update(&mut hash, path)?;
-    Ok(hex(hash))
+    Ok(hex(hash.finalize()))
 }
 
 /// Adds a file's bytes. The cache's contents are called by their hash: one that was damaged since it was
@@ -285,13 +286,8 @@ fn update(hash: &mut Sha256, path: &Path) -> Result<()> {
             own.update(&piece[..read]);
         }
     }
-    match cached.zip(own.map(hex)) {
+    match cached.zip(own.map(|own| hex(own.finalize()))) {
         Some((cached, own)) if cached.differs(&own) => Err(damaged(&cached)),
         _ => Ok(()),
     }
-}
-
-fn hex(hash: Sha256) -> String {
-    let bytes = hash.finalize();
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }

@@ -5,8 +5,10 @@ use candle_core::{DType, Device, Tensor};
 use prompt_to_prompt::device::{Compute, ComputeChoice, DeviceChoice, DtypeChoice};
 use prompt_to_prompt::error::Error;
 use prompt_to_prompt::job::{EditSettings, Job, Outcome, Prepared, run};
+use prompt_to_prompt::message::Flags;
 use prompt_to_prompt::model::ModelFolder;
 use prompt_to_prompt::sample::{AttentionObserver, Recorder, Recording};
+use prompt_to_prompt::setting::Setting;
 
 use crate::allocations::peak_during;
 use crate::common::relative;
@@ -144,20 +146,19 @@ fn an_overflow_names_its_step_and_a_cure() {
         let prepared = Prepared::new(&job, &folder)?;
         run(&prepared, &folder.load()?, &mut [], &mut |_| Ok(()))
     };
-    let Err(Error::Run(report)) = draw(DType::F16) else {
+    let Err(error @ Error::Run(_)) = draw(DType::F16) else {
         panic!("f16 draws what it can't hold");
     };
+    let (cause, cure) = error.parts(&Flags);
     assert!(
-        report
-            .cause
-            .to_string()
-            .contains("not finite after step 1 of 3, computed in f16"),
-        "{report}"
+        cause.contains("not finite after step 1 of 3, computed in f16"),
+        "{error}"
     );
     assert!(
-        report.cure.to_string().contains("--dtype bf16")
-            && report.cure.to_string().contains("--dtype f32")
+        cure.contains("--dtype bf16") && cure.contains("--dtype f32"),
+        "{cure}"
     );
+    assert_eq!(error.report().about, Some(Setting::Dtype));
     for dtype in [DType::F32, DType::BF16] {
         let outcome = draw(dtype).unwrap();
         assert_eq!(rows(&outcome.latents).len(), 2);
@@ -176,7 +177,10 @@ fn auto_is_f32_on_the_cpu_and_said_in_the_manifest() {
     let lab = lab(DType::BF16);
     let manifest = lab.outcome(&lab.job(vec![])).manifest;
     assert_eq!((manifest.run.dtype, manifest.device), (DType::BF16, "cpu"));
-    assert_eq!((manifest.kernels, manifest.run.vae_tiling), ("plain", false));
+    assert_eq!(
+        (manifest.kernels, manifest.run.vae_tiling),
+        ("plain", false)
+    );
     assert_eq!(manifest.pictures[0].settings.run.dtype, DType::BF16);
 }
 

@@ -161,7 +161,7 @@ fn chains_fades_and_late_factors_equal_the_method_written_out() {
     let job = lab.job(specs);
     let prepared = Prepared::new(&job, &lab.folder).unwrap();
     let got = lab.run(&job);
-    let expected = literal_run(&lab, &job, &prepared).latents;
+    let expected = literal_run(&lab, &prepared).latents;
     assert_eq!((got.len(), expected.len()), (4, 4));
     for row in 0..4 {
         let far = relative(&got[row], &expected[row]);

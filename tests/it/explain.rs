@@ -3,8 +3,7 @@
 
 use prompt_to_prompt::edit::{EditKind, Rules};
 use prompt_to_prompt::job::{
-    BlendWords, CrossSteps, EditSettings, Explanation, Job, Prepared, Preset,
-    SchedulerName,
+    BlendWords, CrossSteps, EditSettings, Explanation, Job, Prepared, Preset, SchedulerName,
 };
 use prompt_to_prompt::message::Flags;
 use serde_json::Value;

@@ -9,11 +9,10 @@ use prompt_to_prompt::job::{
     CrossSteps, EditSettings, Job, Outcome, Prepared, SchedulerName, conditioning, run,
     starting_noise,
 };
-use prompt_to_prompt::model::{Model, ModelFolder};
+use prompt_to_prompt::model::{Components, Denoiser, DenoiserCall, Eps, Model, ModelFolder};
 use prompt_to_prompt::sample::noise::randn;
 use prompt_to_prompt::sample::{
-    AttentionObserver, Controller, Ddim, Denoiser, EditPlan, Prompted, Recorder, RowEdit, Sampler,
-    lockstep,
+    AttentionObserver, Controller, Ddim, EditPlan, Recorder, RowEdit, Sampler, Start, lockstep,
 };
 
 use crate::common::{numbers, relative};
@@ -72,17 +71,13 @@ impl Lab {
         run(&prepared, &self.model, &mut [], &mut |_| Ok(())).unwrap()
     }
 
-    pub fn sample(
-        &self,
-        job: &Job,
-        prepared: &Prepared,
-        recorder: Option<&mut Recorder>,
-    ) -> Vec<Vec<f32>> {
+    pub fn sample(&self, prepared: &Prepared, recorder: Option<&mut Recorder>) -> Vec<Vec<f32>> {
         let conditioning = conditioning(prepared, &self.model).unwrap();
         let mut ddim = Ddim::new(&self.model.scheduler, prepared.run.steps);
         let noise = starting_noise(prepared).unwrap();
-        let prompted = Prompted::new(&self.model.unet, &conditioning).unwrap();
-        let sampler = Sampler::new(&prompted, &mut ddim, prepared.run.guidance, &noise);
+        let mut denoiser = self.model.denoiser(&conditioning).unwrap();
+        let start = Start::Noise(noise);
+        let sampler = Sampler::new(&mut *denoiser, &mut ddim, prepared.run.guidance, start);
         let recorder = recorder.map(|recorder| recorder as &mut dyn AttentionObserver);
         let finished = lockstep(
             sampler.unwrap(),
@@ -254,8 +249,8 @@ fn law_7_the_run_equals_the_method_written_out() {
     ];
     let job = lab.job(specs);
     let prepared = Prepared::new(&job, &lab.folder).unwrap();
-    let got = lab.sample(&job, &prepared, None);
-    let expected = literal_run(&lab, &job, &prepared).latents;
+    let got = lab.sample(&prepared, None);
+    let expected = literal_run(&lab, &prepared).latents;
     moves(&expected[1], &expected[0]);
     assert_eq!((got.len(), expected.len()), (3, 3));
     for (got, expected) in got.iter().zip(&expected) {
@@ -274,12 +269,13 @@ pub struct LiteralRun {
     pub own: Vec<Vec<Vec<f32>>>,
 }
 
-pub fn literal_run(lab: &Lab, job: &Job, prepared: &Prepared) -> LiteralRun {
+pub fn literal_run(lab: &Lab, prepared: &Prepared) -> LiteralRun {
     let conditioning = conditioning(prepared, &lab.model).unwrap();
     let mut ddim = Ddim::new(&lab.model.scheduler, prepared.run.steps);
     let noise = starting_noise(prepared).unwrap();
-    let prompted = Prompted::new(&lab.model.unet, &conditioning).unwrap();
-    let mut sampler = Sampler::new(&prompted, &mut ddim, prepared.run.guidance, &noise).unwrap();
+    let mut denoiser = lab.model.denoiser(&conditioning).unwrap();
+    let (guidance, start) = (prepared.run.guidance, Start::Noise(noise));
+    let mut sampler = Sampler::new(&mut *denoiser, &mut ddim, guidance, start).unwrap();
     let mut hook = Literal {
         edits: vec![],
         self_res: prepared.controller.self_res,
@@ -437,23 +433,17 @@ fn the_sampler_needs_no_unet() {
             self.0.dims()[0]
         }
 
-        fn eps(
-            &self,
-            _: std::ops::Range<usize>,
-            latents: &Tensor,
-            _: usize,
-            _: &mut dyn AttentionHook,
-        ) -> Result<prompt_to_prompt::sample::Eps> {
+        fn eps(&mut self, call: &DenoiserCall, _: &mut dyn AttentionHook) -> Result<Eps> {
             let shift = self.0.reshape(((), 1, 1, 1))?;
-            let cond = latents.broadcast_add(&shift)?;
-            Ok(prompt_to_prompt::sample::Eps { cond, uncond: None })
+            let cond = call.latents.broadcast_add(&shift)?;
+            Ok(Eps { cond, uncond: None })
         }
     }
     let lab = Lab::new();
-    let fake = Fake(Tensor::from_vec(numbers(1, 2), 2, &Device::Cpu).unwrap());
+    let mut fake = Fake(Tensor::from_vec(numbers(1, 2), 2, &Device::Cpu).unwrap());
     let mut ddim = Ddim::new(&lab.model.scheduler, 3);
     let noise = Tensor::from_vec(randn(1, 64), (1, 4, 4, 4), &Device::Cpu).unwrap();
-    let sampler = Sampler::new(&fake, &mut ddim, 1.0, &noise).unwrap();
+    let sampler = Sampler::new(&mut fake, &mut ddim, 1.0, Start::Noise(noise)).unwrap();
     let mut seen = vec![];
     let edit = MapEdit::replace(TokenMap::identity(77));
     let row = RowEdit::new(edit, vec![Window::ALL; 77], Window::ALL);

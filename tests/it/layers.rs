@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 /// Modules by layer, lowest first (see the table in `lib.rs`).
 const LAYERS: [&[&str]; 7] = [
     &[
-        "error", "message", "setting", "prompt", "machine", "device", "guide",
+        "error", "message", "setting", "format", "prompt", "machine", "device", "guide",
     ],
     &["kernels", "hub"],
     &["attention"],
@@ -16,13 +16,15 @@ const LAYERS: [&[&str]; 7] = [
 ];
 
 /// Who may use whom on one layer.
-const NEIGHBOURS: [(&str, &str); 13] = [
+const NEIGHBOURS: [(&str, &str); 15] = [
     ("error", "message"),
     ("error", "setting"),
     ("message", "setting"),
     ("setting", "message"),
     ("prompt", "error"),
+    ("prompt", "format"),
     ("machine", "error"),
+    ("machine", "format"),
     ("device", "error"),
     ("device", "machine"),
     ("job", "report"),

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use prompt_to_prompt::error::Error;
 use prompt_to_prompt::hub::HubPaths;
-use prompt_to_prompt::machine::{Cpu, Memory, gib};
+use prompt_to_prompt::machine::{Cpu, Memory};
 
 #[test]
 fn memory_and_cores_are_those_of_this_machine() {
@@ -71,19 +71,6 @@ fn too_little_memory_is_an_error_of_its_own_that_names_both_numbers() {
         "job \"a\" needs about 3.0 GiB of memory, and 1.5 GiB are available"
     );
     assert_eq!(cure, "use --low-memory");
-}
-
-#[test]
-fn bytes_for_people() {
-    for (bytes, text) in [
-        (0, "0 KiB"),
-        (2048, "2 KiB"),
-        (153 << 20, "153 MiB"),
-        (1 << 30, "1.0 GiB"),
-        (5 << 29, "2.5 GiB"),
-    ] {
-        assert_eq!(gib(bytes), text);
-    }
 }
 
 /// As huggingface_hub's `constants.py` has it.

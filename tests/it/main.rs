@@ -27,6 +27,8 @@ mod explain;
 mod families;
 /// Whether a run fits into memory, and what would make it fit.
 mod fit;
+/// Counts, sizes, hashes and misspelled names.
+mod format;
 /// The kernels' forms for different instruction sets.
 mod forms;
 /// The guides and the README: commands, links, how a terminal shows them.
@@ -57,19 +59,25 @@ mod noise;
 mod on_demand;
 /// The golden trajectories of the reference implementation.
 mod parity;
+/// The plan of each step on paper.
+mod plan;
 /// Word lookup: case, punctuation, phrases, occurrences, unknown words.
 mod prompt;
 /// What a run leaves behind: pictures, strip, folder, console.
 mod report;
 /// Every scheduler against diffusers' own.
 mod schedulers;
-/// A source that nobody wants to see.
 mod single_file;
+/// Runs that begin with latents, and text states that change during a run.
+mod starts;
+/// A source that stops once no edit needs it.
 mod stops;
 /// Pictures decoded in bands.
 mod tiling;
 /// Ids and places of tokens against transformers.
 mod tokenizer;
+/// Every scheduler's whole runs against diffusers' own.
+mod trajectories;
 /// Fractions to steps, ours and the reference's, against golden windows.
 mod windows;
 /// FLOP and attention sites from configs, against PyTorch's counter and what a hook meets.

@@ -1,10 +1,12 @@
 //! What a picture tells of itself, and what other tools' pictures tell.
 
+use candle_core::DType;
 use image::{GrayImage, RgbImage};
 use indexmap::IndexMap;
-use candle_core::DType;
 use prompt_to_prompt::edit::{EditKind, Rules};
-use prompt_to_prompt::job::{CrossSteps, EditSettings, ModelId, PictureRole, PictureSettings, RunSettings};
+use prompt_to_prompt::job::{
+    CrossSteps, EditSettings, ModelId, PictureRole, PictureSettings, RunSettings,
+};
 use prompt_to_prompt::metadata::{Info, Metadata, PictureMetadata, PixelDifference};
 use prompt_to_prompt::report::png::{self, TextChunk};
 use proptest::prelude::*;

@@ -2,7 +2,7 @@
 //! `tests/reference/pack_parity.py` says where they come from.
 
 use std::collections::HashMap;
-use std::ops::Range;
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use candle_core::{Device, Tensor};
@@ -12,10 +12,10 @@ use prompt_to_prompt::error::Result;
 use prompt_to_prompt::job::{
     BlendWords, EditSettings, Job, Prepared, SchedulerName, conditioning, starting_noise,
 };
-use prompt_to_prompt::model::{Model, ModelFolder, PromptStates};
-use prompt_to_prompt::sample::{
-    Conditioning, Ddim, Denoiser, Eps, Prompted, Recorder, Recording, Sampler, Scheduler, lockstep,
+use prompt_to_prompt::model::{
+    Components, Conditioning, Denoiser, DenoiserCall, Eps, Model, ModelFolder, PromptStates,
 };
+use prompt_to_prompt::sample::{Ddim, Recorder, Recording, Sampler, Scheduler, Start, lockstep};
 use serde_json::Value;
 
 use crate::common::{fixture, json, relative};
@@ -170,7 +170,7 @@ fn blended(case: &Value, row: usize, spec: &EditSettings) -> EditSettings {
 
 /// Starts every step from recorded latents, whatever came out of the step before.
 struct Forced<'a> {
-    unet: Prompted<'a>,
+    unet: Mutex<Box<dyn Denoiser + 'a>>,
     ddim: Ddim,
     /// Before each step.
     recorded: &'a [Tensor],
@@ -179,26 +179,20 @@ struct Forced<'a> {
 
 impl Denoiser for &Forced<'_> {
     fn rows(&self) -> usize {
-        self.unet.rows()
+        self.unet.lock().unwrap().rows()
     }
 
-    fn eps(
-        &self,
-        rows: Range<usize>,
-        _: &Tensor,
-        t: usize,
-        hook: &mut dyn AttentionHook,
-    ) -> Result<Eps> {
-        let step = self.step.load(Ordering::Relaxed);
-        self.unet.eps(rows, &self.recorded[step], t, hook)
+    fn eps(&mut self, call: &DenoiserCall, hook: &mut dyn AttentionHook) -> Result<Eps> {
+        let latents = &self.recorded[self.step.load(Ordering::Relaxed)];
+        let call = DenoiserCall {
+            latents,
+            ..call.clone()
+        };
+        self.unet.lock().unwrap().eps(&call, hook)
     }
 }
 
 impl Scheduler for &Forced<'_> {
-    fn name(&self) -> &'static str {
-        self.ddim.name()
-    }
-
     fn timesteps(&self) -> &[usize] {
         self.ddim.timesteps()
     }
@@ -229,8 +223,8 @@ impl Bench {
         near(name, "noise", &noise, &recorded["initial_latent"], 1e-6);
         check_plan(name, &prepared, &recorded);
         let conditioning = conditioning(&prepared, &self.model).unwrap();
-        let both = [&conditioning.uncond, &Some(conditioning.cond.clone())];
-        let both = both.map(|half| half.clone().unwrap());
+        let halves = [conditioning.uncond.as_ref().unwrap(), &conditioning.cond];
+        let both = halves.map(|half| half.at(0).clone());
         near(
             name,
             "text states",
@@ -263,13 +257,14 @@ impl Bench {
         before[0] = before[0].contiguous().unwrap();
         before.extend((0..prepared.run.steps).map(|step| recorded.get(step).unwrap()));
         let forced = Forced {
-            unet: Prompted::new(&self.model.unet, conditioning).unwrap(),
+            unet: Mutex::new(self.model.denoiser(conditioning).unwrap()),
             ddim: Ddim::new(&self.model.scheduler, prepared.run.steps),
             recorded: &before,
             step: AtomicUsize::new(0),
         };
-        let (mut scheduler, denoiser) = (&forced, &forced);
-        let sampler = Sampler::new(&denoiser, &mut scheduler, prepared.run.guidance, noise);
+        let (mut scheduler, mut denoiser) = (&forced, &forced);
+        let start = Start::Noise(noise.clone());
+        let sampler = Sampler::new(&mut denoiser, &mut scheduler, prepared.run.guidance, start);
         let check = &mut |step: usize, after: &Tensor| {
             // What float64 is away from the recorded float32, times three.
             let bound = 2e-2 * 0.35f64.powi(step as i32 - 1) + 2e-5;
@@ -318,8 +313,9 @@ impl Bench {
         let conditioning = conditioning(&prepared, &self.model).unwrap();
         let mut ddim = Ddim::new(&self.model.scheduler, prepared.run.steps);
         let (guidance, noise) = (prepared.run.guidance, starting_noise(&prepared).unwrap());
-        let prompted = Prompted::new(&self.model.unet, &conditioning).unwrap();
-        let sampler = Sampler::new(&prompted, &mut ddim, guidance, &noise).unwrap();
+        let mut denoiser = self.model.denoiser(&conditioning).unwrap();
+        let start = Start::Noise(noise);
+        let sampler = Sampler::new(&mut *denoiser, &mut ddim, guidance, start).unwrap();
         let sites = self.folder.unet.sites(prepared.latent_size);
         let rows = prepared.controller.rows.len();
         let mut recorder = Recorder::new(Recording::layout(&sites, 4, rows));

@@ -2,7 +2,6 @@
 //! the denoiser is spared its rows. Where something still needs it, it stays.
 
 use std::ops::Range;
-use std::sync::Mutex;
 
 use candle_core::{Device, Tensor};
 use prompt_to_prompt::attention::AttentionHook;
@@ -10,12 +9,12 @@ use prompt_to_prompt::edit::{MapEdit, TokenMap, Window};
 use prompt_to_prompt::error::Result;
 use prompt_to_prompt::heatmap::{MapSpec, Rows, Selection};
 use prompt_to_prompt::job::{
-    BlendWords, CrossSteps, EditSettings, Explanation, Job, Outcome, Prepared,
-    SchedulerName, run,
+    BlendWords, CrossSteps, EditSettings, Explanation, Job, Outcome, Prepared, SchedulerName, run,
 };
+use prompt_to_prompt::model::{Denoiser, DenoiserCall, Eps};
 use prompt_to_prompt::sample::noise::randn;
 use prompt_to_prompt::sample::{
-    AttentionObserver, Controller, Ddim, Denoiser, Eps, Recorder, RowEdit, Sampler, lockstep,
+    AttentionObserver, Controller, Ddim, Recorder, RowEdit, Sampler, Start, lockstep,
 };
 
 use crate::common::numbers;
@@ -183,7 +182,7 @@ fn what_an_edit_of_an_edit_did_is_told() {
 
 /// Adds to each row a number of its own, and notes which rows it was asked for.
 struct Fake {
-    asked: Mutex<Vec<Range<usize>>>,
+    asked: Vec<Range<usize>>,
 }
 
 impl Denoiser for Fake {
@@ -191,19 +190,14 @@ impl Denoiser for Fake {
         3
     }
 
-    fn eps(
-        &self,
-        rows: Range<usize>,
-        latents: &Tensor,
-        _: usize,
-        _: &mut dyn AttentionHook,
-    ) -> Result<Eps> {
-        assert_eq!(latents.dim(0)?, rows.len());
+    fn eps(&mut self, call: &DenoiserCall, _: &mut dyn AttentionHook) -> Result<Eps> {
+        let rows = call.rows.clone();
+        assert_eq!(call.latents.dim(0)?, rows.len());
         let shift = numbers(1, 3)[rows.clone()].to_vec();
         let shift = Tensor::from_vec(shift, (rows.len(), 1, 1, 1), &Device::Cpu)?;
-        self.asked.lock().unwrap().push(rows);
+        self.asked.push(rows);
         Ok(Eps {
-            cond: latents.broadcast_add(&shift)?,
+            cond: call.latents.broadcast_add(&shift)?,
             uncond: None,
         })
     }
@@ -217,12 +211,10 @@ fn the_denoiser_is_spared_its_rows() {
         Some(RowEdit::new(replace, vec![open; 77], Window::until(0.2)))
     };
     let run = |keep_source| {
-        let fake = Fake {
-            asked: Mutex::new(vec![]),
-        };
+        let mut fake = Fake { asked: vec![] };
         let mut ddim = Ddim::new(&lab.model.scheduler, 5);
         let noise = Tensor::from_vec(randn(1, 64), (1, 4, 4, 4), &Device::Cpu).unwrap();
-        let sampler = Sampler::new(&fake, &mut ddim, 1.0, &noise).unwrap();
+        let sampler = Sampler::new(&mut fake, &mut ddim, 1.0, Start::Noise(noise)).unwrap();
         let mut controller = Controller::plain(3, 5, 77);
         controller.rows[1] = edit(Window::until(0.4));
         controller.rows[2] = edit(Window::until(0.6));
@@ -233,8 +225,7 @@ fn the_denoiser_is_spared_its_rows() {
         (flat(&latents.narrow(0, 1, 2).unwrap()), fake.asked)
     };
     let ((kept, all), (stopped, asked)) = (run(true), run(false));
-    assert_eq!(all.into_inner().unwrap(), vec![0..3; 5]);
-    let asked = asked.into_inner().unwrap();
+    assert_eq!(all, vec![0..3; 5]);
     assert_eq!(asked, [0..3, 0..3, 0..3, 1..3, 1..3]);
     assert_eq!(kept, stopped);
 }

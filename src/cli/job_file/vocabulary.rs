@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Arg, ArgAction, Args, ColorChoice, Command, FromArgMatches};
+use prompt_to_prompt::format;
 
 use prompt_to_prompt::attention::Place;
 use prompt_to_prompt::job::{BlendWords, MaskSource};
@@ -198,7 +199,8 @@ impl Vocabulary {
 
     /// The index of the key whose name is near.
     pub fn nearest_key(&self, name: &str) -> Option<usize> {
-        near(name, self.keys.iter().map(|key| &*key.name)).and_then(|name| self.find(name))
+        format::nearest(name, self.keys.iter().map(|key| &*key.name))
+            .and_then(|name| self.find(name))
     }
 
     /// The settings of the flags that an error of the parser of flags is about.
@@ -301,13 +303,7 @@ impl Shape {
 
 /// "did you mean", where one of the names is near.
 pub fn nearest<'a>(name: &str, names: impl IntoIterator<Item = &'a str>) -> Option<String> {
-    near(name, names).map(|near| format!("did you mean `{near}`?"))
-}
-
-fn near<'a>(name: &str, names: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
-    let distance = |known: &&str| strsim::damerau_levenshtein(name, known);
-    let nearest = names.into_iter().min_by_key(distance)?;
-    (distance(&nearest) <= 1 + name.len() / 4).then_some(nearest)
+    format::nearest(name, names).map(|near| format!("did you mean `{near}`?"))
 }
 
 fn underscored(name: &str) -> String {

@@ -14,6 +14,7 @@ use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 
 use prompt_to_prompt::error::{Error, Result};
+use prompt_to_prompt::format::count;
 use prompt_to_prompt::report::console::Console;
 
 use crate::cli::{BatchArgs, JobFile, KeyValues, Problem, Vocabulary, read};
@@ -71,7 +72,7 @@ pub fn check(path: &Path, console: &Console) -> Result<()> {
         .tasks
         .iter()
         .map(|task| task.checked.prepared.edits.len());
-    console.note(&format!(
+    console.note(format!(
         "{} is sound: {}, {}",
         path.display(),
         count(tasks.tasks.len(), "job"),
@@ -99,11 +100,6 @@ fn refuse(path: &Path, file: &JobFile, tasks: &Tasks, console: &Console) -> Resu
             "mend what is marked above; nothing was drawn",
         )),
     }
-}
-
-pub fn count(n: usize, what: &str) -> String {
-    let s = if n == 1 { "" } else { "s" };
-    format!("{n} {what}{s}")
 }
 
 /// `p2p-out/jobs` for `jobs.toml`.

@@ -7,10 +7,10 @@ use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 
 use prompt_to_prompt::error::{Error, Report, Result};
+use prompt_to_prompt::format::hex;
 use prompt_to_prompt::job::Prepared;
 use prompt_to_prompt::kernels::{Packing, family};
 use prompt_to_prompt::machine::Memory;
-use prompt_to_prompt::message::Flags;
 use prompt_to_prompt::model::{Footprint, LoraId, ModelFolder, ModelSource, Need, RunSize};
 use prompt_to_prompt::report::console::Console;
 use prompt_to_prompt::setting::Setting;
@@ -198,7 +198,7 @@ impl Tasks {
         for model in &self.models {
             if let Ok((folder, None)) = &model.folder {
                 let (id, pull) = (&folder.id, model.source.pull());
-                console.note(&format!(
+                console.note(format!(
                     "the weights of {id} are not on this machine: a run fetches them, and so does p2p models pull {pull}"
                 ));
             }
@@ -207,12 +207,12 @@ impl Tasks {
 
     /// What is amiss with jobs that can be drawn; once, where many say the same.
     pub fn tell_warnings(&self, console: &Console) {
-        let mut said = HashSet::new();
+        let mut said = vec![];
         for task in &self.tasks {
             for warning in &task.checked.prepared.warnings {
-                let warning = warning.render(&Flags);
-                if said.insert(warning.clone()) {
-                    console.warn(&format!("{}: {warning}", task.name));
+                if !said.contains(warning) {
+                    said.push(warning.clone());
+                    console.warn(warning.clone().after(format!("{}: ", task.name)));
                 }
             }
         }
@@ -373,8 +373,7 @@ fn fingerprint(
             .map(|l| format!(" {} {}", l.sha256, l.scale))
             .collect::<String>()
     );
-    let hash = Sha256::digest(all.as_bytes());
-    hash.iter().map(|byte| format!("{byte:02x}")).collect()
+    hex(Sha256::digest(all.as_bytes()))
 }
 
 /// A job's latents stand in its own folder: a place apart would be written once by each of many jobs.

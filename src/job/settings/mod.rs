@@ -34,11 +34,7 @@ macro_rules! serde_as_text {
 serde_as_text!(BlendWords, KindChoice, super::Preset, super::MaskSource);
 
 // TEMPORARY until the merge of branch checks and seams
-serde_as_text!(
-    crate::edit::Window,
-    crate::edit::Rules,
-    super::SchedulerName
-);
+serde_as_text!(crate::edit::Window, crate::edit::Rules);
 impl std::fmt::Display for crate::edit::Rules {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(match self {

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use super::model::shards_of;
 use super::{Asked, TOKENIZER};
 use crate::error::{Error, Result};
-use crate::hub::{MAIN, Repo, Wanted, named};
+use crate::hub::{MAIN, Repo, RepoRequest, named};
 use crate::model::checkpoint::{check_ending, file_name};
 use crate::model::weight_files::{Component, names};
 
@@ -27,7 +27,7 @@ impl Asked<'_> {
                 format!("name the file in it: --lora {}/FILE.safetensors", name.id),
             ));
         }
-        let repo = self.repo(Wanted {
+        let repo = self.repo(RepoRequest {
             id: &name.id,
             revision: revision.as_deref().unwrap_or(MAIN),
             offline: self.source.offline,

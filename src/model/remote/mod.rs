@@ -17,7 +17,7 @@ use super::source::{ComponentOverrides, ModelSource};
 use super::source_checks::{are_for_files_here, is_there, mistaken, says_one_revision};
 use super::weight_files::{Component, TEXT, VAE};
 use crate::error::{Error, Result};
-use crate::hub::{Hub, MAIN, Name, Repo, Wanted, named, redirected};
+use crate::hub::{Hub, MAIN, Name, Repo, RepoRequest, named, redirected};
 
 /// What a model is opened for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -142,11 +142,11 @@ impl Asked<'_> {
     }
 
     /// The repository of a model; of one that is gone the one it went to, unless the cache has it.
-    fn repo(&self, wanted: Wanted) -> Result<Repo> {
+    fn repo(&self, wanted: RepoRequest) -> Result<Repo> {
         let Some((to, line)) = redirected(wanted.id) else {
             return self.hub.repo(wanted);
         };
-        let kept = Wanted {
+        let kept = RepoRequest {
             offline: true,
             ..wanted
         };
@@ -154,7 +154,7 @@ impl Asked<'_> {
             return Ok(repo);
         }
         self.hub.note(&line);
-        self.hub.repo(Wanted { id: to, ..wanted })
+        self.hub.repo(RepoRequest { id: to, ..wanted })
     }
 }
 

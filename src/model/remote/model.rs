@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use super::{Asked, Need, Origin, TOKENIZER};
 use crate::error::{Error, Result};
-use crate::hub::{Name, Repo, Wanted, is_commit};
+use crate::hub::{Name, Repo, RepoRequest, is_commit};
 use crate::model::checkpoint::check_ending;
 use crate::model::config::Config;
 use crate::model::pipeline;
@@ -27,14 +27,14 @@ impl Asked<'_> {
     /// A commit never changes: where the cache has all of it, the hub need not be asked.
     pub(super) fn located(&self, name: &Name, revision: &str) -> Result<(PathBuf, Origin)> {
         let pull = self.source.pull();
-        let wanted = Wanted {
+        let wanted = RepoRequest {
             id: &name.id,
             revision,
             offline: self.source.offline,
             pull: Some(&pull),
         };
         if is_commit(revision) && !self.source.offline {
-            let kept = Wanted {
+            let kept = RepoRequest {
                 offline: true,
                 ..wanted
             };

@@ -52,13 +52,13 @@ fn law_9_recorded_maps_are_the_literal_ones_step_by_step() {
     let prepared = Prepared::new(&job, &lab.folder).unwrap();
     let sites = lab.folder.unet.sites(prepared.latent_size);
     let layout = each_step(Recording::layout(&sites, 4, 3));
-    let literal = literal_run(&lab, &job, &prepared);
+    let literal = literal_run(&lab, &prepared);
     let record = |shown| {
         let mut recorder = Recorder::new(Recording {
             shown,
             ..layout.clone()
         });
-        (lab.sample(&job, &prepared, Some(&mut recorder)), recorder)
+        (lab.sample(&prepared, Some(&mut recorder)), recorder)
     };
     let (used_latents, used) = record(Shown::Used);
     let (own_latents, own) = record(Shown::Own);
@@ -90,7 +90,7 @@ fn memory_is_tokens_times_pixels() {
         let sites = lab.folder.unet.sites(prepared.latent_size);
         let selection = Selection::new(spec, &prepared, &sites).unwrap();
         let mut recorder = Recorder::new(selection.recording.clone());
-        lab.sample(&job, &prepared, Some(&mut recorder));
+        lab.sample(&prepared, Some(&mut recorder));
         let kept = recorder.recorded().iter().map(|r| r.sum.elem_count());
         let floats = kept.sum::<usize>();
         let cost = Cost::of(spec, &Look::default(), &selection, &prepared, &sites);

@@ -26,7 +26,7 @@ fn self_attention_is_shown_as_it_was_used() {
             shown,
             columns: vec![Columns::All; 2],
         });
-        lab.sample(&job, &prepared, Some(&mut recorder));
+        lab.sample(&prepared, Some(&mut recorder));
         [0, 1].map(|row| means(&recorder, 0, row))
     };
     let (coarse, coarse_own) = (of(4, Shown::Used), of(4, Shown::Own));
@@ -52,7 +52,7 @@ fn components_are_singular_vectors() {
     let sites = lab.folder.unet.sites(prepared.latent_size);
     let selection = Selection::new(&spec, &prepared, &sites).unwrap();
     let mut recorder = Recorder::new(selection.recording.clone());
-    lab.sample(&job, &prepared, Some(&mut recorder));
+    lab.sample(&prepared, Some(&mut recorder));
     let heats = heats(&spec, &selection, recorder.recorded()).unwrap();
     let map = DMatrix::from_row_slice(12, 12, &means(&recorder, 0, 0));
     let centred = DMatrix::from_fn(12, 12, |i, j| map[(i, j)] - map.row(i).mean());

@@ -18,7 +18,7 @@ use std::time::Duration;
 
 use assert_cmd::Command;
 use prompt_to_prompt::error::Error;
-use prompt_to_prompt::hub::{Connection, HubSettings, Silent, Watch};
+use prompt_to_prompt::hub::{Connection, HubSettings, Silent, ProgressReporter};
 use prompt_to_prompt::model::{ModelFolder, ModelSource, Need};
 
 pub use mock::{Mock, Request, Response};
@@ -157,7 +157,7 @@ impl Place {
         &self,
         source: &ModelSource,
         more: &[(&str, &str)],
-        watch: &dyn Watch,
+        watch: &dyn ProgressReporter,
     ) -> Result<ModelFolder, Error> {
         let hub = Connection::new(self.settings(more), watch);
         ModelFolder::open_with(source, Need::Weights, &hub)
@@ -204,7 +204,7 @@ impl Heard {
     }
 }
 
-impl Watch for Heard {
+impl ProgressReporter for Heard {
     fn note(&self, line: &str) {
         self.0.lock().unwrap().push(line.to_owned());
     }

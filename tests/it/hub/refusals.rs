@@ -270,7 +270,7 @@ fn more_than_the_disk_holds_is_not_begun() {
     says(
         &said,
         &[
-            "the download takes 1152921504.61 GB, and the disk of",
+            "the download takes 1073741824.0 GiB, and the disk of",
             "free some space",
         ],
     );

@@ -17,20 +17,20 @@ fn costs_are_told_before_they_are_spent() {
     let flags = ["--head", "all", "--at-steps", "each", "--raw", "--enlarge"];
     for enlarge in ["bicubic", "nearest"] {
         let said = told(&[&flags[..], &[enlarge]].concat());
-        let twice = "heatmaps: the attention of 3 layers is computed twice; the maps take 0.1 MB";
+        let twice = "heatmaps: the attention of 3 layers is computed twice; the maps take 4 KiB";
         let (before, after) = said.split_once(twice).unwrap_or_else(|| panic!("{said}"));
-        assert!(!before.contains("step 1/2") && after.contains("step 2/2"));
+        assert!(!before.contains("step 1/2") && after.contains("step 1/2"));
         let (files, bytes) = below(&place.path("out/attn"));
         assert!(
-            after.contains(&format!("; {files} files in attn/ take about 0.")),
+            after.contains(&format!("; {files} files in attn/ take about ")),
             "{said}"
         );
         let (_, rest) = after.split_once("take about ").unwrap();
-        let megabytes: f64 = rest.split(' ').next().unwrap().parse().unwrap();
-        let off = megabytes * 1e6 / bytes as f64;
+        let (kib, _) = rest.split_once(" KiB").unwrap();
+        let off = kib.parse::<f64>().unwrap() * 1024.0 / bytes as f64;
         assert!(
             (0.3..3.0).contains(&off),
-            "{enlarge}: {megabytes} MB for {bytes} bytes"
+            "{enlarge}: {kib} KiB for {bytes} bytes"
         );
     }
     assert!(!told(&[]).contains("heatmaps:"));
