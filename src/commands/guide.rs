@@ -3,8 +3,8 @@
 use std::io::IsTerminal;
 
 use prompt_to_prompt::error::{Error, Result};
+use prompt_to_prompt::format::nearest;
 use prompt_to_prompt::guide::{ALL, Guide, styled};
-use prompt_to_prompt::prompt::nearest;
 
 use super::print;
 use super::terminal::is_dumb;
@@ -38,7 +38,7 @@ fn find(name: &str) -> Result<&'static Guide> {
     let named = name.to_lowercase();
     ALL.iter().find(|guide| guide.name == named).ok_or_else(|| {
         let names: Vec<&str> = ALL.iter().map(|guide| guide.name).collect();
-        let cure = match nearest(name, &names) {
+        let cure = match nearest(name, names.iter().copied()) {
             Some(near) => format!("did you mean \"{near}\"? `p2p guide` lists them all"),
             None => format!("use one of {}", names.join(", ")),
         };
