@@ -85,7 +85,7 @@ fn maps_point_at_what_they_name() {
     assert!(share >= 0.8, "{share}");
 }
 
-/// The figure in the README.
+/// The figure in the guide on heatmaps.
 #[test]
 #[ignore = "100 pictures: some minutes"]
 fn maps_of_a_hundred_prompts_point_at_what_they_name() {
