@@ -18,7 +18,7 @@ use std::time::Duration;
 
 use assert_cmd::Command;
 use prompt_to_prompt::error::Error;
-use prompt_to_prompt::hub::{Connection, HubSettings, Silent, ProgressReporter};
+use prompt_to_prompt::hub::{Connection, HubSettings, ProgressReporter, Silent};
 use prompt_to_prompt::model::{ModelFolder, ModelSource, Need};
 
 pub use mock::{Mock, Request, Response};
