@@ -72,8 +72,8 @@ fn a_download_that_was_ended_goes_on_in_the_next_run() {
     );
     assert_eq!(incomplete.metadata().unwrap().len() as usize, half);
     let listed = stdout(&place.succeed(&["models", "ls"]));
-    assert!(listed.contains("1 cut short"), "{listed}");
-    place.mock.well();
+    assert!(listed.contains("1 incomplete"), "{listed}");
+    place.mock.repair();
     place.mock.forget();
     place.succeed(&["models", "pull", ID]);
     assert_eq!(ranges(&place), [Some(format!("bytes={half}-"))]);
@@ -107,7 +107,11 @@ fn another_beginning_is_found_out_and_fetched_again() {
         .open_watched(&ModelSource::named(ID), &[], &heard)
         .unwrap();
     assert_eq!(ranges(&place), [Some("bytes=17-".to_owned()), None]);
-    assert!(heard.lines().contains("another checksum: fetched again"));
+    assert!(
+        heard
+            .lines()
+            .contains("the wrong checksum: downloading it again")
+    );
     assert!(std::fs::read(blob(&place, UNET)).unwrap() == miniature()[UNET]);
 }
 
@@ -123,7 +127,7 @@ fn a_wrong_checksum_is_no_model() {
     assert_eq!(output.status.code(), Some(4));
     let said = stderr(&output);
     assert!(
-        said.contains(UNET) && said.contains("another checksum"),
+        said.contains(UNET) && said.contains("the wrong checksum"),
         "{said}"
     );
     assert_eq!(ranges(&place).len(), 2);
@@ -208,7 +212,9 @@ fn a_damaged_small_file_is_mended_when_it_is_used() {
     place.mock.forget();
     let said = stderr(&place.succeed(&explain));
     assert!(
-        said.contains(&format!("{config} of {ID} is damaged: fetched again")),
+        said.contains(&format!(
+            "{config} of {ID} is damaged: downloading it again"
+        )),
         "{said}"
     );
     assert_eq!(place.mock.fetched(), [config]);
@@ -330,9 +336,9 @@ fn two_processes_fetch_each_content_once() {
     fetched.sort();
     fetched.dedup();
     assert_eq!(all, fetched.len(), "{fetched:?}");
-    let waited = both
-        .iter()
-        .filter(|output| stderr(output).contains("waiting for another process"));
+    let waited = both.iter().filter(|output| {
+        stderr(output).contains("waiting for another process that is downloading")
+    });
     assert_eq!(waited.count(), 1);
 }
 
@@ -386,9 +392,9 @@ fn ctrl_c_ends_a_download_and_keeps_what_came() {
     assert!(asked.elapsed() < Duration::from_secs(5));
     let said = stderr(&output);
     assert_eq!(output.status.code(), Some(130), "{said}");
-    assert!(said.contains("what came so far is kept"), "{said}");
+    assert!(said.contains("the partial download is kept"), "{said}");
     assert!(begun());
-    place.mock.well();
+    place.mock.repair();
     place.mock.forget();
     place.succeed(&["models", "pull", ID]);
     assert_eq!(ranges(&place), [Some("bytes=100000-".to_owned())]);

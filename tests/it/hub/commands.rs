@@ -1,4 +1,4 @@
-//! `p2p models`, and what other commands say of the hub.
+//! `p2p models`, and what other commands print about the hub.
 
 use serde_json::Value;
 
@@ -64,14 +64,18 @@ fn pull_and_path_print_the_folder() {
         (
             &["models", "path", ID, "--revision", "v2"],
             4,
-            "these are: main",
+            "the cached ones are: main",
         ),
         (
             &["models", "path", "ada/mini-sd/mini.safetensors"],
             4,
             "p2p models pull ada/mini-sd/mini.safetensors",
         ),
-        (&["models", "path", "nonsense"], 2, "is no model of the hub"),
+        (
+            &["models", "path", "nonsense"],
+            2,
+            "is not the name of a model of the hub",
+        ),
         (&["models", "pull", "storybook"], 2, "is embedded"),
         (&["models", "rm", "ada/other"], 4, "is not in the cache"),
     ] {
@@ -154,7 +158,7 @@ fn rm_of_a_revision_leaves_others_whole() {
     ]);
     // The last one goes with the rest.
     let last = place.succeed(&["models", "rm", ID, "--revision", "main"]);
-    assert!(stderr(&last).contains("the model goes whole"));
+    assert!(stderr(&last).contains("removing the whole model"));
     assert!(!place.repo().exists());
 }
 

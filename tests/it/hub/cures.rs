@@ -291,7 +291,7 @@ fn a_store_that_refuses_is_no_matter_of_the_token() {
     assert_eq!(output.status.code(), Some(4));
     let said = stderr(&output);
     assert!(
-        said.contains("localhost, to which the hub sends for"),
+        said.contains("localhost, to which the hub redirects for"),
         "{said}"
     );
     assert!(
@@ -322,9 +322,9 @@ fn a_model_that_is_being_fetched_is_not_removed() {
     lock.lock().unwrap();
     let output = place.p2p(&["models", "rm", ID]);
     assert_eq!(output.status.code(), Some(4));
-    assert!(stderr(&output).contains("another process fetches"));
+    assert!(stderr(&output).contains("another process is downloading"));
     assert!(place.repo().exists());
     drop(lock);
     let said = stderr(&place.succeed(&["models", "rm", ID, "--revision", "main"]));
-    assert!(said.contains("the model goes whole"), "{said}");
+    assert!(said.contains("removing the whole model"), "{said}");
 }
