@@ -4,6 +4,7 @@ mod broken;
 mod commands;
 mod connections;
 mod cures;
+mod damaged;
 mod fetch;
 
 mod mistakes;

@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::*;
 
-/// Pulls a model with a token or without; the exit code must be 4, and the error two lines.
+/// Runs `p2p models pull`, checks exit code 4 and an error of two lines without the token, and returns the error.
 fn refused(place: &Place, args: &[&str], token: bool) -> String {
     let mut command = place.command(&[&["models", "pull"], args].concat());
     if token {
@@ -240,7 +240,7 @@ fn models_of_other_kinds_are_refused_before_they_are_fetched() {
 #[cfg(unix)]
 fn a_cache_that_cannot_be_written() {
     let place = Place::new();
-    // A file where the folder should be: even a superuser cannot write there.
+    // A file in place of the folder stops even the superuser.
     let file = place.work.path().join("file");
     std::fs::write(&file, "").unwrap();
     let mut command = place.command(&["models", "pull", ID]);
@@ -250,7 +250,7 @@ fn a_cache_that_cannot_be_written() {
         .unwrap();
     assert_eq!(output.status.code(), Some(4));
     says(&stderr(&output), &["cache", "HF_HUB_CACHE"]);
-    // A device that is always full.
+    // This device is always full.
     if std::path::Path::new("/dev/full").exists() {
         let blobs = place.repo().join("blobs");
         std::fs::create_dir_all(&blobs).unwrap();
