@@ -22,7 +22,7 @@
 //!
 //! | floor | module | owns |
 //! |---|---|---|
-//! | 0 | [`error`], [`message`], [`setting`], [`format`](mod@format), [`prompt`], [`machine`], [`device`] | errors by whose fault; messages that name settings; how counts, sizes and hashes are printed; tokens of a prompt and the lookup of words; memory and cores; devices and precision |
+//! | 0 | [`error`], [`message`], [`setting`], [`format`](mod@format), [`prompt`], [`machine`], [`device`], [`guide`] | errors by whose fault; messages that name settings; how counts, sizes and hashes are printed; tokens of a prompt and the lookup of words; memory and cores; devices and precision; the guides |
 //! | 1 | [`kernels`], [`hub`] | fast CPU operations, each beside its plain candle form; models of the Hugging Face hub and their cache |
 //! | 2 | [`attention`] | the seam: `Site`, `Term`, `SitePlan`, `AttentionHook`, `attend` |
 //! | 3 | [`model`] | UNet, VAE, text encoder, tokenizer; diffusers folders, single files, LoRAs; the embedded model |
@@ -88,6 +88,7 @@ pub mod device;
 pub mod edit;
 pub mod error;
 pub mod format;
+pub mod guide;
 pub mod heatmap;
 pub mod hub;
 pub mod job;

@@ -71,6 +71,7 @@ fn run(command: Command, console: &Console) -> Result<()> {
         Command::Doctor(args) => commands::doctor(&args),
         Command::Completions(args) => commands::completions(&args),
         Command::Man(args) => commands::man(&args),
+        Command::Guide(args) => commands::guide(&args),
         Command::Info(args) => commands::info(&args),
         Command::Rerun(args) => {
             limit_threads(args.output.threads);

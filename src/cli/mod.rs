@@ -3,6 +3,7 @@
 
 mod batch;
 mod edits;
+mod guide;
 mod job;
 mod job_file;
 mod map_values;
@@ -23,6 +24,7 @@ use clap::{ArgAction, Args, Parser, Subcommand, ValueHint};
 use prompt_to_prompt::report::console::Verbosity;
 
 pub use batch::{BatchArgs, JobCommand, JobFileArgs, RunArgs};
+pub use guide::GuideArgs;
 pub use job::JobArgs;
 pub use job_file::{
     Axis, AxisValue, EXAMPLE, Entry, JobFile, KeyValues, Order, Problem, Repeat, Sources,
@@ -65,6 +67,7 @@ pub enum Command {
     Models(ModelsArgs),
     /// List the presets: settings for kinds of edits
     Presets,
+    Guide(GuideArgs),
     Doctor(DoctorArgs),
     Completions(CompletionsArgs),
     Man(ManArgs),

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 /// Modules by layer, lowest first (see the table in `lib.rs`).
 const LAYERS: [&[&str]; 7] = [
     &[
-        "error", "message", "setting", "format", "prompt", "machine", "device",
+        "error", "message", "setting", "format", "prompt", "machine", "device", "guide",
     ],
     &["kernels", "hub"],
     &["attention"],

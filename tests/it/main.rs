@@ -31,6 +31,8 @@ mod fit;
 mod format;
 /// The kernels' forms for different instruction sets.
 mod forms;
+/// The guides and the README: commands, links, how a terminal shows them.
+mod guide;
 /// Which maps are kept, what becomes of them, and whether they point at what they name.
 mod heatmap;
 /// Models of the Hugging Face hub, and what is kept of them.
