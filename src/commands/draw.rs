@@ -169,8 +169,8 @@ pub fn draw(mut request: Request, args: &OutputArgs, console: &Console) -> Resul
     request.report = args.report;
     let stop = interrupt_flag(console);
     let folder = open(&request.model, Need::Weights, console)?;
-    if let Some(maps) = request.maps.as_ref().filter(|maps| maps.show) {
-        can_show(args.json).map_err(|error| maps.as_typed(error))?;
+    if request.maps.as_ref().is_some_and(|maps| maps.show) {
+        can_show(args.json)?;
     }
     let checked = Checked::new(request, &folder)?;
     let (request, prepared) = (&checked.request, &checked.prepared);

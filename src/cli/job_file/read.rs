@@ -118,9 +118,8 @@ impl Reader<'_> {
         };
         self.including.push(path.canonicalize().unwrap_or_default());
         let (root, errors) = DeTable::parse_recoverable(&text);
-        for (span, message) in text::faults(&errors, &text) {
-            let (cause, cure) = text::mend(message, &text, &span);
-            self.problem(span, cause, cure);
+        for fault in text::faults(&errors, &text) {
+            self.problem(fault.span, fault.cause, fault.cure);
         }
         let defaults = match errors.is_empty() {
             true => self.document(root.get_ref(), around),
