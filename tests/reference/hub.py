@@ -1,8 +1,8 @@
-"""The hub's cache, ours against Python's: what either wrote the other finds, and both lay it out alike.
+"""Compares the cache that p2p writes with the one that Python's huggingface_hub writes, and lets each read the other's.
 
     python tests/reference/hub.py target/debug/p2p
 
-Serves tests/fixtures/mini-sd as a hub on this machine; nothing goes over a network. Needs huggingface_hub.
+Serves tests/fixtures/mini-sd from a local HTTP server; no network is used. Requires huggingface_hub.
 """
 
 import hashlib
@@ -33,7 +33,7 @@ def etag(path):
 
 
 def entry(path, name):
-    """A file as the list of a revision (`rfilename`) or of a tree (`path`) has it."""
+    """A file in the list of a revision (`name` is `rfilename`) or of a tree (`name` is `path`)."""
     size = len(FILES[path])
     found = {name: path, "type": "file", "size": size, "blobId": etag(path), "oid": etag(path)}
     if is_large(path):
@@ -72,7 +72,7 @@ class Hub(BaseHTTPRequestHandler):
 
 
 def layout(home):
-    """Links and what they lead to, references and contents; not what only one side keeps for itself."""
+    """Link targets and file hashes by path, without the records that only Python keeps."""
     repo = Path(home) / "hub/models--ada--mini-sd"
     found = {}
     for path in sorted(repo.rglob("*")):
@@ -121,14 +121,14 @@ print(folder)
 
 with tempfile.TemporaryDirectory() as ours, tempfile.TemporaryDirectory() as theirs:
     pulled = p2p(ours, "models", "pull", ID)
-    assert python(ours, FIND) == pulled, "Python finds what p2p fetched"
+    assert python(ours, FIND) == pulled, "Python finds what p2p downloaded"
     fetch = f"from huggingface_hub import snapshot_download; print(snapshot_download({ID!r}))"
     python(theirs, fetch)
-    assert layout(ours) == layout(theirs), "both lay it out alike"
+    assert layout(ours) == layout(theirs), "both caches have the same layout"
     p2p(theirs, *EXPLAIN)
     assert p2p(theirs, "models", "path", ID).endswith(COMMIT)
-    # Each goes on in the other's cache without fetching again.
+    # Without a server, p2p draws from the files that Python downloaded.
     server.shutdown()
     p2p(theirs, "edit", "--model", ID, "--offline", "--src", "a cat", "--dst", "a dog", "--steps", "1", "-W", "64", "-H", "64", "-o",
         f"{theirs}/out")
-print(f"{len(FILES)} files: the caches are alike, and each side reads the other's")
+print(f"{len(FILES)} files: both caches have the same layout, and each side reads the other's")
