@@ -137,7 +137,7 @@ enum Reads {
     Share(f32),
 }
 
-/// What tells sums apart.
+/// The identity of a sum.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Key {
     frame: usize,

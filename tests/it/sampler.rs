@@ -1,12 +1,12 @@
 //! The sampler with a fake denoiser, whose numbers are known: starts, text states that change during a
 //! run, errors.
 
-use candle_core::{Device, Tensor};
+use candle_core::{DType, Device, Tensor};
 use prompt_to_prompt::attention::{AttentionHook, NoHook};
 use prompt_to_prompt::edit::{MapEdit, TokenMap, Window};
 use prompt_to_prompt::error::{Error, Result};
 use prompt_to_prompt::job::SchedulerName;
-use prompt_to_prompt::model::{Denoiser, DenoiserCall, Eps, PromptStates, TextSchedule};
+use prompt_to_prompt::model::{Added, Denoiser, DenoiserCall, Eps, PromptStates, TextSchedule};
 use prompt_to_prompt::sample::noise::{TorchRng, randn};
 use prompt_to_prompt::sample::{
     Controller, Ddim, Euler, RowEdit, Sampler, Scheduler, Start, lockstep,
@@ -161,6 +161,24 @@ fn text_states_out_of_order_or_of_another_shape_are_refused() {
     }
     assert!(text.clone().then(3, states(&[3.0, 4.0])).is_err());
     assert!(text.then(3, states(&[3.0])).is_ok());
+}
+
+/// A clone counts as the same states unless its picture size was changed.
+#[test]
+fn states_for_another_size_are_other_states() {
+    let mut sized = states(&[1.0]);
+    sized.added = Some(Added {
+        pooled: Tensor::zeros((1, 2), DType::F32, &Device::Cpu).unwrap(),
+        sizes: [64, 64, 0, 0, 64, 64],
+    });
+    let distinct = |other: &PromptStates| {
+        let text = TextSchedule::from(sized.clone()).then(1, other.clone());
+        text.unwrap().states().len()
+    };
+    assert_eq!(distinct(&sized), 1);
+    let mut cropped = sized.clone();
+    cropped.added.as_mut().unwrap().sizes[2] = 8;
+    assert_eq!(distinct(&cropped), 2);
 }
 
 /// The lockstep loop runs with a denoiser of a few lines.
