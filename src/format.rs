@@ -46,9 +46,9 @@ pub fn nearest<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> Opti
             let folded = known.to_lowercase();
             let continued = folded.chars().count() >= 4 && wanted.starts_with(&folded);
             let distance = strsim::damerau_levenshtein(&wanted, &folded);
-            (if continued { 1 } else { distance }, known)
+            (if continued { 1 } else { distance }, distance, known)
         })
-        .filter(|(distance, _)| near(*distance))
-        .min_by_key(|(distance, _)| *distance)
-        .map(|(_, known)| known)
+        .filter(|(slips, ..)| near(*slips))
+        .min_by_key(|(slips, distance, _)| (*slips, *distance))
+        .map(|(.., known)| known)
 }

@@ -236,11 +236,22 @@ fn assigned(flag: String, word: Option<&str>, value: &str) -> String {
     if value == "true" || value == "false" {
         return flag;
     }
-    let quoted = shlex::try_quote(&value).map_or_else(|_| value.clone(), Into::into);
+    let quoted = quoted(&value);
     if value.starts_with('-') {
         format!("{flag}={quoted}")
     } else {
         format!("{flag} {quoted}")
+    }
+}
+
+/// A value as a shell takes it: bare, in double quotes, or with everything escaped.
+fn quoted(value: &str) -> String {
+    let escaped = shlex::try_quote(value).map_or_else(|_| value.into(), |text| text.into_owned());
+    let means_something = |c: char| "\"\\$`!".contains(c);
+    if escaped == value || value.contains(means_something) {
+        escaped
+    } else {
+        format!("\"{value}\"")
     }
 }
 

@@ -19,15 +19,18 @@ pub type PossibleValues<'a> = Box<dyn Iterator<Item = PossibleValue> + 'a>;
 
 /// Declares a type of value that is text with a meaning of its own.
 macro_rules! text_value {
-    ($(#[$about:meta] $name:ident($inner:ty);)*) => {$(
+    ($(#[$about:meta] $name:ident($inner:ty), may_be_empty: $may_be_empty:literal;)*) => {$(
         #[$about]
         #[derive(Debug, Clone, PartialEq, Eq)]
         pub struct $name(pub $inner);
 
         impl FromStr for $name {
-            type Err = std::convert::Infallible;
+            type Err = String;
 
-            fn from_str(text: &str) -> Result<Self, Self::Err> {
+            fn from_str(text: &str) -> Result<Self, String> {
+                if text.is_empty() && !$may_be_empty {
+                    return Err("write a path or a name".to_owned());
+                }
                 Ok(Self(text.into()))
             }
         }
@@ -36,13 +39,13 @@ macro_rules! text_value {
 
 text_value! {
     /// A prompt.
-    PromptText(String);
+    PromptText(String), may_be_empty: true;
     /// A model: a folder, a file, or a name.
-    ModelName(String);
+    ModelName(String), may_be_empty: false;
     /// A file or folder, or the name of one on the hub.
-    PathOrName(PathBuf);
+    PathOrName(PathBuf), may_be_empty: false;
     /// A file to write.
-    OutputFile(PathBuf);
+    OutputFile(PathBuf), may_be_empty: false;
 }
 
 /// One of several words, which commas have divided already.

@@ -11,6 +11,7 @@ use prompt_to_prompt::heatmap::Selection;
 use prompt_to_prompt::heatmap::cost::Cost;
 use prompt_to_prompt::job::{Job, Outcome, Picture, Prepared, run};
 use prompt_to_prompt::kernels::Packing;
+use prompt_to_prompt::message;
 use prompt_to_prompt::metadata::Metadata;
 use prompt_to_prompt::model::{ModelFolder, ModelSource, Need, RunSize};
 use prompt_to_prompt::report::atomic::AtomicFile;
@@ -20,6 +21,7 @@ use prompt_to_prompt::report::output::{MANIFEST, OutputFolder};
 use prompt_to_prompt::report::strip::{Panel, strip};
 use prompt_to_prompt::report::xmp::ai_mark;
 use prompt_to_prompt::sample::{AttentionObserver, Controller, Heads, Recorder};
+use prompt_to_prompt::setting::Setting;
 
 use super::heatmaps::{listed, select, tell, write};
 use super::messages::{announce, tell_changes, tell_masks};
@@ -149,7 +151,7 @@ pub fn edit(args: &EditArgs, console: &Console) -> Result<()> {
 pub fn heatmap(args: &HeatmapArgs, console: &Console) -> Result<()> {
     if args.prompt.trim().is_empty() {
         return Err(Error::usage(
-            "the prompt of --prompt is empty",
+            message!["the prompt of ", Setting::Src, " is empty"],
             "write what the picture shows, such as \"a cat on the beach\"",
         ));
     }
@@ -239,10 +241,20 @@ fn check_masks(request: &Request, prepared: &Prepared) -> Result<()> {
     let located = || controller.edits().any(|(row, _)| controller.locates(row));
     if request.save_masks && !request.job.draw_source && !located() {
         return Err(Error::usage(
-            "--save-mask beside --no-source has nothing to save: where an edit acts is read off the \
-             source's attention too",
-            "leave one of them out, or confine the edit with --blend or --mask",
-        ));
+            message![
+                Setting::SaveMask,
+                " with ",
+                Setting::Source,
+                " has nothing to save: the place of an edit is read from the source's attention too",
+            ],
+            message![
+                "leave one of them out, or confine the edit with ",
+                Setting::Blend,
+                " or ",
+                Setting::Mask,
+            ],
+        )
+        .about(Setting::SaveMask));
     }
     Ok(())
 }
@@ -323,9 +335,10 @@ impl Latents {
         match name.ends_with(".png") || [MANIFEST, REPORT].contains(&name) {
             false => Ok(()),
             true => Err(Error::usage(
-                format!("--save-latents {name} would replace an output"),
+                message![Setting::SaveLatents.to(name), " would replace an output"],
                 "give it a name of its own, such as latents.safetensors",
-            )),
+            )
+            .about(Setting::SaveLatents)),
         }
     }
 }

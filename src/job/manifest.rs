@@ -2,6 +2,7 @@
 //! understood. Owns its form; the [settings](super::RunSettings) in it own their keys.
 
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use super::{
     Change, EditSettings, PictureRole, PictureSettings, Prepared, PreparedEdit, RunSettings,
@@ -196,10 +197,23 @@ impl Manifest {
         }
     }
 
-    /// Pretty JSON with a final newline.
+    /// Pretty JSON with a final newline. It has the settings that pictures leave out where they have their
+    /// usual value.
     pub fn to_json(&self) -> String {
-        let json = serde_json::to_string_pretty(self).expect("plain data with string keys");
-        json + "\n"
+        // Through text: a direct conversion widens f32 values to their nearest f64, digits and all.
+        let text = serde_json::to_string(self).expect("plain data with string keys");
+        let mut json: Value = serde_json::from_str(&text).expect("just written");
+        let usual = [
+            ("compat", Value::Null),
+            ("dtype", self.run.dtype.as_str().into()),
+            ("vae_tiling", self.run.vae_tiling.into()),
+        ];
+        if let Value::Object(json) = &mut json {
+            for (key, value) in usual {
+                json.entry(key).or_insert(value);
+            }
+        }
+        format!("{json:#}\n")
     }
 }
 

@@ -25,7 +25,7 @@ pub struct TextSchedule {
 }
 
 impl<S: Into<PromptStates>> From<S> for TextSchedule {
-    /// The same states at every call.
+    /// A schedule with these states at every call.
     fn from(states: S) -> Self {
         Self {
             states: vec![states.into()],
@@ -90,8 +90,11 @@ impl TextSchedule {
 
 /// Whether both are clones of the same states: a clone shares its tensors.
 fn is_clone(one: &PromptStates, other: &PromptStates) -> bool {
-    let pooled = |states: &PromptStates| states.added.as_ref().map(|added| added.pooled.id());
-    one.context.id() == other.context.id() && pooled(one) == pooled(other)
+    let added = |states: &PromptStates| {
+        let added = states.added.as_ref();
+        added.map(|added| (added.pooled.id(), added.sizes))
+    };
+    one.context.id() == other.context.id() && added(one) == added(other)
 }
 
 /// The text states of a run, for both halves of classifier-free guidance.
@@ -126,7 +129,7 @@ impl Eps {
     }
 }
 
-/// What a denoiser is asked at one call.
+/// The input of one denoiser call.
 #[derive(Debug, Clone)]
 pub struct DenoiserCall<'a> {
     /// The call's place in the run, counted from 0: it chooses among scheduled text states.

@@ -1,5 +1,5 @@
-//! An `EditPlan` with its maps as tensors, and the hook that carries it out in the UNet.
-//! Owns nothing but the translation: what to do is decided in `plan.rs`, how in `attention`.
+//! An `EditPlan` as tensors, and the hook that applies it in the UNet. Owns the translation only: the
+//! edit is decided in `plan.rs` and computed in `attention`.
 
 use candle_core::{Device, Tensor};
 
@@ -8,41 +8,56 @@ use crate::attention::{AttentionHook, AttentionKind, Carry, Site, SitePlan, Tap,
 use crate::edit::TokenMap;
 use crate::error::Result;
 
-/// Who looks at the maps of a lockstep run.
+/// An observer of the attention maps of a lockstep run.
 pub trait AttentionObserver: Send {
-    /// Whether, and how, to be shown this site's maps.
+    /// Which maps of a site the observer needs; `None` for no maps.
     fn wants(&self, site: &Site) -> Option<Tap>;
 
-    /// Denoiser call `call`, from 0, begins.
+    /// Called before denoiser call `call`, counted from 0.
     fn at(&mut self, _call: usize) {}
 
-    /// From here on the rows' maps are used as `plan` says.
+    /// Called when the plan changes: later maps are used as `plan` says.
+    ///
+    /// # Errors
+    /// Any error ends the run.
     fn begin(&mut self, plan: &EditPlan) -> Result<()>;
 
-    /// A row's map before the edit: `[n, t]`, the mean of its heads, or `[heads, n, t]` where some
-    /// observer of this site wants each head.
+    /// Takes a row's map before the edit: `[n, t]`, the mean over heads, or `[heads, n, t]` if any observer
+    /// of this site needs each head.
+    ///
+    /// # Errors
+    /// Any error ends the run.
     fn observe(&mut self, site: &Site, row: usize, map: &Tensor) -> Result<()>;
 }
 
-/// A schedule segment's plan, lowered once. `None` where every row attends by itself.
+/// A plan as tensors, made once and used until the plan changes.
 #[derive(Debug, Clone)]
 pub struct StepPlan {
-    /// The rows before it have stopped.
+    /// The first row that still runs.
     first: usize,
+    /// Terms of each row; `None` if every row attends by itself.
     cross: Option<Vec<Vec<Term>>>,
+    /// Terms of each row; `None` if every row attends by itself.
     self_attention: Option<Vec<Vec<Term>>>,
+    /// The finest downscale at which `self_attention` applies.
     self_res: usize,
 }
 
 impl StepPlan {
-    /// `first`: rows before it have stopped, and no other reads them.
+    /// Makes a plan's tensors on `device`. Rows before `first` have stopped.
+    ///
+    /// # Errors
+    /// If a tensor cannot be made.
+    ///
+    /// # Panics
+    /// If a row from `first` on reads a row before it.
     pub fn lower(plan: &EditPlan, first: usize, device: &Device) -> Result<Self> {
-        let weigh = |share: &f32| match *share {
+        let share = |share: &f32| match *share {
             1.0 => Ok(Carry::Same),
             share => Ok(Carry::Share(share)),
         };
         let cross = terms(&plan.cross, first, |map| carry(map, device))?;
-        let self_attention = terms(&plan.self_attention, first, weigh)?;
+        let self_attention = terms(&plan.self_attention, first, share)?;
         Ok(Self {
             first,
             cross: Some(cross).filter(|c| !all_own(c)),
@@ -52,7 +67,7 @@ impl StepPlan {
     }
 }
 
-/// Of the rows from `first` on, counted from there.
+/// The terms of the rows from `first` on, with `first` as row 0.
 fn terms<T>(
     rows: &[Sum<T>],
     first: usize,
@@ -60,7 +75,9 @@ fn terms<T>(
 ) -> Result<Vec<Vec<Term>>> {
     let term = |(map_of, how): &(usize, T)| {
         Ok(Term {
-            map_of: *map_of - first,
+            map_of: map_of
+                .checked_sub(first)
+                .expect("a stopped row is not read"),
             carry: carry(how)?,
         })
     };
@@ -70,7 +87,7 @@ fn terms<T>(
         .collect()
 }
 
-/// The cheapest form of a token map.
+/// A token map in its cheapest form.
 fn carry(map: &TokenMap, device: &Device) -> Result<Carry> {
     let n = map.n();
     Ok(match map.as_diagonal() {
@@ -80,18 +97,20 @@ fn carry(map: &TokenMap, device: &Device) -> Result<Carry> {
     })
 }
 
+/// Whether every row attends by itself.
 fn all_own(rows: &[Vec<Term>]) -> bool {
     let own = |row: usize, terms: &Vec<Term>| matches!(terms.as_slice(), [Term { map_of, carry: Carry::Same }] if *map_of == row);
     rows.iter().enumerate().all(|(row, terms)| own(row, terms))
 }
 
-/// The one hook that edits: source and edited rows walk through the UNet in lockstep.
+/// The hook that edits: source and edited rows pass through the UNet together.
 pub struct Lockstep<'a, 'w> {
     plan: &'a StepPlan,
     observers: &'a mut [&'w mut dyn AttentionObserver],
 }
 
 impl<'a, 'w> Lockstep<'a, 'w> {
+    /// A hook for one denoiser call.
     pub fn new(plan: &'a StepPlan, observers: &'a mut [&'w mut dyn AttentionObserver]) -> Self {
         Self { plan, observers }
     }
@@ -124,10 +143,11 @@ impl AttentionHook for Lockstep<'_, '_> {
     }
 }
 
-/// `[n, t]` of either form that a observer is shown.
+/// The mean over heads, `[n, t]`, of either form of map that an observer gets.
 pub(super) fn head_mean(map: &Tensor) -> Result<Tensor> {
-    Ok(match map.rank() {
-        3 => map.mean(0)?,
-        _ => map.clone(),
-    })
+    if map.rank() == 3 {
+        Ok(map.mean(0)?)
+    } else {
+        Ok(map.clone())
+    }
 }

@@ -1,42 +1,42 @@
-//! Seeded Gaussian noise, the same numbers as `torch.randn` on the CPU, so that a seed means the
-//! same picture here and in a Python notebook.
-//! Owns the order in which draws are taken from the generator and their transform to normals; it
-//! must never know devices or shapes: who needs a tensor reshapes the list.
+//! Seeded Gaussian noise, equal to `torch.randn` on the CPU, so that a seed gives the same picture here
+//! and in a Python notebook.
+//! Owns the order of the draws from the generator and their transform to normals. It must never know
+//! devices or shapes: callers reshape the list.
 //!
-//! The integers are exact. The transform runs in f64 and rounds to f32 once: the platform's `ln`
-//! and `cos` may differ in the last bit of an f64, which survives the rounding about once in 2^28
-//! values, so machines agree; torch's own vectorised f32 forms lie within 1e-6 of it.
+//! The integers are exact. The transform runs in f64 and rounds to f32 once. The platform's `ln` and `cos`
+//! may differ in the last bit of an f64, and about one value in 2^28 shows that difference after rounding,
+//! so machines agree. torch's vectorised f32 forms lie within 1e-6.
 
 use std::f64::consts::TAU;
 
 use rand_mt::Mt;
 
-/// From this many values on, torch fills in blocks of this width.
+/// torch fills lists of at least this length in blocks of this length.
 const BLOCK: usize = 16;
 const HALF: usize = BLOCK / 2;
 
 /// `len` standard normals from a fresh generator:
 /// `torch.randn(len, generator=torch.Generator("cpu").manual_seed(seed))`.
 ///
-/// Torch seeds with the low 32 bits of `seed`, hence so does this.
+/// Only the low 32 bits of `seed` count, as in torch.
 pub fn randn(seed: u64, len: usize) -> Vec<f32> {
     TorchRng::new(seed).randn(len)
 }
 
-/// A generator that keeps its place: drawing twice equals calling `torch.randn` twice.
+/// torch's CPU generator. Two draws equal two calls of `torch.randn`.
 #[derive(Debug, Clone)]
 pub struct TorchRng {
     engine: Mt,
-    /// The scalar path makes normals in pairs; the second waits here for the next scalar draw,
-    /// across calls. Block fills neither use nor drop it.
+    /// The scalar path makes normals in pairs and keeps the second one for its next draw, across calls.
+    /// Block fills neither use nor drop it.
     spare: Option<f64>,
 }
 
 impl TorchRng {
-    /// A generator as `torch.Generator("cpu").manual_seed(seed)` leaves it.
+    /// The generator of `torch.Generator("cpu").manual_seed(seed)`.
     pub fn new(seed: u64) -> Self {
         Self {
-            // The truncation is torch's own.
+            // torch truncates the seed as well.
             engine: Mt::new(seed as u32),
             spare: None,
         }
@@ -56,8 +56,8 @@ impl TorchRng {
         }
     }
 
-    /// All uniforms first, then whole blocks in place. A ragged end is covered by one more block
-    /// over the *last* 16 places, from fresh uniforms: some values are made twice, as in torch.
+    /// Draws all uniforms, then transforms whole blocks in place. As in torch, a remainder is covered by one
+    /// more block over the *last* 16 values with fresh uniforms, so some values are made twice.
     fn fill_blocks(&mut self, len: usize) -> Vec<f32> {
         let mut values: Vec<f32> = (0..len).map(|_| self.uniform24()).collect();
         values.chunks_exact_mut(BLOCK).for_each(box_muller);
@@ -92,8 +92,8 @@ impl TorchRng {
     }
 }
 
-/// Turns 16 uniforms into 16 normals in place: value `j` of the first half is paired with value
-/// `j` of the second.
+/// Turns 16 uniforms into 16 normals in place (Box-Muller). Value `j` of the first half is paired with
+/// value `j` of the second half.
 fn box_muller(block: &mut [f32]) {
     let (first, second) = block.split_at_mut(HALF);
     for (a, b) in first.iter_mut().zip(second) {

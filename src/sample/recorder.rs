@@ -1,9 +1,9 @@
-//! Attention maps of a run as pictures need them: sums over steps, sites and heads (paper fig. 4).
+//! Attention maps of a run for heatmaps: sums over steps, sites and heads (paper fig. 4). Owns the choice
+//! of maps and their sums; it must never know how a heatmap looks.
 //!
-//! Every edit is linear in the maps, so a row's map *as used* is a sum of rows' own maps through token
-//! maps, and only the columns that somebody will look at go through: what is kept grows with
-//! (tokens looked at) x (pixels), never with steps or heads unless asked for. It never holds a map for
-//! longer than a call.
+//! Every edit is linear in the maps, so an edited map is a sum of rows' own maps times token maps. Only the
+//! columns that are needed are computed. Memory grows with (tokens kept) x (pixels), and with steps or
+//! heads only on request. No map outlives its call.
 
 use candle_core::{Device, Tensor};
 
@@ -13,48 +13,56 @@ use crate::attention::{AttentionKind, Site, Tap};
 use crate::edit::TokenMap;
 use crate::error::Result;
 
-/// Which heads of a site are kept.
+/// The heads of a site that are kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Heads {
+    /// The mean over heads.
     Mean,
+    /// One head, counted from 0.
     One(usize),
+    /// Each head by itself.
     Each,
 }
 
-/// Whose attention an edited row shows.
+/// The attention of an edited row that is kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Shown {
-    /// What it was made to attend to: the map after the edit.
+    /// The map after the edit.
     Used,
-    /// What it would attend to by itself: computed for the look alone where the edit doesn't need it.
+    /// The row's own map before the edit. It is computed for the recording if the edit doesn't need it.
     Own,
 }
 
-/// What to keep.
+/// The maps that a recorder keeps.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Recording {
+    /// Cross-attention or self-attention.
     pub kind: AttentionKind,
-    /// Indices of sites, each with the group that it is summed in.
+    /// Indices of sites, each with the group in which it is summed.
     pub sites: Vec<(usize, usize)>,
-    /// Ranges of denoiser calls that are summed apart: half-open, from 0.
+    /// Half-open ranges of denoiser calls, counted from 0. Each range has its own sums.
     pub frames: Vec<std::ops::Range<usize>>,
+    /// The heads that are kept.
     pub heads: Heads,
+    /// The map of an edited row that is kept.
     pub shown: Shown,
-    /// Per row what to keep of its map.
+    /// For each row the columns of its map that are kept.
     pub columns: Vec<Columns>,
 }
 
-/// Columns of a map: tokens of cross-attention, pixels of self-attention.
+/// Columns of a map: tokens in cross-attention, pixels in self-attention.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Columns {
-    /// The row is left out.
+    /// No column: the row is left out.
     Nothing,
+    /// These columns, in this order.
     These(Vec<usize>),
+    /// All columns.
     All,
 }
 
 impl Recording {
-    /// The mean cross-attention of all tokens at one downscale, over the whole run, of every row.
+    /// The mean cross-attention of every row to all tokens, at one downscale and over the whole run.
     pub fn layout(sites: &[Site], downscale: usize, rows: usize) -> Self {
         let here = |site: &&Site| site.kind == AttentionKind::Cross && site.downscale == downscale;
         Self {
@@ -77,51 +85,80 @@ impl Recording {
     }
 }
 
-/// One sum.
+/// One sum of maps.
 #[derive(Debug, Clone)]
 pub struct Recorded {
+    /// Index into [`Recording::frames`].
     pub frame: usize,
+    /// The group of the sites in the sum.
     pub group: usize,
+    /// The row of the run.
     pub row: usize,
-    /// `None` is the mean over heads, or the one that was asked for.
+    /// The head; `None` for the mean over heads, or for the one head of the recording.
     pub head: Option<usize>,
+    /// Height and width of the map in pixels of its site.
     pub grid: (usize, usize),
-    /// Maps in the sum.
+    /// Number of maps in the sum.
     pub count: usize,
-    /// `[n, columns]`
+    /// The sum, `[n, columns]`.
     pub sum: Tensor,
 }
 
 impl Recorded {
-    /// Mean over steps and sites, `[h, w, columns]`.
+    /// The mean over steps and sites, `[h, w, columns]`.
+    ///
+    /// # Errors
+    /// If a tensor operation fails.
     pub fn mean(&self) -> Result<Tensor> {
         let (h, w) = self.grid;
         Ok((&self.sum / self.count as f64)?.reshape((h, w, self.sum.dim(1)?))?)
     }
 }
 
-/// Watches a run and keeps what a [`Recording`] asks for.
+/// The observer that keeps the maps of a [`Recording`].
 #[derive(Debug)]
 pub struct Recorder {
     recording: Recording,
-    /// The frame of this call.
+    /// The frame of the current call.
     frame: Option<usize>,
-    /// Per row: the rows whose maps make up what it shows, and how.
+    /// For each row the rows whose maps make up its map, and how.
     reads: Vec<Vec<(usize, Reads)>>,
     /// The finest downscale at which self-attention is injected.
     self_res: usize,
     kept: Vec<Recorded>,
 }
 
+/// How a row's own map enters another row's map.
 #[derive(Debug, Clone)]
 enum Reads {
-    /// Through a token map's columns, `[t, columns]`.
+    /// Times columns of a token map, `[t, columns]`.
     Through(Tensor),
-    /// As it is, times a number.
+    /// Times a number.
     Share(f32),
 }
 
+/// The identity of a sum.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Key {
+    frame: usize,
+    group: usize,
+    row: usize,
+    head: Option<usize>,
+}
+
+impl Recorded {
+    fn key(&self) -> Key {
+        Key {
+            frame: self.frame,
+            group: self.group,
+            row: self.row,
+            head: self.head,
+        }
+    }
+}
+
 impl Recorder {
+    /// A recorder that has seen nothing yet.
     pub fn new(recording: Recording) -> Self {
         Self {
             recording,
@@ -132,12 +169,12 @@ impl Recorder {
         }
     }
 
-    /// Everything that was seen, in the order in which it was first seen.
+    /// All sums, in the order of their first maps.
     pub fn recorded(&self) -> &[Recorded] {
         &self.kept
     }
 
-    /// What row `row` shows under a plan.
+    /// The terms of row `row`'s map under a plan.
     fn reads_of(&self, row: usize, plan: &EditPlan) -> Result<Vec<(usize, Reads)>> {
         let own = self.recording.shown == Shown::Own;
         if self.recording.kind == AttentionKind::SelfAttn {
@@ -160,7 +197,7 @@ impl Recorder {
         terms.iter().map(through).collect()
     }
 
-    /// `[t, columns]`
+    /// The kept columns of a token map, `[t, columns]`.
     fn columns_of(&self, row: usize, map: &TokenMap) -> Result<Tensor> {
         let n = map.n();
         let columns: Vec<usize> = match &self.recording.columns[row] {
@@ -172,26 +209,18 @@ impl Recorder {
         Ok(Tensor::from_vec(weights, (n, columns.len()), &Device::Cpu)?)
     }
 
-    /// `counts`: a map of its own, not a further term of one.
-    fn keep(
-        &mut self,
-        (frame, group, row, head): (usize, usize, usize, Option<usize>),
-        grid: (usize, usize),
-        part: Tensor,
-        counts: bool,
-    ) -> Result<()> {
-        let key = (frame, group, row, head);
-        let same = |r: &&mut Recorded| (r.frame, r.group, r.row, r.head) == key;
-        match self.kept.iter_mut().find(same) {
+    /// Adds a term of a map to its sum. `counts` is true for the first term of a map.
+    fn keep(&mut self, key: Key, grid: (usize, usize), part: Tensor, counts: bool) -> Result<()> {
+        match self.kept.iter_mut().find(|kept| kept.key() == key) {
             Some(kept) => {
                 kept.sum = (&kept.sum + part)?;
                 kept.count += usize::from(counts);
             }
             None => self.kept.push(Recorded {
-                frame,
-                group,
-                row,
-                head,
+                frame: key.frame,
+                group: key.group,
+                row: key.row,
+                head: key.head,
                 grid,
                 count: usize::from(counts),
                 sum: part,
@@ -240,12 +269,13 @@ impl AttentionObserver for Recorder {
                 .map(|h| Ok((Some(h), map.get(h)?)))
                 .collect::<Result<_>>()?,
         };
-        // Finer self-attention than the plan injects is each row's own.
+        // At finer sites the plan injects no self-attention: each row attends by itself.
         let own = site.kind == AttentionKind::SelfAttn && site.downscale < self.self_res;
         for shown in 0..self.reads.len() {
-            let reads = match own && !self.reads[shown].is_empty() {
-                true => vec![(shown, Reads::Share(1.0))],
-                false => self.reads[shown].clone(),
+            let reads = if own && !self.reads[shown].is_empty() {
+                vec![(shown, Reads::Share(1.0))]
+            } else {
+                self.reads[shown].clone()
             };
             for (term, (_, reads)) in reads.iter().enumerate().filter(|(_, r)| r.0 == row) {
                 for (head, map) in &maps {
@@ -253,8 +283,13 @@ impl AttentionObserver for Recorder {
                         Reads::Through(columns) => map.matmul(&columns.to_device(map.device())?)?,
                         Reads::Share(share) => (map * f64::from(*share))?,
                     };
-                    // A map of several terms is one map.
-                    let key = (frame, group, shown, *head);
+                    let key = Key {
+                        frame,
+                        group,
+                        row: shown,
+                        head: *head,
+                    };
+                    // A map of several terms counts once, at its first term.
                     self.keep(key, site.grid, part, term == 0)?;
                 }
             }

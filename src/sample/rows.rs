@@ -1,6 +1,5 @@
-//! What happens to an edited row beside attention: the strength of its prediction, injected latents,
-//! local blend. Each mixes a row with the row it is an edit of. Owns these sums; when and where they
-//! act is the controller's to say.
+//! Edits outside of attention: the strength of a row's prediction, copied latents, local blend. Each one
+//! mixes a row with its base. Owns the arithmetic; the controller decides when and where it applies.
 
 use candle_core::Tensor;
 
@@ -9,17 +8,18 @@ use super::word_sums::WordSums;
 use crate::edit::{Acts, Grid};
 use crate::error::Result;
 
-/// `eps_edit <- eps_base + s (eps_edit - eps_base)` in the guided prediction `[rows, 4, h, w]`.
+/// `eps_edit <- eps_base + s (eps_edit - eps_base)` in the guided prediction `[rows, channels, h, w]`.
 pub fn scale_edits(eps: Tensor, controller: &Controller) -> Result<Tensor> {
     with_base(eps, controller, |_, edit, base, own| match edit.strength {
         1.0 => Ok(None),
-        // Not by arithmetic: an edit of no strength is its base, to the bit.
+        // A copy, because an edit of strength 0 is its base to the bit.
         0.0 => Ok(Some(base.clone())),
         s => Ok(Some((base + ((own - base)? * s)?)?)),
     })
 }
 
-/// Copies the base's latents into the rows that have it so (SpatialReplace of the null-text notebook).
+/// Copies the base's latents into rows with a window for it (`SpatialReplace` in the reference's
+/// null-text notebook).
 pub fn inject_latents(latents: Tensor, controller: &Controller, call: usize) -> Result<Tensor> {
     with_base(latents, controller, |_, edit, base, own| {
         let open = edit
@@ -33,7 +33,7 @@ pub fn inject_latents(latents: Tensor, controller: &Controller, call: usize) -> 
     })
 }
 
-/// Local blend: outside of its region an edited row is its base.
+/// Local blend (paper section 4): restores the base outside of an edit's region.
 pub fn blend(
     latents: Tensor,
     controller: &Controller,
@@ -51,7 +51,8 @@ pub fn blend(
     })
 }
 
-/// Where row `row` is edited, by the attention summed so far; `None` where nothing says so.
+/// The region of row `row`'s edit by the attention summed so far, at the latents' `size` (height and
+/// width); `None` if the region is not known.
 pub fn region(
     controller: &Controller,
     row: usize,
@@ -68,7 +69,7 @@ pub fn region(
     region.mask(size, controller.rules(), sum).map(Some)
 }
 
-/// The words whose attention the regions of all edits are made of.
+/// The words of all regions: each with a row and its tokens in that row's prompt.
 pub fn words_of(controller: &Controller) -> impl Iterator<Item = (usize, Vec<usize>)> {
     let located = controller
         .edits()
@@ -80,18 +81,19 @@ pub fn words_of(controller: &Controller) -> impl Iterator<Item = (usize, Vec<usi
     })
 }
 
-/// `own` where the mask is 1, `base` where it is 0, a mixture between.
+/// `own` where the mask is 1, `base` where it is 0, a mixture in between.
 fn select(mask: &Grid, base: &Tensor, own: &Tensor) -> Result<Tensor> {
     let (h, w) = mask.size;
     let mask = Tensor::from_slice(&mask.values, (1, 1, h, w), own.device())?;
     let mask = mask.broadcast_as(own.shape())?;
     let mixed = (base + ((own - base)? * &mask)?)?;
-    // `x + 1 (y - x)` is not `y` in floats: where the mask is whole, select.
+    // Select where the mask is 0 or 1, because `x + 1 (y - x)` is not `y` in floats.
     let inside = mask.ge(1f32)?.where_cond(own, &mixed)?;
     Ok(mask.le(0f32)?.where_cond(base, &inside)?)
 }
 
-/// Lets `change` replace edited rows, told the row, its edit, its base as it is by then, and itself.
+/// Lets `change` replace edited rows in order. It gets the row's number, its edit, the base (after its own
+/// change) and the row.
 fn with_base(
     rows: Tensor,
     controller: &Controller,
@@ -107,8 +109,9 @@ fn with_base(
             (parts[row], changed) = (new, true);
         }
     }
-    match changed {
-        true => Ok(Tensor::cat(&parts, 0)?),
-        false => Ok(rows),
+    if changed {
+        Ok(Tensor::cat(&parts, 0)?)
+    } else {
+        Ok(rows)
     }
 }

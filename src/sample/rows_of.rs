@@ -1,5 +1,5 @@
-//! Some rows of a run, watched as if they were all of it: jobs that share a run each have observers of
-//! their own, who count rows as if the job ran alone.
+//! An observer of some rows of a run. Jobs that share a run have observers of their own, which number
+//! rows as if their job ran alone. Owns that numbering; it must never know jobs.
 
 use candle_core::Tensor;
 
@@ -8,14 +8,16 @@ use super::plan::EditPlan;
 use crate::attention::{Site, Tap};
 use crate::error::Result;
 
+/// Passes the maps of some rows on to an observer, with the rows numbered anew.
 pub struct RowsOf<'a> {
     observer: &'a mut dyn AttentionObserver,
-    /// The observer's rows, as the run counts them.
+    /// The observer's rows, as the run numbers them.
     rows: &'a [usize],
 }
 
 impl<'a> RowsOf<'a> {
-    /// No row of `rows` may read one that is not among them.
+    /// `rows` are the observer's rows, as the run numbers them. They may read each other only:
+    /// [`begin`](AttentionObserver::begin) panics otherwise.
     pub fn new(observer: &'a mut dyn AttentionObserver, rows: &'a [usize]) -> Self {
         Self { observer, rows }
     }

@@ -1,9 +1,8 @@
-//! How much each place of the picture attends to some words, summed over a run as it goes (paper 4,
-//! local editing): a number a pixel, never a map.
+//! The attention of each pixel to some words, summed over a run (paper section 4, local editing). Owns
+//! the sums, one number per pixel; it must never know what they are used for.
 //!
-//! The attention of words `W` in an edited row's map is `P' 1_W = sum P_r (S 1_W)`: linear like every
-//! edit, so the rows' own maps go through one vector each, and no edited map is built. It never knows
-//! what the sums are for.
+//! The attention to words `W` in an edited row's map is `P' 1_W = sum P_r (S 1_W)`. It is linear in the
+//! maps like every edit, so each row's own map is multiplied by a vector, and no edited map is built.
 
 use candle_core::Tensor;
 
@@ -13,7 +12,7 @@ use crate::attention::{AttentionKind, Site, Tap};
 use crate::edit::Grid;
 use crate::error::Result;
 
-/// The sums at one downscale.
+/// Sums of attention to words at one downscale.
 #[derive(Debug)]
 pub struct WordSums {
     downscale: usize,
@@ -25,14 +24,15 @@ pub struct WordSums {
 struct WordSum {
     row: usize,
     tokens: Vec<usize>,
-    /// Rows whose maps make up this row's, each with `S 1_W` `[t]`.
+    /// The rows whose maps make up this row's map, each with `S 1_W` `[t]`.
     reads: Vec<(usize, Vec<f32>)>,
-    /// `[n]`
+    /// The sum so far, `[n]`.
     seen: Option<Tensor>,
 }
 
 impl WordSums {
-    /// `words` are pairs of a row and tokens of its prompt; equal ones are summed once.
+    /// Sums at the sites of `downscale`. `words` are pairs of a row and tokens of its prompt; equal pairs are
+    /// summed once.
     pub fn new(downscale: usize, words: impl IntoIterator<Item = (usize, Vec<usize>)>) -> Self {
         let mut sums: Vec<WordSum> = vec![];
         for (row, tokens) in words {
@@ -53,7 +53,11 @@ impl WordSums {
         }
     }
 
-    /// The sum over steps, sites and tokens so far, of the maps as used (after the edit).
+    /// The attention to `tokens` of row `row`'s maps after the edit, summed over the steps and sites so far;
+    /// `None` before the first map, or if the pair was not asked for.
+    ///
+    /// # Errors
+    /// If the sum cannot be read from its device.
     pub fn of(&self, row: usize, tokens: &[usize]) -> Result<Option<Grid>> {
         let sum = self
             .sums
@@ -89,7 +93,7 @@ impl AttentionObserver for WordSums {
         for sum in &mut self.sums {
             for (_, vector) in sum.reads.iter().filter(|(map_of, _)| *map_of == row) {
                 let vector = Tensor::from_slice(vector, vector.len(), map.device())?;
-                // Not a matmul: its order of sums may depend on how many there are.
+                // Not a matmul, whose order of summation may depend on the number of rows.
                 let seen = map.broadcast_mul(&vector)?.sum(1)?;
                 sum.seen = Some(match sum.seen.take() {
                     None => seen,

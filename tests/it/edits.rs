@@ -10,7 +10,8 @@ use prompt_to_prompt::job::{
 };
 
 use crate::common::relative;
-use crate::laws::{Lab, REFINED, SRC, SWAP, edit, everywhere, literal_run, moves, weighted};
+use crate::laws::{Lab, REFINED, SRC, SWAP, edit, everywhere, moves, weighted};
+use crate::literal::literal_run;
 
 /// An edit that is confined.
 fn blended(spec: EditSettings, blend: EditSettings) -> EditSettings {

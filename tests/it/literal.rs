@@ -1,34 +1,40 @@
-//! The executable specification: the method of the paper written out with full softmax maps, as a
-//! hook that rewrites. Slow and plain on purpose; the engine, which never builds a map, is held to it.
+//! The executable specification: the paper's method written out with full softmax maps, as a hook that
+//! rewrites them. It is slow and plain on purpose. The engine, which never builds a map, must agree with it.
 
-use candle_core::{Device, Tensor};
+use candle_core::{DType, Device, Tensor};
 use prompt_to_prompt::attention::{
     AttentionHook, AttentionKind, Carry, Site, SitePlan, Term, attend, probabilities,
 };
-use prompt_to_prompt::edit::MapEdit;
+use prompt_to_prompt::edit::{Acts, MapEdit, windows};
 use prompt_to_prompt::error::Result;
+use prompt_to_prompt::job::{Prepared, conditioning, starting_noise};
+use prompt_to_prompt::model::Components;
+use prompt_to_prompt::sample::{Ddim, RowEdit, Sampler, Start};
 use proptest::prelude::*;
 
 use crate::common::{numbers, relative};
 use crate::kernels::distance;
+use crate::laws::{Lab, rows};
 use crate::parity::flat;
 
-/// One edited row: `P' = P_base . B + P_own . diag(o)` on cross maps, the base's self maps to the share
-/// that is injected. The base is the source or, in a chain, a row before: its maps as edited.
+/// One edited row. Cross-attention is `P' = P_base . B + P_own . diag(o)`; self-attention mixes the base's
+/// map with the row's own. In a chain the base is an edited row, and its maps are those after the edit.
 pub struct LiteralEdit {
     pub base: usize,
     pub edit: MapEdit,
     pub self_share: f64,
 }
 
+/// The hook.
 pub struct Literal {
-    /// Per row; `None` for the source and for untouched rows.
+    /// The edit of each row; `None` for the source and for rows without an edit.
     pub edits: Vec<Option<LiteralEdit>>,
     pub self_res: usize,
-    /// Edited maps averaged over heads, summed over the sites at `record_at`, per row.
+    /// The downscale whose maps are summed.
     pub record_at: usize,
+    /// For each row its edited maps, averaged over heads and summed over sites.
     pub recorded: Vec<Option<Tensor>>,
-    /// The same of each row's own maps, before the edit.
+    /// For each row its own maps before the edit, summed alike.
     pub own: Vec<Option<Tensor>>,
 }
 
@@ -76,12 +82,76 @@ fn apply(edit: &MapEdit, source: &Tensor, own: &Tensor) -> Result<Tensor> {
     Ok((source.broadcast_matmul(&b)? + own.broadcast_mul(&o)?)?)
 }
 
+/// The result of a run on full maps.
+pub struct LiteralRun {
+    /// Final latents of every row.
+    pub latents: Vec<Vec<f32>>,
+    /// Per step and row, the mean edited maps at downscale 4.
+    pub edited: Vec<Vec<Vec<f32>>>,
+    /// Per step and row, the mean maps before the edit at downscale 4.
+    pub own: Vec<Vec<Vec<f32>>>,
+}
+
+/// Runs a job with the literal hook.
+pub fn literal_run(lab: &Lab, prepared: &Prepared) -> LiteralRun {
+    let conditioning = conditioning(prepared, &lab.model).unwrap();
+    let mut ddim = Ddim::new(&lab.model.scheduler, prepared.run.steps);
+    let noise = starting_noise(prepared).unwrap();
+    let mut denoiser = lab.model.denoiser(&conditioning).unwrap();
+    let (guidance, start) = (prepared.run.guidance, Start::Noise(noise));
+    let mut sampler = Sampler::new(&mut *denoiser, &mut ddim, guidance, start).unwrap();
+    let mut hook = Literal {
+        edits: vec![],
+        self_res: prepared.controller.self_res,
+        record_at: 4,
+        recorded: vec![],
+        own: vec![],
+    };
+    let none = vec![None; prepared.controller.rows.len()];
+    let mean = |sum: &Option<Tensor>| flat(&(sum.as_ref().unwrap() / 5.0).unwrap()); // the sum over five sites
+    let (mut edited, mut own) = (vec![], vec![]);
+    let clock = &prepared.controller.clock;
+    for step in 0..prepared.run.steps {
+        let edit = |row: &RowEdit| {
+            let gated = row
+                .edit
+                .clone()
+                .gate(&windows::gate(&row.cross, step, clock));
+            let late = row.late_factors.as_ref().map(|late| {
+                let open = late.window.gate(step, clock, Acts::Cross);
+                let now = |factors: &[f32]| -> Vec<f32> {
+                    factors.iter().map(|f| open * f + 1.0 - open).collect()
+                };
+                (now(&late.borrowed), now(&late.own))
+            });
+            LiteralEdit {
+                base: row.base,
+                edit: late.map_or(gated.clone(), |(borrowed, own)| {
+                    gated.reweight_apart(&borrowed, &own)
+                }),
+                self_share: row.self_window.gate(step, clock, Acts::SelfAttn).into(),
+            }
+        };
+        let rows = prepared.controller.rows.iter();
+        hook.edits = rows.map(|row| row.as_ref().map(edit)).collect();
+        (hook.recorded, hook.own) = (none.clone(), none.clone());
+        sampler.step(&mut hook).unwrap();
+        edited.push(hook.recorded.iter().map(mean).collect());
+        own.push(hook.own.iter().map(mean).collect());
+    }
+    LiteralRun {
+        latents: rows(sampler.latents()),
+        edited,
+        own,
+    }
+}
+
 fn random(shape: &[usize], seed: u64) -> Tensor {
     let values = numbers(seed, shape.iter().product());
     (Tensor::from_vec(values, shape, &Device::Cpu).unwrap() * 2.0).unwrap()
 }
 
-/// Terms as the sampler makes them, and some it doesn't: nobody reads row 1, row 3 reads two rows.
+/// Terms that the sampler makes and some that it doesn't: no row reads row 1, and row 3 reads two rows.
 fn terms(t: usize, seed: u64) -> Vec<Vec<Term>> {
     let remap = || Carry::Remap(random(&[t, t], seed).abs().unwrap());
     let scale = || Carry::Scale(random(&[t], seed + 1));
@@ -99,7 +169,7 @@ fn terms(t: usize, seed: u64) -> Vec<Vec<Term>> {
     ]
 }
 
-/// The same terms on maps that are written out.
+/// Attention under `terms` on full maps.
 fn with_maps(q: &Tensor, k: &Tensor, v: &Tensor, heads: usize, terms: &[Vec<Term>]) -> Tensor {
     let maps = probabilities(q, k, heads).unwrap(); // [rows, heads, n, t]
     let (rows, t, width) = v.dims3().unwrap();
@@ -127,6 +197,41 @@ fn with_maps(q: &Tensor, k: &Tensor, v: &Tensor, heads: usize, terms: &[Vec<Term
         out.push(y.transpose(0, 1).unwrap().flatten_from(1).unwrap());
     }
     Tensor::stack(&out, 0).unwrap()
+}
+
+/// Plans and tensors of the wrong shape are errors.
+#[test]
+fn attend_refuses_what_does_not_fit() {
+    let tensor = |rows: usize, tokens: usize, width: usize| {
+        Tensor::from_vec(
+            numbers(1, rows * tokens * width),
+            (rows, tokens, width),
+            &Device::Cpu,
+        )
+        .unwrap()
+    };
+    let (q, k, v) = (tensor(1, 9, 8), tensor(1, 7, 8), tensor(1, 7, 8));
+    let remap = |from: usize| Term {
+        map_of: 0,
+        carry: Carry::Remap(Tensor::zeros((from, 7), DType::F32, &Device::Cpu).unwrap()),
+    };
+    let with = |k: &Tensor, v: &Tensor, heads, mix: &[Vec<Term>]| {
+        attend(&q, k, v, heads, &SitePlan::Mix(mix), None)
+    };
+    let own = [vec![Term::own(0)]];
+    assert!(with(&k, &v, 2, &own).is_ok());
+    assert!(with(&k, &v, 2, &[vec![remap(2)]]).is_err(), "a short remap");
+    assert!(with(&tensor(1, 7, 4), &v, 2, &own).is_err(), "a narrow k");
+    assert!(with(&k, &v, 3, &own).is_err(), "heads that don't divide");
+    assert!(
+        with(&k, &tensor(2, 7, 8), 2, &own).is_err(),
+        "a row too many"
+    );
+    assert!(
+        with(&k, &v, 2, &[vec![Term::own(7)]]).is_err(),
+        "a map of a missing row"
+    );
+    assert!(with(&k, &v, 2, &[]).is_err(), "a plan of no rows");
 }
 
 proptest! {

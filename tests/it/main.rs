@@ -65,6 +65,8 @@ mod plan;
 mod prompt;
 /// What a run leaves behind: pictures, strip, folder, console.
 mod report;
+/// The sampler with a fake denoiser.
+mod sampler;
 /// Every scheduler against diffusers' own.
 mod schedulers;
 mod single_file;

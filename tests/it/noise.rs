@@ -1,5 +1,4 @@
-//! Noise equals torch's: goldens from `tests/reference/noise.py`.
-//! Owns the comparison; it must never know samplers.
+//! Noise equals torch's. `tests/reference/noise.py` wrote the expected values.
 
 use prompt_to_prompt::sample::noise::{TorchRng, randn};
 use serde::Deserialize;
@@ -16,7 +15,7 @@ struct Goldens {
 #[derive(Deserialize)]
 struct Raw {
     seed: u64,
-    /// Draws 620..700.
+    /// Draws 620 to 699.
     values: Vec<u32>,
 }
 

@@ -306,6 +306,19 @@ fn names_are_written_and_read_back() {
     );
 }
 
+/// With a stride of 1 the offset leads past the table. DDIM and PLMS then begin at its last timestep.
+#[test]
+fn timesteps_end_with_the_table() {
+    let config = mini_sd().scheduler;
+    assert_eq!((config.num_train_timesteps, config.steps_offset), (1000, 1));
+    for solver in [SchedulerName::Ddim, SchedulerName::Pndm] {
+        let scheduler = build(solver, &config, 1000);
+        let timesteps = scheduler.timesteps();
+        assert_eq!(timesteps[..2], [999, 999], "{solver}");
+        assert_eq!(timesteps.last(), Some(&1), "{solver}");
+    }
+}
+
 #[test]
 fn plms_takes_a_call_more_than_its_steps() {
     for solver in SchedulerName::ALL {

@@ -1,5 +1,5 @@
-//! A source that nobody wants to see stops once no edit needs it: not a byte of the edits changes, and
-//! the denoiser is spared its rows. Where something still needs it, it stays.
+//! A source whose picture is not wanted stops once no edit needs it. No byte of the edits changes, and the
+//! denoiser computes fewer rows. If something still needs the source, it runs to its end.
 
 use std::ops::Range;
 
@@ -21,7 +21,7 @@ use crate::common::numbers;
 use crate::laws::{Lab, REFINED, STEPS, SWAP, edit, everywhere, moves, rows, weighted};
 use crate::parity::flat;
 
-/// Both windows shut after `share` of the run.
+/// The edit with both windows closed after `share` of the run.
 fn until(share: f64, spec: EditSettings) -> EditSettings {
     let window = Some(Window::until(share));
     EditSettings {
@@ -31,6 +31,7 @@ fn until(share: f64, spec: EditSettings) -> EditSettings {
     }
 }
 
+/// The job without the source's picture.
 fn unseen(job: &Job) -> Job {
     Job {
         draw_source: false,
@@ -43,7 +44,7 @@ fn source_calls(lab: &Lab, job: &Job) -> usize {
     prepared.controller.source_calls()
 }
 
-/// Pictures, masks and latents of the edits are the same without the source.
+/// Checks that pictures, masks and latents of the edits are the same without the source.
 fn same_edits(job: &Job, seen: &Outcome, unseen: &Outcome) {
     let edits = 1..=job.edits.len();
     assert!(unseen.picture(0).is_none());
@@ -159,13 +160,13 @@ fn it_stays_as_long_as_something_needs_it() {
         same_edits(&job, &outcomes[0], &outcomes[1]);
         let blends = name == "local blend";
         assert_eq!(outcomes[1].masks[0].is_some(), blends);
-        // Without its picture nothing tells how much an edit of it changed.
+        // Without the source's picture the change of an edit is unknown.
         let told = |outcome: &Outcome| outcome.manifest.edits.iter().any(|e| e.change.is_some());
         assert!(told(&outcomes[0]) && !told(&outcomes[1]));
     }
 }
 
-/// Between two edits there is something to tell, source or not.
+/// The change between two edits is known with and without the source's picture.
 #[test]
 fn what_an_edit_of_an_edit_did_is_told() {
     let lab = Lab::new();
@@ -180,7 +181,7 @@ fn what_an_edit_of_an_edit_did_is_told() {
     assert!(unseen[1].change.unwrap().inside.is_some());
 }
 
-/// Adds to each row a number of its own, and notes which rows it was asked for.
+/// Adds a number to each row, and records the rows of each call.
 struct Fake {
     asked: Vec<Range<usize>>,
 }
@@ -230,7 +231,8 @@ fn the_denoiser_is_spared_its_rows() {
     assert_eq!(kept, stopped);
 }
 
-/// Maps of edited rows are those of a run with the source, row for row; the source's own keep it.
+/// Edited rows have the same maps with and without the source's picture. A recording of the source's own
+/// maps keeps the source.
 #[test]
 fn heatmaps_are_those_of_a_whole_run() {
     let lab = Lab::new();
@@ -273,7 +275,7 @@ fn explain_counts_what_is_saved() {
     let (seen, unseen) = (explain(&job), explain(&unseen(&job)));
     assert_eq!((seen.source_calls, unseen.source_calls), (4, 2));
     let row = lab.folder.work((12, 16)).unet_row / 1e9;
-    // Both halves of two calls.
+    // The source is left out of two calls, in both halves of guidance.
     let saved = seen.work.denoise_gflop - unseen.work.denoise_gflop;
     assert!((saved / (4.0 * row) - 1.0).abs() < 1e-9, "{saved}");
     assert_eq!(seen.work.decode_gflop, 2.0 * unseen.work.decode_gflop);

@@ -49,6 +49,8 @@ pub struct Fault {
     pub cause: String,
     /// One line that says what to write.
     pub cure: &'static str,
+    /// Whether a whole table is given twice, so that its keys are duplicates too.
+    is_table: bool,
 }
 
 /// The mistakes of a text. A mistake that follows from an earlier one is left out: another one of the same line,
@@ -67,7 +69,7 @@ pub fn faults(errors: &[toml::de::Error], text: &str) -> Vec<Fault> {
             let same_line = !between.contains('\n');
             let header = line_around(text, from).0;
             let same_table = header.starts_with('[') && !between.contains("\n[");
-            same_line || same_table && duplicate.is_some()
+            same_line || same_table && before.is_table
         };
         if faults.iter().any(follows) {
             continue;
@@ -78,13 +80,25 @@ pub fn faults(errors: &[toml::de::Error], text: &str) -> Vec<Fault> {
             None => message.to_owned(),
         };
         let cure = cure(text, &span, duplicate.is_some());
-        faults.push(Fault { span, cause, cure });
+        let is_header = line_around(text, span.start)
+            .0
+            .trim_start()
+            .starts_with('[');
+        faults.push(Fault {
+            span,
+            cause,
+            cure,
+            is_table: is_header && duplicate.is_some(),
+        });
     }
     faults
 }
 
 /// What to write at a mistake.
 fn cure(text: &str, span: &Range<usize>, is_duplicate: bool) -> &'static str {
+    if is_duplicate && text[span.end..].starts_with('.') {
+        return "set it in one place only";
+    }
     if is_duplicate {
         return "leave one of them out";
     }
@@ -118,8 +132,8 @@ fn cure(text: &str, span: &Range<usize>, is_duplicate: bool) -> &'static str {
     if value.is_empty() && found.is_none_or(|c| c == '\n') {
         return "write KEY = VALUE";
     }
-    "put text in quotes; numbers have a point, as 0.8, and no unit; switches are true or false; a line holds one \
-     key; a comment begins with #"
+    "put text in quotes; numbers have a decimal point, as 0.8, and no unit; switches are true or false; a line \
+     holds one key; a comment begins with #"
 }
 
 /// The part of a line before a byte, and the part from it on.
@@ -211,8 +225,11 @@ fn duplicate_key<'t>(text: &'t str, span: &Range<usize>) -> Option<&'t str> {
         .rev()
         .skip(usize::from(!before.is_empty()));
     let found = if header {
-        let same = |line: &str| line.trim().trim_matches(['[', ']']).trim() == key || is_set(line);
-        text[..span.start - before.len()].lines().any(same)
+        let name = |line: &str| line.trim().trim_matches(['[', ']']).trim().to_owned();
+        let header = name(&format!("{before}{after}"));
+        let earlier = text[..span.start - before.len()].lines();
+        let mut earlier = earlier.filter(|line| line.trim_start().starts_with('[') || is_set(line));
+        earlier.any(|line| name(line) == header || is_set(line))
     } else if rest.starts_with(['=', '.']) || before.ends_with(['{', ',', ' ']) {
         let mut table = above.take_while(|line| !line.trim_start().starts_with('['));
         let inline = before.split(['{', ',']).any(is_set);

@@ -46,6 +46,8 @@ impl Unreadable {
     pub fn unknown(&mut self, vocabulary: &Vocabulary, name: &str) {
         let positive = name.strip_prefix("no_").unwrap_or(name);
         match vocabulary.nearest_key(positive) {
+            // `[[job.edit]]` may be meant, with prompts and all.
+            Some(key) if vocabulary.key(key).setting == Setting::Edit => self.anything(),
             Some(key) => self.key(vocabulary, key),
             None => self.anything(),
         }

@@ -11,6 +11,7 @@ use prompt_to_prompt::format::hex;
 use prompt_to_prompt::job::Prepared;
 use prompt_to_prompt::kernels::{Packing, family};
 use prompt_to_prompt::machine::Memory;
+use prompt_to_prompt::message;
 use prompt_to_prompt::model::{Footprint, LoraId, ModelFolder, ModelSource, Need, RunSize};
 use prompt_to_prompt::report::console::Console;
 use prompt_to_prompt::setting::Setting;
@@ -381,12 +382,13 @@ fn name_of_latents(file: &Path) -> Result<&OsStr> {
     let name = file.file_name().unwrap_or_default();
     if Path::new(name) != file {
         return Err(Error::usage(
-            format!(
-                "--save-latents {} leads out of the job's folder",
-                file.display()
-            ),
+            message![
+                Setting::SaveLatents.to(file.display()),
+                " leads out of the job's folder",
+            ],
             "give a name without folders, such as latents.safetensors",
-        ));
+        )
+        .about(Setting::SaveLatents));
     }
     Latents::check_name(&name.to_string_lossy())?;
     Ok(name)

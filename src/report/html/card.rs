@@ -6,10 +6,11 @@ use std::path::PathBuf;
 
 use serde_json::{Value, json};
 
-use super::manifest::{Change, Edit, Manifest, Picture, PictureRole};
+use super::manifest::{Edit, Manifest, Picture};
 use super::runs::{Heatmap, Run};
 use super::words::{Piece, changes, pieces};
 use crate::hub::Name;
+use crate::job::{Change, PictureRole};
 use crate::report::command::{command_line, text};
 
 /// Settings that are shown elsewhere on the card, in other words, or that no one reads.

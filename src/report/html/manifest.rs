@@ -7,6 +7,7 @@ use std::path::Path;
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
+use crate::job::{Change, PictureRole};
 use crate::model::{ComponentOverrides, LoraId};
 use crate::report::output::{MANIFEST, is_inside};
 
@@ -49,6 +50,8 @@ pub(super) struct Edit {
     pub prompt: String,
     /// The edit it is an edit of, from 1.
     pub of_edit: Option<usize>,
+    /// The kind of edit. Manifests of earlier versions call it `kind`.
+    #[serde(rename = "edit", alias = "kind")]
     pub kind: String,
     pub kind_chosen_because: String,
     /// Absent where the picture that it is an edit of was not drawn.
@@ -71,32 +74,6 @@ pub(super) struct Picture {
     pub edit: Option<usize>,
     /// In the vocabulary of the flags, see [`command_line`](crate::report::command::command_line).
     pub settings: Map<String, Value>,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub(super) enum PictureRole {
-    Source,
-    Edited,
-    /// Drawn without control.
-    Baseline,
-}
-
-#[derive(Debug, Clone, Copy, Deserialize)]
-pub(super) struct Change {
-    pub whole: Difference,
-    pub inside: Option<Difference>,
-    pub outside: Option<Difference>,
-}
-
-#[derive(Debug, Clone, Copy, Deserialize)]
-pub(super) struct Difference {
-    /// Of the picture.
-    pub share: f64,
-    /// Of 255.
-    pub mean_abs: f64,
-    /// In dB; absent where nothing differs.
-    pub psnr: Option<f64>,
 }
 
 impl Manifest {

@@ -7,9 +7,9 @@ use maud::{DOCTYPE, Markup, PreEscaped, html};
 use sha2::{Digest, Sha256};
 
 use super::card::{Card, Row};
-use super::manifest::{Change, Difference};
 use super::pictures::PictureLink;
 use super::words::Piece;
+use crate::job::{Change, Difference};
 
 const STYLE: &str = include_str!("style.css");
 const SCRIPT: &str = include_str!("script.js");

@@ -1,6 +1,6 @@
 //! Timesteps and noise levels. Owns diffusers' spacings (`leading` in its two forms) and both ways to
 //! write a noise level: alphas for solvers that keep the variance, sigmas for those whose latents grow.
-//! It computes with plain numbers and must never know a tensor.
+//! All functions compute with plain numbers; the module must never know a tensor.
 
 use crate::error::{Error, Result};
 use crate::message;

@@ -419,7 +419,7 @@ fn blends_that_say_nothing() {
     for flags in ["--blend-soft", "--blend-from 0.3", "--blend-threshold 0.3"] {
         wrong(
             flags,
-            "without --blend, --blend-keep or --mask does nothing",
+            "without --blend, --blend-keep or --mask has no effect",
             "--blend auto",
         );
     }
@@ -476,7 +476,7 @@ fn strengths_and_chains_that_make_no_sense() {
         let idle = format!("{flags} --no-edit-control");
         wrong(
             &idle,
-            "does nothing beside --no-edit-control",
+            "has no effect with --no-edit-control",
             "leave one of them out",
         );
     }

@@ -34,7 +34,7 @@ fn an_interrupted_run_leaves_nothing() {
     let ended = run.wait_with_output().unwrap();
     assert_eq!(ended.status.code(), Some(130), "{said}");
     assert!(
-        said.ends_with("error: interrupted\n  what was not finished was not written\n"),
+        said.ends_with("error: interrupted\n  the unfinished part was not written\n"),
         "{said}"
     );
     let heard = "interrupted: ending after this step; once more ends it at once\n";

@@ -77,7 +77,7 @@ fn json_is_the_manifest_and_nothing_else() {
     assert_eq!(output.stdout, place.bytes("out/manifest.json"));
     let manifest = json(&output.stdout);
     assert_eq!(manifest["edits"][0]["prompt"], "a big red car");
-    assert_eq!(manifest["edits"][0]["kind"], "replace");
+    assert_eq!(manifest["edits"][0]["edit"], "replace");
     assert_eq!(manifest["files"][1], "edited-1.png");
 }
 
@@ -155,7 +155,7 @@ fn a_weight_alone_edits_the_source_prompt() {
     assert!(stderr(&output).contains("warning: big=3 is outside"));
     let manifest = json(&place.bytes(&format!("{folder}/manifest.json")));
     assert_eq!(manifest["edits"][0]["prompt"], "a big red bicycle");
-    assert_eq!(manifest["edits"][0]["weights"][0]["factor"], -1.0);
+    assert_eq!(manifest["edits"][0]["weight"]["red"], -1.0);
     assert_ne!(
         place.bytes(&format!("{folder}/source.png")),
         place.bytes(&format!("{folder}/edited-1.png"))
@@ -184,10 +184,13 @@ fn again(manifest: &Value) -> Vec<String> {
     flag("model", text(&manifest["model"]["id"]));
     flag("src", text(&manifest["source"]["prompt"]));
     edits.iter().for_each(|e| flag("dst", text(&e["prompt"])));
-    flag("edit", text(&edit["kind"]));
-    flag("cross-steps", text(&edit["cross_steps"]["default"]));
-    for word in edit["cross_steps"]["words"].as_array().unwrap() {
-        let value = format!("{}={}", text(&word["word"]), text(&word["window"]));
+    flag("edit", text(&edit["edit"]));
+    for (word, window) in edit["cross_steps"].as_object().unwrap() {
+        let window = text(window);
+        let value = match &**word {
+            "default" => window,
+            word => format!("{word}={window}"),
+        };
         flag("cross-steps", value);
     }
     flag("self-steps", text(&edit["self_steps"]));
@@ -196,20 +199,17 @@ fn again(manifest: &Value) -> Vec<String> {
             flag(&name.replace('_', "-"), text(&edit[name]));
         }
     }
-    let blend = &edit["blend"];
-    let words = |key: &str| blend[key].as_array().cloned().unwrap_or_default();
-    words("words").iter().for_each(|w| flag("blend", text(w)));
-    words("keep")
+    let words = |key: &str| edit[key].as_array().cloned().unwrap_or_default();
+    words("blend").iter().for_each(|w| flag("blend", text(w)));
+    words("blend_keep")
         .iter()
         .for_each(|w| flag("blend-keep", text(w)));
-    if !blend.is_null() {
-        let both = format!("{},{}", blend["threshold"], blend["keep_threshold"]);
-        flag("blend-threshold", both);
-        flag("blend-from", text(&blend["from"]));
+    if let Some([words, keep]) = edit["blend_threshold"].as_array().map(Vec::as_slice) {
+        flag("blend-threshold", format!("{words},{keep}"));
+        flag("blend-from", text(&edit["blend_from"]));
     }
-    for weight in edit["weights"].as_array().unwrap() {
-        let value = format!("{}={}", text(&weight["word"]), weight["factor"]);
-        flag("weight", value);
+    for (word, factor) in edit["weight"].as_object().into_iter().flatten() {
+        flag("weight", format!("{word}={factor}"));
     }
     for name in ["seed", "steps", "guidance", "scheduler", "width", "height"] {
         flag(name, text(&manifest[name]));
@@ -518,7 +518,7 @@ fn explain_draws_nothing() {
         stdout(&output)
     );
     let plan = json(&place.succeed(&[&args[..], &["--json"]].concat()).stdout);
-    assert_eq!(plan["edits"][0]["kind"], "replace");
+    assert_eq!(plan["edits"][0]["settings"]["edit"], "replace");
     assert!(place.listing().is_empty());
 }
 
@@ -545,8 +545,7 @@ fn presets_are_listed_and_used() {
     let style = json(&place.bytes("style/manifest.json"));
     assert_eq!(style["edits"][0]["cross_steps"]["default"], "0..0.5");
     let free = json(&place.bytes("free-shape/manifest.json"));
-    assert_eq!(free["edits"][0]["cross_steps"]["changed"], "0..0.4");
-    assert_eq!(free["edits"][0]["blend"]["words"][0], "auto");
+    assert_eq!(free["edits"][0]["blend"][0], "auto");
     place.edit(&[
         "--preset",
         "style",
@@ -567,7 +566,7 @@ fn presets_are_listed_and_used() {
         "--preset", "style", "--edit", "auto", "--seed", "1", "-o", "auto",
     ]);
     let auto = json(&place.bytes("auto/manifest.json"));
-    assert_eq!(auto["edits"][0]["kind"], "replace", "so does auto");
+    assert_eq!(auto["edits"][0]["edit"], "replace", "so does auto");
 }
 
 #[test]

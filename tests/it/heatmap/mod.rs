@@ -17,7 +17,8 @@ use prompt_to_prompt::model::{Model, ModelFolder};
 use prompt_to_prompt::sample::{Heads, Recorder, Recording, Shown};
 
 use crate::common::relative;
-use crate::laws::{Lab, REFINED, STEPS, SWAP, edit, literal_run, moves, weighted};
+use crate::laws::{Lab, REFINED, STEPS, SWAP, edit, moves, weighted};
+use crate::literal::literal_run;
 use crate::parity::flat;
 
 /// Three rows whose maps differ from their own in different ways, and a window that closes half-way.
