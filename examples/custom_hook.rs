@@ -25,7 +25,7 @@ fn main() -> Result<()> {
     let model = folder.load()?;
     let prompt = folder.tokenizer.encode("a cat riding a bicycle")?;
     let token = prompt.find(&WordRef::new("bicycle"))[0];
-    let (cond, uncond) = (model.text_encoders.read(&prompt, (128, 128))?, None);
+    let (cond, uncond) = (model.text_encoders.read(&prompt, (128, 128), None)?, None);
     let text = Prompted::new(&model.unet, &Conditioning { cond, uncond })?;
     let noise = Tensor::from_vec(randn(0, 4 * 16 * 16), (1, 4, 16, 16), &Device::Cpu)?;
     let mut ddim = Ddim::new(&model.scheduler, 10);

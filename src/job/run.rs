@@ -229,8 +229,8 @@ fn text_states(
             return Ok(states.clone());
         }
         let states = match negative {
-            true => encoders.read_negative(tokens, size)?,
-            false => encoders.read(tokens, size)?,
+            true => encoders.read_negative(tokens, size, None)?,
+            false => encoders.read(tokens, size, None)?,
         };
         known.insert(key, states.clone());
         Ok(states)
