@@ -14,14 +14,17 @@ const LAYERS: [&[&str]; 7] = [
 ];
 
 /// Who may use whom on one layer.
-const NEIGHBOURS: [(&str, &str); 13] = [
+const NEIGHBOURS: [(&str, &str); 16] = [
     ("error", "message"),
     ("error", "setting"),
     ("message", "setting"),
     ("setting", "message"),
     ("prompt", "error"),
     ("machine", "error"),
+    ("machine", "message"),
     ("device", "error"),
+    ("device", "message"),
+    ("device", "setting"),
     ("device", "machine"),
     ("job", "report"),
     ("heatmap", "job"),
