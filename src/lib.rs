@@ -22,7 +22,7 @@
 //!
 //! | floor | module | owns |
 //! |---|---|---|
-//! | 0 | [`error`], [`message`], [`setting`], [`prompt`], [`machine`], [`device`] | errors by whose fault; messages that name settings; tokens of a prompt and the lookup of words; memory and cores; devices and precision |
+//! | 0 | [`error`], [`message`], [`setting`], [`format`](mod@format), [`prompt`], [`machine`], [`device`], [`guide`] | errors by whose fault; messages that name settings; how counts, sizes and hashes are printed; tokens of a prompt and the lookup of words; memory and cores; devices and precision; the guides |
 //! | 1 | [`kernels`], [`hub`] | fast CPU operations, each beside its plain candle form; models of the Hugging Face hub and their cache |
 //! | 2 | [`attention`] | the seam: `Site`, `Term`, `SitePlan`, `AttentionHook`, `attend` |
 //! | 3 | [`model`] | UNet, VAE, text encoder, tokenizer; diffusers folders, single files, LoRAs; the embedded model |
@@ -45,7 +45,7 @@
 //! | change what `p2p explain` says | [`job::Explanation`] |
 //! | change what a picture tells of itself | [`job::Settings`] for what determines it, [`story`] for how its PNG says so |
 //! | add a preset | [`job::Preset`] |
-//! | add a scheduler | [`sample::Scheduler`], then [`job::SchedulerName`] |
+//! | add a scheduler | a solver that implements [`sample::Scheduler`], then its row in `src/sample/scheduler/table.rs` |
 //! | change the report | [`report::html`]: `card` for what stands on a card, `page` for markup, `style.css`, `script.js` |
 //! | change how a picture's command is written | [`report::command`] |
 //! | add a flag | `src/cli/job.rs`, then [`job::Job`] and [`job::Prepared`]; of heatmaps `src/cli/maps.rs`, then [`heatmap::MapSpec`] or [`heatmap::Look`] |
@@ -87,6 +87,8 @@ pub mod attention;
 pub mod device;
 pub mod edit;
 pub mod error;
+pub mod format;
+pub mod guide;
 pub mod heatmap;
 pub mod hub;
 pub mod job;

@@ -4,6 +4,7 @@
 use sysinfo::{MemoryRefreshKind, ProcessRefreshKind, ProcessesToUpdate, System};
 
 use crate::error::{Error, Result};
+use crate::format::bytes;
 use crate::message::Message;
 
 /// Memory in bytes, as this process may use it under a container's limit.
@@ -63,7 +64,7 @@ impl Memory {
         if needed <= self.available {
             return Ok(());
         }
-        let (needed, available) = (gib(needed), gib(self.available));
+        let (needed, available) = (bytes(needed), bytes(self.available));
         let cause = what.into().then(format!(
             " needs about {needed} of memory, and {available} are available"
         ));
@@ -131,17 +132,4 @@ fn features() -> Vec<(&'static str, bool)> {
 #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
 fn features() -> Vec<(&'static str, bool)> {
     vec![]
-}
-
-/// Bytes as text: `22.0 GiB`, `153 MiB`.
-pub fn gib(bytes: u64) -> String {
-    const KIB: f64 = 1024.0;
-    let bytes = bytes as f64;
-    if bytes >= KIB.powi(3) {
-        format!("{:.1} GiB", bytes / KIB.powi(3))
-    } else if bytes >= KIB.powi(2) {
-        format!("{:.0} MiB", bytes / KIB.powi(2))
-    } else {
-        format!("{:.0} KiB", bytes / KIB)
-    }
 }

@@ -10,6 +10,7 @@ use clap::Parser;
 
 use cli::{Cli, Command, ModelsArgs, ModelsCommand};
 use prompt_to_prompt::error::{Error, Result};
+use prompt_to_prompt::message::HeatmapFlags;
 use prompt_to_prompt::report::console::{Console, Verbosity};
 
 #[global_allocator]
@@ -30,6 +31,10 @@ fn main() -> ExitCode {
         }) => Verbosity::Quiet,
         _ => Verbosity::Normal,
     });
+    let console = match command {
+        Command::Heatmap(_) => console.with_names(&HeatmapFlags),
+        _ => console,
+    };
     match run(command, &console) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
@@ -66,6 +71,7 @@ fn run(command: Command, console: &Console) -> Result<()> {
         Command::Doctor(args) => commands::doctor(&args),
         Command::Completions(args) => commands::completions(&args),
         Command::Man(args) => commands::man(&args),
+        Command::Guide(args) => commands::guide(&args),
         Command::Info(args) => commands::info(&args),
         Command::Rerun(args) => {
             limit_threads(args.output.threads);

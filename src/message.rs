@@ -3,6 +3,8 @@
 
 use std::fmt;
 
+use serde::{Serialize, Serializer};
+
 use crate::setting::Setting;
 
 /// One part of a [`Message`].
@@ -32,6 +34,12 @@ impl From<&str> for Piece {
 impl From<String> for Piece {
     fn from(text: String) -> Self {
         Self::Text(text)
+    }
+}
+
+impl From<&String> for Piece {
+    fn from(text: &String) -> Self {
+        Self::Text(text.clone())
     }
 }
 
@@ -85,6 +93,14 @@ impl Message {
             .all(|piece| matches!(piece, Piece::Text(text) if text.is_empty()))
     }
 
+    /// The settings that the message names, in order.
+    pub fn settings(&self) -> impl Iterator<Item = Setting> {
+        self.0.iter().filter_map(|piece| match piece {
+            Piece::Text(_) => None,
+            Piece::Setting(setting) | Piece::Assignment { setting, .. } => Some(*setting),
+        })
+    }
+
     /// The message with another one before it.
     pub fn after(self, before: impl Into<Message>) -> Self {
         let Self(mut pieces) = before.into();
@@ -112,6 +128,13 @@ impl Message {
     }
 }
 
+impl Serialize for Message {
+    /// As its text.
+    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        to.collect_str(self)
+    }
+}
+
 impl fmt::Display for Message {
     /// With the settings' own names in backticks.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -120,7 +143,7 @@ impl fmt::Display for Message {
 }
 
 /// How a front end spells settings.
-pub trait Names {
+pub trait Names: Sync {
     /// The setting's name.
     fn name(&self, setting: Setting) -> String;
 
@@ -134,7 +157,12 @@ pub struct Keys;
 
 impl Names for Keys {
     fn name(&self, setting: Setting) -> String {
-        format!("`{}`", setting.name())
+        let name = setting.name();
+        if ON_BY_DEFAULT.contains(&setting) {
+            format!("`{name} = false`")
+        } else {
+            format!("`{name}`")
+        }
     }
 
     fn assignment(&self, setting: Setting, word: Option<&str>, value: &str) -> String {
@@ -173,20 +201,46 @@ impl Names for Flags {
     }
 
     fn assignment(&self, setting: Setting, word: Option<&str>, value: &str) -> String {
+        assigned(flag(setting), word, value)
+    }
+}
+
+/// Names as `p2p heatmap` spells them. Its flags of heatmaps have no prefix, `--words car` instead of
+/// `--map-words car`, and its one prompt is `--prompt`.
+#[derive(Debug, Clone, Copy)]
+pub struct HeatmapFlags;
+
+impl Names for HeatmapFlags {
+    fn name(&self, setting: Setting) -> String {
+        if setting == Setting::Src {
+            return "--prompt".to_owned();
+        }
         let flag = flag(setting);
-        let value = match word {
-            Some(word) => format!("{word}={value}"),
-            None => value.to_owned(),
-        };
-        if value == "true" || value == "false" {
-            return flag;
+        match flag.strip_prefix("--map-") {
+            Some(name) => format!("--{name}"),
+            None => flag,
         }
-        let quoted = shlex::try_quote(&value).map_or_else(|_| value.clone(), Into::into);
-        if value.starts_with('-') {
-            format!("{flag}={quoted}")
-        } else {
-            format!("{flag} {quoted}")
-        }
+    }
+
+    fn assignment(&self, setting: Setting, word: Option<&str>, value: &str) -> String {
+        assigned(self.name(setting), word, value)
+    }
+}
+
+/// A flag with its value, quoted for a shell.
+fn assigned(flag: String, word: Option<&str>, value: &str) -> String {
+    let value = match word {
+        Some(word) => format!("{word}={value}"),
+        None => value.to_owned(),
+    };
+    if value == "true" || value == "false" {
+        return flag;
+    }
+    let quoted = shlex::try_quote(&value).map_or_else(|_| value.clone(), Into::into);
+    if value.starts_with('-') {
+        format!("{flag}={quoted}")
+    } else {
+        format!("{flag} {quoted}")
     }
 }
 

@@ -5,6 +5,7 @@
 use std::ops::Range;
 
 use crate::error::Error;
+use crate::format;
 
 /// A tokenised prompt, padded to the model's length.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -160,7 +161,7 @@ pub fn unknown_word(name: &str, prompts: &[&Tokens], of: &str) -> Error {
         let (times, cure) = match most {
             1 => ("once".to_owned(), format!("use `{phrase}`")),
             _ => (
-                format!("{most} times"),
+                format::count(most, "time"),
                 format!("use `{phrase}#1` to `{phrase}#{most}`, or `{phrase}` for all"),
             ),
         };
@@ -179,34 +180,10 @@ pub fn unknown_word(name: &str, prompts: &[&Tokens], of: &str) -> Error {
     }
     let cause = format!("\"{name}\" is not a word of the {of}");
     let list = words.join(", ");
-    match nearest(&wanted.phrase, &words) {
+    match format::nearest(&wanted.phrase, words) {
         Some(near) => Error::usage(cause, format!("did you mean \"{near}\"? its words: {list}")),
         None => Error::usage(cause, format!("use one of its words: {list}")),
     }
-}
-
-/// The candidate most like `name`, where one is like it at all.
-pub fn nearest<'a>(name: &str, candidates: &[&'a str]) -> Option<&'a str> {
-    let score = |c: &str| likeness(&fold(name), &fold(c));
-    candidates
-        .iter()
-        .copied()
-        .map(|c| (score(c), c))
-        .filter(|(s, _)| *s > 0.75)
-        .max_by(|a, b| a.0.total_cmp(&b.0))
-        .map(|(_, c)| c)
-}
-
-/// Jaro-Winkler, which favours a common beginning. It is blind to two swapped letters in a word of
-/// three, so a single slip counts as well; and it takes "drawing" for a "dragon", so what differs in
-/// half its letters or more doesn't.
-fn likeness(a: &str, b: &str) -> f64 {
-    let (letters, slips) = (a.chars().count(), strsim::osa_distance(a, b));
-    let slip = letters > 2 && slips == 1;
-    if slips * 2 >= letters {
-        return 0.0;
-    }
-    strsim::jaro_winkler(a, b).max(if slip { 0.8 } else { 0.0 })
 }
 
 fn fold(text: &str) -> String {

@@ -86,6 +86,10 @@ settings! {
     MapKind = "map_kind",
     MapAt = "map_at",
     MapEditedAs = "map_edited_as",
+    MapScale = "map_scale",
+    MapColormap = "map_colormap",
+    MapEnlarge = "map_enlarge",
+    MapLike = "map_like",
     MapLocate = "map_locate",
     MapThreshold = "map_threshold",
     MapSpecial = "map_special",
@@ -100,6 +104,14 @@ settings! {
 }
 
 impl Setting {
+    /// The setting of a name.
+    pub fn named(name: &str) -> Option<Self> {
+        Self::ALL
+            .iter()
+            .copied()
+            .find(|setting| setting.name() == name)
+    }
+
     /// The setting with a value, as a user would type it: `--steps 20`, `steps = 20`.
     pub fn to(self, value: impl fmt::Display) -> Piece {
         Piece::Assignment {

@@ -5,16 +5,16 @@ use prompt_to_prompt::attention::{AttentionKind, Carry, NoHook, SitePlan, Term, 
 use prompt_to_prompt::device::{Compute, ComputeChoice};
 use prompt_to_prompt::edit::{MapEdit, TokenMap, Window};
 use prompt_to_prompt::error::Result;
-use prompt_to_prompt::job::{EditSpec, Job, Prepared, run};
+use prompt_to_prompt::job::{EditSettings, Job, Prepared, run};
 use prompt_to_prompt::kernels::{Conv, ConvWeight, Form, Packing, conv2d, linear};
 use prompt_to_prompt::model::{
-    Config, Model, ModelFiles, ModelFolder, ModelSource, TextConfig, TextEncoder, UNet, UNetConfig,
-    Vae, VaeConfig, Weights,
+    Conditioning, Config, Denoiser, DenoiserCall, Model, ModelFiles, ModelFolder, ModelSource,
+    TextConfig, TextEncoder, UNet, UNetConfig, UNetDenoiser, Vae, VaeConfig, Weights,
 };
 use prompt_to_prompt::sample::noise::randn;
 use prompt_to_prompt::sample::{
-    AttentionObserver, Columns, Conditioning, Controller, Denoiser, Heads, Lockstep, Prompted,
-    Recorder, Recording, RowEdit, Shown, StepPlan,
+    AttentionObserver, Columns, Controller, Heads, Lockstep, Recorder, Recording, RowEdit, Shown,
+    StepPlan,
 };
 
 const TOKENS: usize = 77;
@@ -303,7 +303,7 @@ fn step(unet: &UNet, rows: usize, edited: bool, mut recorder: Option<Recorder>) 
     } else {
         None
     };
-    let denoiser = Prompted::new(
+    let mut denoiser = UNetDenoiser::new(
         unet,
         &Conditioning {
             cond: text(1)?.into(),
@@ -330,12 +330,13 @@ fn step(unet: &UNet, rows: usize, edited: bool, mut recorder: Option<Recorder>) 
             .as_mut()
             .map(|recorder| recorder as &mut dyn AttentionObserver);
         let mut watchers = Vec::from_iter(watcher);
-        denoiser.eps(
-            0..cond,
-            &latents,
-            500,
-            &mut Lockstep::new(&plan, &mut watchers),
-        )?;
+        let call = DenoiserCall {
+            index: 0,
+            timestep: 500,
+            rows: 0..cond,
+            latents: &latents,
+        };
+        denoiser.eps(&call, &mut Lockstep::new(&plan, &mut watchers))?;
         Ok(())
     }))
 }
@@ -371,9 +372,9 @@ fn attention(n: usize, t: usize, heads: usize, d: usize, edited: bool) -> Result
 
 fn edit<'a>(folder: &ModelFolder, model: &'a Model, edits: usize, steps: usize) -> Result<Run<'a>> {
     let things = ["car", "train", "boat", "bus"];
-    let edit = |thing: &&str| EditSpec {
+    let edit = |thing: &&str| EditSettings {
         dst: Some(format!("a big red {thing}")),
-        ..EditSpec::default()
+        ..EditSettings::default()
     };
     let job = Job {
         steps: Some(steps),
@@ -385,7 +386,7 @@ fn edit<'a>(folder: &ModelFolder, model: &'a Model, edits: usize, steps: usize) 
     };
     let prepared = Prepared::new(&job, folder)?;
     Ok(Box::new(move || {
-        run(&job, &prepared, model, &mut [], &mut |_| Ok(())).map(|_| ())
+        run(&prepared, model, &mut [], &mut |_| Ok(())).map(|_| ())
     }))
 }
 

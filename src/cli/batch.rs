@@ -1,4 +1,4 @@
-//! The flags of commands on job files.
+//! The flags of the commands on job files.
 
 use std::path::PathBuf;
 
@@ -7,14 +7,14 @@ use clap::{Args, Subcommand};
 use super::job_file::Overrides;
 use super::values::whole;
 
-/// Draw the jobs of a file, those of one source together, and go on where an earlier run stopped
+/// Draw the jobs of a file, resuming an earlier run
 ///
-/// Each job has a folder of its own under -o; what stands there already, drawn from the same
-/// settings, is not drawn again. Flags of `p2p edit` win over the file: --steps 10, --seed 3.
+/// Jobs that share a source are drawn together. Each job has its own folder under -o; a job whose folder holds
+/// finished results of the same settings is skipped. Flags of `p2p edit` override the file: --steps 10, --seed 3.
 #[derive(Debug, Args)]
 #[command(after_help = BATCH_EXAMPLES)]
 pub struct BatchArgs {
-    /// The job file; `p2p job init` writes an example
+    /// Job file; `p2p job init` writes an example
     pub file: PathBuf,
 
     #[command(flatten)]
@@ -24,14 +24,15 @@ pub struct BatchArgs {
     pub overrides: Overrides,
 }
 
-/// How jobs are run, wherever they come from.
+/// How jobs are run: flags that `batch` and `sweep` share.
 #[derive(Debug, Args)]
 pub struct RunArgs {
-    /// Folder to write [default: the file's `output`, else p2p-out/FILE; of a sweep p2p-out/sweep-PROMPTS-SEED]
+    /// Folder to write [default: the file's `output`, else p2p-out/FILE; for a sweep p2p-out/sweep-PROMPTS-SEED]
     #[arg(id = "output_folder", short, long = "output", value_name = "DIR")]
     pub folder: Option<PathBuf>,
 
-    /// Rows of one run at most, the source included; fewer take less memory [default: 16, or what fits]
+    /// Maximum number of rows in one run, including the source; fewer rows need less memory [default: 16, or what
+    /// fits into memory]
     #[arg(long, value_name = "N", allow_hyphen_values = true, value_parser = whole::<2, 1000>)]
     pub max_rows: Option<usize>,
 
@@ -39,28 +40,28 @@ pub struct RunArgs {
     #[arg(long)]
     pub fail_fast: bool,
 
-    /// Say what would be drawn, and about how long it takes and how much memory and disk
+    /// Show what would be drawn, with estimates of time, memory and disk space
     #[arg(long)]
     pub dry_run: bool,
 
-    /// One event a line on stdout instead of folders: queued, skipped, started, step, finished, failed
+    /// Print one JSON event per line instead of folders: queued, skipped, started, step, finished, failed
     #[arg(long)]
     pub jsonl: bool,
 
-    /// Worker threads [default: all cores]; the pictures don't depend on it
+    /// Number of worker threads; the pictures do not depend on it [default: all cores]
     #[arg(long, value_name = "N", allow_hyphen_values = true, value_parser = whole::<1, 1024>)]
     pub threads: Option<usize>,
 
-    /// Take less memory and somewhat more time; the pictures don't depend on it
+    /// Use less memory and somewhat more time; the pictures do not depend on it
     #[arg(long)]
     pub low_memory: bool,
 
-    /// Say only warnings and errors
+    /// Print only warnings and errors
     #[arg(short, long)]
     pub quiet: bool,
 }
 
-/// Help with job files
+/// Check job files, or write one
 #[derive(Debug, Args)]
 pub struct JobFileArgs {
     #[command(subcommand)]
@@ -69,16 +70,16 @@ pub struct JobFileArgs {
 
 #[derive(Debug, Subcommand)]
 pub enum JobCommand {
-    /// Find everything that is wrong with a job file: keys, values, words, windows. Reads no weights
+    /// Find all mistakes in a job file: keys, values, words, windows. Reads no weights
     Check {
-        /// The job file
+        /// Job file
         file: PathBuf,
     },
-    /// Print a JSON Schema of job files, by which editors complete and check them
+    /// Print a JSON Schema of job files, which lets editors complete and check them
     Schema,
-    /// Write an example, with comments
+    /// Write an example with comments
     Init {
-        /// The file to write; it must not exist
+        /// File to write; it must not exist
         #[arg(default_value = "jobs.toml")]
         file: PathBuf,
     },
@@ -91,5 +92,5 @@ Examples:
   p2p batch jobs.toml -o night
 
 Exit codes:
-  0 done  1 the run failed  2 wrong usage or a broken job file
-  3 some jobs failed  130 interrupted; the same command goes on where it stopped";
+  0 done  1 the run failed  2 wrong usage or mistakes in the job file
+  3 some jobs failed  130 interrupted; the same command resumes the run";

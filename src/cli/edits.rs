@@ -1,32 +1,33 @@
-//! The flags that say how an edit is made, which a job file may give each edit of its own.
+//! The flags that say how an edit is made. In a job file each edit may have its own.
 
-use clap::{Args, ValueEnum, ValueHint};
+use clap::{Args, ValueHint};
 
-use prompt_to_prompt::edit::{EditKind, Window};
+use prompt_to_prompt::edit::Window;
 use prompt_to_prompt::error::Error;
-use prompt_to_prompt::job::{BlendSpec, EditSpec, MaskSource, Preset};
+use prompt_to_prompt::job::{BlendWords, CrossSteps, EditSettings, KindChoice, MaskSource, Preset};
+use prompt_to_prompt::message;
+use prompt_to_prompt::setting::Setting;
 
-use super::map_values::word;
 use super::prompts::EditedPrompts;
-use super::values::{BlendArg, CrossArg, ThresholdArg, WeightArg, fraction, strength};
+use super::values::{CrossArg, ThresholdArg, WeightArg, Word, fraction, kind, preset, strength};
 
-/// What may differ from edit to edit of one source; on the command line it is said once for all.
+/// The settings that may differ between the edits of one source. On the command line they hold for all.
 #[derive(Debug, Args)]
 pub struct EachEditArgs {
     #[command(flatten)]
     edited: EditedPrompts,
 
-    /// Settings of a kind of edit, listed by `p2p presets`; explicit flags win
-    #[arg(help_heading = "Edit", long, value_enum, value_name = "NAME")]
-    preset: Option<PresetArg>,
+    /// Use the settings of a preset, see `p2p presets`; explicit flags win
+    #[arg(help_heading = "Edit", long, value_parser = preset(), value_name = "NAME")]
+    preset: Option<Preset>,
 
-    /// How attention is borrowed: replace where words were swapped one for one, refine where some were added
-    /// or removed, mixed where both [default: the preset's, else auto, which chooses]
-    #[arg(help_heading = "Edit", long, value_enum)]
-    edit: Option<KindArg>,
+    /// How attention is borrowed from the source: `replace` for words swapped one for one, `refine` for words
+    /// added or removed, `mixed` for both, `auto` to decide by the prompts [default: the preset's, else auto]
+    #[arg(help_heading = "Edit", long, value_parser = kind())]
+    edit: Option<KindChoice>,
 
-    /// Turn a word up or down: red=2, "teddy bear"=-1, cat#2=0 (second occurrence); repeatable.
-    /// Without --dst it re-weights the source prompt. The paper uses -2 to 2
+    /// Turn a word up or down: red=2, "teddy bear"=-1, cat#2=0 for the second cat; repeatable.
+    /// Without --dst the source prompt is re-weighted. The paper uses factors from -2 to 2
     #[arg(
         help_heading = "Edit",
         long,
@@ -35,8 +36,7 @@ pub struct EachEditArgs {
     )]
     weight: Vec<WeightArg>,
 
-    /// Part of the run in which the factors of --weight act
-    /// [default: with the edit, while --cross-steps are open]
+    /// Part of the run in which the factors of --weight act [default: the windows of --cross-steps]
     #[arg(
         help_heading = "Edit",
         long,
@@ -45,8 +45,8 @@ pub struct EachEditArgs {
     )]
     weight_steps: Option<Window>,
 
-    /// Part of the run in which cross-attention is edited: 0.8, 0.1..0.8, fading out 0.6~0.8, in steps
-    /// steps:10..40 (from 0, the end not included), or for one word car=0.4; repeatable [default: the model's, else 0.8]
+    /// Part of the run in which cross-attention is edited: 0.8 for the first 80 %, 0.1..0.8, 0.6~0.8 to fade out,
+    /// steps:10..40 for steps 10 to 39, or car=0.4 for one word; repeatable [default: the model's, else 0.8]
     #[arg(
         help_heading = "Edit",
         long,
@@ -67,7 +67,7 @@ pub struct EachEditArgs {
     #[arg(alias = "self-replace-steps")]
     self_steps: Option<Window>,
 
-    /// Part of the run in which the latents are the source's: the strongest hold on layout, 0.2
+    /// Part of the run in which the latents are copied from the source: 0.2. Nothing keeps the layout more firmly
     #[arg(
         help_heading = "Edit",
         long,
@@ -76,8 +76,8 @@ pub struct EachEditArgs {
     )]
     inject_latents: Option<Window>,
 
-    /// How much of the edit is done: 0 is the source, 1 the edit, and most happens below 0.2. Several
-    /// draw a morph: 0.02,0.05,0.1,0.2,1
+    /// How much of the edit is done: 0 is the source, 1 the edit, up to 4 exaggerates. Most of the change happens
+    /// below 0.2. Several values draw a morph: 0.02,0.05,0.1,0.2,1
     #[arg(
         help_heading = "Edit",
         long,
@@ -88,22 +88,21 @@ pub struct EachEditArgs {
     )]
     strength: Vec<f64>,
 
-    /// Change the picture only where these words are: bicycle:car (source:edit), one side for either,
-    /// commas for several, auto for the words that differ; repeatable
+    /// Change the picture only where these words are: bicycle:car (source:edit), one side for either prompt,
+    /// commas for several words, auto for the words that differ; repeatable
     #[arg(help_heading = "Blend", long, value_name = "WORDS")]
-    blend: Vec<BlendArg>,
+    blend: Vec<BlendWords>,
 
-    /// Words whose places stay as they are; commas for several
+    /// Leave the places of these words unchanged; commas for several
     #[arg(
         help_heading = "Blend",
         long,
         value_name = "WORDS",
-        value_delimiter = ',',
-        value_parser = word
+        value_delimiter = ','
     )]
-    blend_keep: Vec<String>,
+    blend_keep: Vec<Word>,
 
-    /// Attention, as a share of its peak, above which a place belongs to the words; a second number
+    /// Share of the peak attention above which a place belongs to the words; a second number
     /// for --blend-keep [default: 0.3]
     #[arg(
         help_heading = "Blend",
@@ -113,7 +112,7 @@ pub struct EachEditArgs {
     )]
     blend_threshold: Option<ThresholdArg>,
 
-    /// Where in the run it begins: from then on the rest of the picture is put back [default: 0.2]
+    /// Fraction of the run after which the rest of the picture is restored [default: 0.2]
     #[arg(help_heading = "Blend", long, value_name = "FRACTION", allow_hyphen_values = true, value_parser = fraction)]
     blend_from: Option<f64>,
 
@@ -121,39 +120,9 @@ pub struct EachEditArgs {
     #[arg(help_heading = "Blend", long)]
     blend_soft: bool,
 
-    /// A mask of your own: a PNG, white may change; together with --blend both must agree
+    /// Your own mask: a PNG picture whose white may change. With --blend, both must agree
     #[arg(help_heading = "Blend", long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     mask: Option<MaskSource>,
-}
-
-#[derive(Debug, Clone, Copy, ValueEnum)]
-enum KindArg {
-    Auto,
-    Replace,
-    Refine,
-    Mixed,
-}
-
-#[derive(Debug, Clone, Copy)]
-struct PresetArg(Preset);
-
-impl ValueEnum for PresetArg {
-    fn value_variants<'a>() -> &'a [Self] {
-        const ALL: [PresetArg; Preset::ALL.len()] = {
-            let mut all = [PresetArg(Preset::Swap); Preset::ALL.len()];
-            let mut i = 0;
-            while i < all.len() {
-                all[i] = PresetArg(Preset::ALL[i]);
-                i += 1;
-            }
-            all
-        };
-        &ALL
-    }
-
-    fn to_possible_value(&self) -> Option<clap::builder::PossibleValue> {
-        Some(clap::builder::PossibleValue::new(self.0.name()))
-    }
 }
 
 impl EachEditArgs {
@@ -162,38 +131,38 @@ impl EachEditArgs {
         !self.edited.is_empty()
     }
 
-    /// The first flag that is nothing without attention control.
-    pub fn needs_control(&self) -> Option<&'static str> {
-        let flags = [
-            ("--blend", !self.blend.is_empty()),
-            ("--blend-keep", !self.blend_keep.is_empty()),
-            ("--mask", self.mask.is_some()),
-            ("--strength", !self.strength.is_empty()),
-            ("--inject-latents", self.inject_latents.is_some()),
+    /// The first setting that has no effect without attention control.
+    pub fn needs_control(&self) -> Option<Setting> {
+        let given = [
+            (Setting::Blend, !self.blend.is_empty()),
+            (Setting::BlendKeep, !self.blend_keep.is_empty()),
+            (Setting::Mask, self.mask.is_some()),
+            (Setting::Strength, !self.strength.is_empty()),
+            (Setting::InjectLatents, self.inject_latents.is_some()),
         ];
-        let given = flags.into_iter().find(|(_, given)| *given);
-        given.map(|(flag, _)| flag)
+        first(given)
     }
 
-    /// One edit a prompt and strength.
-    pub fn specs(&self) -> Result<Vec<EditSpec>, Error> {
+    /// One edit for each prompt and strength.
+    pub fn edits(&self) -> Result<Vec<EditSettings>, Error> {
         self.check()?;
         let prompts = self.edited.0.iter().zip(self.edited.bases());
         let prompted = prompts.map(|(edited, of)| (Some(edited.prompt.clone()), of));
-        let prompted: Vec<(Option<String>, Option<usize>)> = match self.edited.is_empty() {
-            true => vec![(None, None)],
-            false => prompted.collect(),
-        };
-        let strengths: Vec<Option<f64>> = match self.strength.is_empty() {
-            true => vec![None],
-            false => self.strength.iter().copied().map(Some).collect(),
-        };
-        let edit = |(dst, of): &(Option<String>, Option<usize>), strength: Option<f64>| EditSpec {
-            dst: dst.clone(),
-            of: *of,
-            strength,
-            ..self.spec()
-        };
+        let mut prompted: Vec<(Option<String>, Option<usize>)> = prompted.collect();
+        if prompted.is_empty() {
+            prompted.push((None, None));
+        }
+        let mut strengths: Vec<Option<f64>> = self.strength.iter().copied().map(Some).collect();
+        if strengths.is_empty() {
+            strengths.push(None);
+        }
+        let edit =
+            |(dst, of): &(Option<String>, Option<usize>), strength: Option<f64>| EditSettings {
+                dst: dst.clone(),
+                of: *of,
+                strength,
+                ..self.shared()
+            };
         let edits = prompted.iter().flat_map(|prompted| {
             let strengths = strengths.iter();
             strengths.map(|strength| edit(prompted, *strength))
@@ -201,115 +170,161 @@ impl EachEditArgs {
         Ok(edits.collect())
     }
 
-    /// What can be seen to be wrong without a model.
+    /// Finds what is wrong whatever the model is.
     fn check(&self) -> Result<(), Error> {
         if self.edited.is_empty() && self.weight.is_empty() {
             return Err(Error::usage(
-                "there is nothing to edit: neither --dst nor --weight is given",
-                "add an edited prompt, --dst \"a big red car\", or a factor, --weight red=2",
+                message![
+                    "there is nothing to edit: neither ",
+                    Setting::Dst,
+                    " nor ",
+                    Setting::Weight,
+                    " is given",
+                ],
+                message![
+                    "add an edited prompt, ",
+                    Setting::Dst.to("a big red car"),
+                    ", or a factor, ",
+                    Setting::Weight.of("red", 2),
+                ],
             ));
         }
         if self.edited.0.first().is_some_and(|prompt| prompt.chained) {
             return Err(Error::usage(
-                "--then has no edit before it",
-                "give an edited prompt first: --dst \"a dog\" --then \"a fluffy dog\"",
-            ));
+                message![Setting::Then, " has no edit before it"],
+                message![
+                    "give an edited prompt first: ",
+                    Setting::Dst.to("a dog"),
+                    " ",
+                    Setting::Then.to("a fluffy dog"),
+                ],
+            )
+            .about(Setting::Then));
         }
         if self.strength.len() > 1 && self.edited.0.iter().any(|prompt| prompt.chained) {
             return Err(Error::usage(
-                "several --strength make several edits, and --then would not know of which",
-                "give one --strength, or leave --then out",
-            ));
+                message![
+                    "several ",
+                    Setting::Strength,
+                    " make several edits, and ",
+                    Setting::Then,
+                    " does not say which of them it edits",
+                ],
+                message![
+                    "give one ",
+                    Setting::Strength,
+                    ", or leave ",
+                    Setting::Then,
+                    " out"
+                ],
+            )
+            .about(Setting::Strength));
         }
         self.check_idle()?;
         self.check_repeats()
     }
 
-    /// A flag that cannot do anything is a mistake, not a wish.
+    /// A setting that cannot do anything is a mistake.
     fn check_idle(&self) -> Result<(), Error> {
         if self.weight_steps.is_some() && self.weight.is_empty() {
             return Err(Error::usage(
-                "--weight-steps without --weight does nothing",
-                "give a factor, such as --weight red=2",
-            ));
+                message![
+                    Setting::WeightSteps,
+                    " without ",
+                    Setting::Weight,
+                    " has no effect"
+                ],
+                message!["give a factor, such as ", Setting::Weight.of("red", 2)],
+            )
+            .about(Setting::WeightSteps));
         }
-        if self.blend.is_empty() && self.blend_keep.is_empty() && self.mask.is_none() {
-            let idle = [
-                ("--blend-threshold", self.blend_threshold.is_some()),
-                ("--blend-from", self.blend_from.is_some()),
-                ("--blend-soft", self.blend_soft),
-            ];
-            let blends = self.preset.is_some_and(|p| p.0.settings().blend);
-            if let Some((flag, _)) = idle.into_iter().find(|(_, given)| *given && !blends) {
-                return Err(Error::usage(
-                    format!("{flag} without --blend, --blend-keep or --mask does nothing"),
-                    "say where to blend, such as --blend auto",
-                ));
-            }
+        let blends = self.preset.is_some_and(|preset| preset.settings().blend)
+            || !self.blend.is_empty()
+            || !self.blend_keep.is_empty()
+            || self.mask.is_some();
+        let idle = first([
+            (Setting::BlendThreshold, self.blend_threshold.is_some()),
+            (Setting::BlendFrom, self.blend_from.is_some()),
+            (Setting::BlendSoft, self.blend_soft),
+        ]);
+        match idle.filter(|_| !blends) {
+            None => Ok(()),
+            Some(setting) => Err(Error::usage(
+                message![
+                    setting,
+                    " without ",
+                    Setting::Blend,
+                    ", ",
+                    Setting::BlendKeep,
+                    " or ",
+                    Setting::Mask,
+                    " has no effect",
+                ],
+                message!["say where to blend, such as ", Setting::Blend.to("auto")],
+            )
+            .about(setting)),
         }
-        Ok(())
     }
 
-    /// Which of two would win is nothing to guess at.
+    /// Two values for one word are a mistake: nobody knows which one is meant.
     fn check_repeats(&self) -> Result<(), Error> {
-        let weights = self
-            .weight
-            .iter()
-            .map(|w| Some(w.0.to_lowercase()))
-            .collect();
+        let weights = self.weight.iter().map(|w| Some(w.0.to_lowercase()));
+        twice(Setting::Weight, weights)?;
         let windows = self.cross_steps.iter().map(|arg| match arg {
             CrossArg::Default(_) => None,
             CrossArg::Of(word, _) => Some(word.to_lowercase()),
         });
-        let twice = |flag: &str, mut keys: Vec<Option<String>>| {
-            keys.sort_unstable();
-            let Some(pair) = keys.windows(2).find(|pair| pair[0] == pair[1]) else {
-                return Ok(());
-            };
-            let what = pair[0]
-                .as_ref()
-                .map_or("a default".to_owned(), |word| format!("\"{word}\""));
-            Err(Error::usage(
-                format!("{flag} gives {what} twice"),
-                "leave one of them out",
-            ))
-        };
-        twice("--weight", weights)?;
-        twice("--cross-steps", windows.collect())
+        twice(Setting::CrossSteps, windows)
     }
 
-    /// What is the same for all of them.
-    fn spec(&self) -> EditSpec {
-        let mut spec = EditSpec {
-            dst: None,
-            kind: match self.edit {
-                None | Some(KindArg::Auto) => None,
-                Some(KindArg::Replace) => Some(EditKind::Replace),
-                Some(KindArg::Refine) => Some(EditKind::Refine),
-                Some(KindArg::Mixed) => Some(EditKind::Mixed),
-            },
-            auto_kind: matches!(self.edit, Some(KindArg::Auto)),
-            preset: self.preset.map(|preset| preset.0),
-            weights: self.weight.iter().map(|w| (w.0.clone(), w.1)).collect(),
-            weight_steps: self.weight_steps,
-            self_steps: self.self_steps,
-            inject_latents: self.inject_latents,
-            blend: BlendSpec {
-                words: self.blend.iter().map(|arg| arg.0.clone()).collect(),
-                keep: self.blend_keep.clone(),
-                threshold: self.blend_threshold.map(|t| (t.0, t.1)),
-                from: self.blend_from,
-                soft: self.blend_soft,
-                mask: self.mask.clone(),
-            },
-            ..EditSpec::default()
-        };
+    /// The settings that all edits have in common.
+    fn shared(&self) -> EditSettings {
+        let mut cross_steps = CrossSteps::default();
         for arg in &self.cross_steps {
             match arg {
-                CrossArg::Default(window) => spec.cross_steps = Some(*window),
-                CrossArg::Of(word, window) => spec.cross_steps_of.push((word.clone(), *window)),
+                CrossArg::Default(window) => cross_steps.default = Some(*window),
+                CrossArg::Of(word, window) => {
+                    cross_steps.words.insert(word.clone(), *window);
+                }
             }
         }
-        spec
+        EditSettings {
+            preset: self.preset,
+            edit: self.edit,
+            weight: self.weight.iter().map(|w| (w.0.clone(), w.1)).collect(),
+            weight_steps: self.weight_steps,
+            cross_steps,
+            self_steps: self.self_steps,
+            inject_latents: self.inject_latents,
+            blend: self.blend.clone(),
+            blend_keep: self.blend_keep.iter().map(|word| word.0.clone()).collect(),
+            blend_threshold: self.blend_threshold.map(|t| (t.0, t.1)),
+            blend_from: self.blend_from,
+            blend_soft: self.blend_soft,
+            mask: self.mask.clone(),
+            ..EditSettings::default()
+        }
     }
+}
+
+/// The first setting that is given.
+fn first<const N: usize>(settings: [(Setting, bool); N]) -> Option<Setting> {
+    let given = settings.into_iter().find(|(_, given)| *given);
+    given.map(|(setting, _)| setting)
+}
+
+/// Refuses two values for one key; the key `None` stands for all words.
+fn twice(setting: Setting, keys: impl Iterator<Item = Option<String>>) -> Result<(), Error> {
+    let mut keys: Vec<Option<String>> = keys.collect();
+    keys.sort_unstable();
+    let Some(pair) = keys.windows(2).find(|pair| pair[0] == pair[1]) else {
+        return Ok(());
+    };
+    let key = pair[0].as_ref();
+    let what = key.map_or("a default".to_owned(), |word| format!("\"{word}\""));
+    Err(Error::usage(
+        message![setting, format!(" gives {what} twice")],
+        "leave one of them out",
+    )
+    .about(setting))
 }

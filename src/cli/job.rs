@@ -1,21 +1,23 @@
-//! The flags that make up a job, shared by all commands that take one, and how they fill a `Job`.
+//! The flags that make up a job, shared by all commands that draw edits.
 
 use clap::{Args, ValueEnum, ValueHint};
 
 use prompt_to_prompt::edit::Rules;
 use prompt_to_prompt::error::Error;
 use prompt_to_prompt::job::Job;
+use prompt_to_prompt::message;
+use prompt_to_prompt::setting::Setting;
 
 use super::edits::EachEditArgs;
 use super::picture::PictureArgs;
-use super::values::downscale;
+use super::values::{PromptText, downscale};
 
 /// What to draw and how to edit it.
 #[derive(Debug, Args)]
 pub struct JobArgs {
-    /// The source prompt: what the picture shows before the edit
+    /// Source prompt: what the picture shows before the edit
     #[arg(help_heading = "Edit", long, value_name = "PROMPT", value_hint = ValueHint::Other)]
-    src: String,
+    src: PromptText,
 
     #[command(flatten)]
     each: EachEditArgs,
@@ -28,20 +30,20 @@ pub struct JobArgs {
     #[command(flatten)]
     pub picture: PictureArgs,
 
-    /// Run the edited prompts from the same noise without touching attention (the paper's figure 2)
+    /// Draw the edited prompts from the same noise without attention control (figure 2 of the paper)
     #[arg(help_heading = "Edit", long)]
     no_edit_control: bool,
 
-    /// Add the edits without attention control to the strip
+    /// Add the edited prompts without attention control to the strip
     #[arg(help_heading = "Output", long, conflicts_with = "no_edit_control")]
     baseline: bool,
 
-    /// Draw the edits alone: once no edit needs the source any more, it stops. Not a byte of the edits
-    /// depends on it
+    /// Draw the edits alone. The source stops once no edit needs it any more; the edits are the same, byte for
+    /// byte
     #[arg(help_heading = "Output", long)]
     no_source: bool,
 
-    /// Reproduce another implementation's quirks: those of the paper's own code
+    /// Follow the rules of another implementation, quirks included: `reference` is the paper's own code
     #[arg(help_heading = "Edit", long, value_enum, value_name = "OF")]
     compat: Option<CompatArg>,
 }
@@ -52,9 +54,9 @@ enum CompatArg {
 }
 
 impl JobArgs {
-    /// The job these flags ask for; `seed` is used where no --seed was given.
+    /// The job that these flags ask for. `seed` is used where no seed was given.
     pub fn job(&self, seed: u64) -> Result<Job, Error> {
-        let edits = self.each.specs()?;
+        let edits = self.each.edits()?;
         self.check_control()?;
         Ok(Job {
             edits,
@@ -66,33 +68,46 @@ impl JobArgs {
         })
     }
 
-    /// The source of the job and no edit of it.
+    /// The source of the job without edits.
     pub fn source(&self, seed: u64) -> Job {
         Job {
             rules: match self.compat {
                 Some(CompatArg::Reference) => Rules::Reference,
                 None => Rules::Ours,
             },
-            ..self.picture.job(&self.src, seed)
+            ..self.picture.job(&self.src.0, seed)
         }
     }
 
-    /// What does nothing without attention control.
+    /// Refuses settings that have no effect without attention control.
     fn check_control(&self) -> Result<(), Error> {
         if !self.no_edit_control {
             return Ok(());
         }
         if !self.each.has_prompts() {
             return Err(Error::usage(
-                "--no-edit-control without --dst would draw the source twice",
-                "add an edited prompt, --dst \"a big red car\", or leave --no-edit-control out",
-            ));
+                message![
+                    Setting::EditControl,
+                    " without ",
+                    Setting::Dst,
+                    " would draw the source twice"
+                ],
+                message![
+                    "add an edited prompt, ",
+                    Setting::Dst.to("a big red car"),
+                    ", or leave ",
+                    Setting::EditControl,
+                    " out",
+                ],
+            )
+            .about(Setting::EditControl));
         }
         match self.each.needs_control() {
-            Some(flag) => Err(Error::usage(
-                format!("{flag} does nothing beside --no-edit-control"),
+            Some(setting) => Err(Error::usage(
+                message![setting, " has no effect with ", Setting::EditControl],
                 "leave one of them out",
-            )),
+            )
+            .about(setting)),
             None => Ok(()),
         }
     }

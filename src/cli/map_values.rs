@@ -1,4 +1,4 @@
-//! How the values of heatmap flags are typed. Knows no flag and no model.
+//! Parses the values of heatmap flags. Owns their spelling. It must never know flags or models.
 
 use std::ffi::OsStr;
 
@@ -12,7 +12,7 @@ use prompt_to_prompt::heatmap::draw::{Colormap, Enlarge};
 use prompt_to_prompt::heatmap::{Resolution, Rows, ScaleBy, Steps};
 use prompt_to_prompt::sample::{Heads, Shown};
 
-/// A flag with a closed list of values, which completions offer too.
+/// Parser of a value from a fixed list. Completions offer the list.
 #[derive(Debug, Clone, Copy)]
 pub struct OneOf<T: 'static>(&'static [(&'static str, T)]);
 
@@ -30,7 +30,7 @@ impl<T: Copy + Send + Sync> TypedValueParser for OneOf<T> {
     }
 }
 
-/// The value among these that `text` names.
+/// The value with the name `text`.
 fn choose<T: Copy>(text: &str, choices: &[(&str, T)]) -> Result<T, String> {
     let found = choices.iter().find(|(name, _)| *name == text);
     let names: Vec<&str> = choices.iter().map(|(name, _)| *name).collect();
@@ -42,15 +42,11 @@ fn choose<T: Copy>(text: &str, choices: &[(&str, T)]) -> Result<T, String> {
 pub fn words(text: &str) -> Result<Vec<String>, String> {
     let words = text.split(',').map(str::trim).filter(|w| !w.is_empty());
     let words: Vec<String> = words.map(str::to_owned).collect();
-    match words.is_empty() {
-        true => Err("name at least one word".to_owned()),
-        false => Ok(words),
+    if words.is_empty() {
+        Err("name at least one word".to_owned())
+    } else {
+        Ok(words)
     }
-}
-
-/// One of several, which commas have divided already.
-pub fn word(text: &str) -> Result<String, String> {
-    words(text).map(|_| text.to_owned())
 }
 
 pub const ROWS: OneOf<Rows> = OneOf(&[
@@ -64,7 +60,10 @@ pub fn resolution(text: &str) -> Result<Resolution, String> {
         "all" => Ok(Resolution::All),
         number => match number.parse() {
             Ok(scale @ (1 | 2 | 4 | 8)) => Ok(Resolution::Downscale(scale)),
-            _ => Err("use 1, 2, 4, 8 or all: how much coarser than the latents".to_owned()),
+            _ => Err(
+                "use 1, 2, 4, 8 or all: the factor by which a layer is coarser than the latents"
+                    .to_owned(),
+            ),
         },
     }
 }
@@ -82,7 +81,7 @@ pub fn places(text: &str) -> Result<Vec<Place>, String> {
 
 pub fn layer(text: &str) -> Result<usize, String> {
     text.parse()
-        .map_err(|_| "use a layer's number, as p2p sites lists them".to_owned())
+        .map_err(|_| "use the number of a layer, as p2p sites lists them".to_owned())
 }
 
 pub fn heads(text: &str) -> Result<Heads, String> {
@@ -90,7 +89,7 @@ pub fn heads(text: &str) -> Result<Heads, String> {
         "mean" => Ok(Heads::Mean),
         "all" => Ok(Heads::Each),
         number => {
-            let wanted = "use a head's number from 0, mean or all";
+            let wanted = "use the number of a head, counted from 0, or mean, or all";
             number
                 .parse()
                 .map(Heads::One)
@@ -108,7 +107,7 @@ pub fn steps(text: &str) -> Result<Steps, String> {
         list if list.contains(',') => moments(list).ok_or_else(|| wanted.to_owned()),
         window => match window.parse() {
             Ok(window) => Ok(Steps::In(window)),
-            // A range has a cure of its own.
+            // The error of a malformed range says what is wrong with the range.
             Err(error) if window.contains("..") => Err(error.to_string()),
             Err(error) => Err(format!("{}; {wanted}", error.cause())),
         },

@@ -1,58 +1,54 @@
 //! Flags of heatmaps: under their own names for `p2p heatmap`, with the prefix `map-` for `p2p edit`.
-//! clap's derive knows no prefixes, so the flags are listed here by hand, once.
+//! Owns the list of these flags and their help. clap's derive has no prefixes, so the list is written by
+//! hand. It must never know how heatmaps are computed.
 
 use clap::builder::ValueParser;
 use clap::{Arg, ArgAction, ArgMatches, Args, Command, FromArgMatches};
-use prompt_to_prompt::message::Flags;
-
-use prompt_to_prompt::error::Error;
 use prompt_to_prompt::heatmap::{Look, MapSpec};
+use prompt_to_prompt::message;
+use prompt_to_prompt::message::{Flags, HeatmapFlags, Message, Names};
+use prompt_to_prompt::setting::Setting;
 
 use super::map_values::{
     COLORMAP, ENLARGE, KIND, LIKE, ROWS, SCALE, SHOWN, heads, layer, pixel, places, resolution,
     steps, threshold, words,
 };
 
-/// What to keep of the maps, and how to show it.
+/// Which maps to record, and how to show them.
 #[derive(Debug, Clone, Default)]
 pub struct MapArgs {
     pub spec: MapSpec,
     pub look: Look,
-    /// In the terminal too.
+    /// Whether the grid is printed in the terminal too.
     pub show: bool,
-    prefixed: bool,
 }
 
-impl MapArgs {
-    /// An error that names flags, with their names as they are typed here.
-    pub fn as_typed(&self, error: Error) -> Error {
-        if self.prefixed && matches!(error, Error::Usage(_)) {
-            let (cause, cure) = error.parts(&Flags);
-            let typed = |text: &str| text.replace("--", "--map-");
-            return Error::usage(typed(&cause), typed(&cure));
-        }
-        error
-    }
-}
-
-/// The same, each flag beginning with `map-`.
+/// [`MapArgs`] whose flags begin with `map-`.
 #[derive(Debug, Clone, Default)]
 pub struct Prefixed(pub MapArgs);
 
-/// A flag under both names, its parser, and what it says of itself.
+/// A flag with a value.
 struct Flag {
+    /// Its names for `p2p heatmap` and for `p2p edit`.
     names: [&'static str; 2],
     value: &'static str,
-    help: &'static str,
+    /// Its help, in which other flags are settings.
+    help: fn() -> Message,
     parser: fn() -> ValueParser,
 }
 
+/// A flag without a value.
+struct Switch {
+    names: [&'static str; 2],
+    help: &'static str,
+}
+
 macro_rules! flag {
-    ($name:literal, $value:literal, $parser:expr, $help:literal) => {
+    ($name:literal, $value:literal, $parser:expr, $($help:expr),+ $(,)?) => {
         Flag {
             names: [$name, concat!("map-", $name)],
             value: $value,
-            help: $help,
+            help: || message![$($help),+],
             parser: || ValueParser::new($parser),
         }
     };
@@ -63,116 +59,122 @@ const FLAGS: [Flag; 16] = [
         "words",
         "WORDS",
         words,
-        "Only these words; commas for several [default: every token]"
+        "Show only these words, separated by commas [default: all words]"
     ),
     flag!(
         "rows",
         "ROWS",
         ROWS,
-        "Whose maps: source, edited or both [default: both]"
+        "Show the maps of source, edited or both [default: both]"
     ),
     flag!(
         "res",
         "DOWNSCALE",
         resolution,
-        "Resolution, by how much coarser than the latents: 1, 2, 4, 8 or all [default: where words are located]"
+        "Show the layers that are coarser than the latents by this factor: 1, 2, 4, 8 or all [default: the model's layout grid]"
     ),
     flag!(
         "place",
         "PLACES",
         places,
-        "Parts of the UNet: down, mid, up; commas for several [default: all]"
+        "Show only these blocks of the UNet: down, mid or up, separated by commas [default: all]"
     ),
     flag!(
         "layer",
         "INDEX",
         layer,
-        "One layer, as `p2p sites` lists them"
+        "Show only this layer, by its number in `p2p sites`"
     ),
     flag!(
         "head",
         "HEAD",
         heads,
-        "One head by its number, mean or all [default: mean]"
+        "Show one head by its number, the mean of all heads (mean), or each head (all) [default: mean]"
     ),
     flag!(
         "at-steps",
         "STEPS",
         steps,
-        "Steps to average, such as 0..0.5 or all; or apart, a column of the figure each: a list of fractions of the run such as 0,0.5,0.9, or each [default: all]"
+        "Average these steps: a range such as 0..0.5, or all. Or show steps separately: fractions of the run such as 0,0.5,0.9, or each [default: all]"
     ),
     flag!(
         "kind",
         "KIND",
         KIND,
-        "cross: pixels look at words; self: pixels look at pixels [default: cross]"
+        "Kind of attention: cross (from pixels to words) or self (from pixels to pixels) [default: cross]"
     ),
     flag!(
         "at",
         "X,Y",
         pixel,
-        "With --kind self: where the pixel at these shares of width and height looks, 0.5,0.5"
+        "With ",
+        Setting::MapKind.to("self"),
+        ": show the attention of the pixel at these shares of width and height, such as 0.5,0.5"
     ),
     flag!(
         "edited-as",
         "HOW",
         SHOWN,
-        "injected: what an edit was made to attend to; own: what it would by itself [default: injected]"
+        "Show the maps of edits after injection (injected) or before it (own) [default: injected]"
     ),
     flag!(
         "scale",
         "SCALE",
         SCALE,
-        "shared: one scale for all words; token: each its own [default: shared]"
+        "Colour scale: one for all words (shared), or one for each word (token) [default: shared]"
     ),
     flag!(
         "colormap",
         "NAME",
         COLORMAP,
-        "viridis, turbo, inferno or gray [default: viridis]"
+        "Colours: viridis, turbo, inferno or gray [default: viridis]"
     ),
     flag!(
         "enlarge",
         "HOW",
         ENLARGE,
-        "bicubic or nearest [default: bicubic]"
+        "How maps are enlarged: bicubic or nearest [default: bicubic]"
     ),
     flag!(
         "locate",
         "WORDS",
         words,
-        "Also write where these words are: for each a mask, and in the index the box of the part of it that holds the peak; commas for several"
+        "Locate these words, separated by commas: write a mask for each, and the box around its peak to the index"
     ),
     flag!(
         "threshold",
         "T",
         threshold,
-        "Share of the peak above which --locate counts [default: 0.3]"
+        "Share of the peak from which on a pixel belongs to the mask of ",
+        Setting::MapLocate,
+        " [default: 0.3]"
     ),
     flag!(
         "like",
         "TOOL",
         LIKE,
-        "daam: as that tool has it, for comparison. Each head of each layer (but the middle block and an eighth of the latents) summed over all steps, enlarged to 64x64 by PyTorch's bicubic, cut below zero, and the mean of these; each word from its own least to its own peak. --raw writes these 64x64 maps"
+        "Compute the maps like another tool, for comparison: daam. The map of each head of each layer (without the middle block and the layers at an eighth of the latents) is summed over all steps, enlarged to 64x64 with PyTorch's bicubic kernel, and set to 0 where it is negative. The mean of these maps is shown, with a scale for each word. ",
+        Setting::MapRaw,
+        " writes the 64x64 maps"
     ),
 ];
 
-const SWITCHES: [([&str; 2], &str); 3] = [
-    (
-        ["special", "map-special"],
-        "Show begin, end and the pads too (all pads as one, their sum); what is beyond the words' scale has its own, given below it",
-    ),
-    (
-        ["raw", "map-raw"],
-        "Also write the numbers: attn/maps.safetensors, a tensor [steps, heads, tokens, h, w] for each row and resolution",
-    ),
-    (
-        ["show", "map-show"],
-        "Print the grid in the terminal: as a picture in kitty, iTerm2 and with sixel, else in half-blocks",
-    ),
+const SWITCHES: [Switch; 3] = [
+    Switch {
+        names: ["special", "map-special"],
+        help: "Show the begin token, the end token and the pads too. All pads have one map, their sum. A map beyond the words' scale has a scale of its own, printed below it",
+    },
+    Switch {
+        names: ["raw", "map-raw"],
+        help: "Also write the values: attn/maps.safetensors has a tensor [steps, heads, tokens, h, w] for each row and resolution",
+    },
+    Switch {
+        names: ["show", "map-show"],
+        help: "Print the grid in the terminal: as a picture in kitty, in iTerm2 and in terminals with sixel, else in half-blocks",
+    },
 ];
 
-/// What a flag cannot stand beside, and what it is nothing without.
+/// The flags that conflict with a flag, and the flags that it requires.
 fn relations(name: &str) -> (&'static [&'static str], &'static [&'static str]) {
     match name {
         "layer" => (&["res", "place"], &[]),
@@ -185,21 +187,18 @@ fn relations(name: &str) -> (&'static [&'static str], &'static [&'static str]) {
     }
 }
 
-/// A flag's name under a prefix.
+/// The name of a flag, without (0) or with (1) the prefix.
 fn prefixed(name: &str, prefix: usize) -> &'static str {
     let flag = FLAGS.iter().find(|flag| flag.names[0] == name);
     flag.expect("one of the flags").names[prefix]
 }
 
+/// Adds the flags to a command. With a prefix they require the flag `switch`.
 fn augment(command: Command, prefix: usize, switch: Option<&'static str>) -> Command {
-    // Help that names another flag names it as it is typed here.
-    let help = |text: &str| match prefix {
-        0 => text.to_owned(),
-        _ => text.replace("--", "--map-"),
-    };
-    let arg = |names: &[&'static str; 2], text: &str| {
+    let spelling: &dyn Names = if prefix == 0 { &HeatmapFlags } else { &Flags };
+    let arg = |names: &[&'static str; 2], help: String| {
         let name = names[prefix];
-        let arg = Arg::new(name).long(name).help(help(text));
+        let arg = Arg::new(name).long(name).help(help);
         let arg = arg.help_heading("Heatmaps");
         match switch {
             Some(switch) => arg.requires(switch),
@@ -208,7 +207,7 @@ fn augment(command: Command, prefix: usize, switch: Option<&'static str>) -> Com
     };
     let flags = FLAGS.iter().map(|flag| {
         let (beside, needs) = relations(flag.names[0]);
-        arg(&flag.names, flag.help)
+        arg(&flag.names, (flag.help)().render(spelling))
             .value_name(flag.value)
             .value_parser((flag.parser)())
             .hide_possible_values(true)
@@ -218,11 +217,11 @@ fn augment(command: Command, prefix: usize, switch: Option<&'static str>) -> Com
     });
     let switches = SWITCHES
         .iter()
-        .map(|(names, text)| arg(names, text).action(ArgAction::SetTrue));
+        .map(|switch| arg(&switch.names, switch.help.to_owned()).action(ArgAction::SetTrue));
     command.args(flags.chain(switches))
 }
 
-/// A flag's value, whatever its prefix.
+/// The value of a flag, if it is given.
 fn value<T: Clone + Send + Sync + 'static>(
     matches: &ArgMatches,
     prefix: usize,
@@ -233,7 +232,7 @@ fn value<T: Clone + Send + Sync + 'static>(
 
 fn read(matches: &ArgMatches, prefix: usize) -> MapArgs {
     let default = MapSpec::default();
-    let on = |i: usize| matches.get_flag(SWITCHES[i].0[prefix]);
+    let on = |i: usize| matches.get_flag(SWITCHES[i].names[prefix]);
     let spec = MapSpec {
         kind: value(matches, prefix, "kind").unwrap_or(default.kind),
         words: value(matches, prefix, "words").unwrap_or_default(),
@@ -255,20 +254,14 @@ fn read(matches: &ArgMatches, prefix: usize) -> MapArgs {
         threshold: value(matches, prefix, "threshold").unwrap_or(0.3),
         raw: on(1),
     };
-    let (show, prefixed) = (on(2), prefix > 0);
+    let show = on(2);
     match value::<()>(matches, prefix, "like") {
         Some(()) => MapArgs {
             spec: spec.like_daam(),
             look: look.like_daam(),
             show,
-            prefixed,
         },
-        None => MapArgs {
-            spec,
-            look,
-            show,
-            prefixed,
-        },
+        None => MapArgs { spec, look, show },
     }
 }
 

@@ -1,8 +1,9 @@
-//! The command line as typed: commands, flags and their help. Knows no model and does no work;
-//! whatever needs the prompt's tokens is checked later.
+//! The command line: commands, flags and their help. Knows no model and does no work; what depends on a
+//! model or on the tokens of prompts is checked later.
 
 mod batch;
 mod edits;
+mod guide;
 mod job;
 mod job_file;
 mod map_values;
@@ -23,9 +24,10 @@ use clap::{ArgAction, Args, Parser, Subcommand, ValueHint};
 use prompt_to_prompt::report::console::Verbosity;
 
 pub use batch::{BatchArgs, JobCommand, JobFileArgs, RunArgs};
+pub use guide::GuideArgs;
 pub use job::JobArgs;
 pub use job_file::{
-    Axis, AxisValue, EXAMPLE, Entry, JobFile, Order, Problem, Repeat, Settings, Sources,
+    Axis, AxisValue, EXAMPLE, Entry, JobFile, KeyValues, Order, Problem, Repeat, Sources,
     Vocabulary, axis_of, plain, read, schema,
 };
 pub use maps::{MapArgs, Prefixed};
@@ -34,9 +36,6 @@ pub use picture::PictureArgs;
 pub use recorded::{InfoArgs, RepeatArgs, RerunArgs, VerifyArgs};
 pub use setup::{CompletionsArgs, DoctorArgs, ManArgs};
 pub use sweep::SweepArgs;
-
-/// What --help calls the value of a flag that is a prompt; job files go by it.
-const PROMPT: &str = "PROMPT";
 
 /// Edit generated images by changing words (Prompt-to-Prompt, Hertz et al., ICLR 2023).
 #[derive(Debug, Parser)]
@@ -49,11 +48,11 @@ pub struct Cli {
 #[derive(Debug, Subcommand)]
 pub enum Command {
     Edit(Box<EditArgs>),
-    /// Say what an edit would do, before anything is drawn
+    /// Show the plan of an edit without drawing it
     ///
-    /// Takes the flags of `p2p edit` and prints which token is placed by which, with what factor and in
-    /// which steps, what else is injected, the layers it touches and the work it is. --json prints the
-    /// plan as data. Reads no weights and writes nothing.
+    /// Takes the flags of `p2p edit`. Prints which token reads the attention of which other token, with what
+    /// factor and in which steps, what else is injected, the layers that are edited, and an estimate of the work.
+    /// --json prints the plan as data. Reads no weights and writes nothing.
     #[command(after_help = EXPLAIN_EXAMPLES)]
     Explain(Box<EditArgs>),
     Heatmap(Box<HeatmapArgs>),
@@ -68,6 +67,7 @@ pub enum Command {
     Models(ModelsArgs),
     /// List the presets: settings for kinds of edits
     Presets,
+    Guide(GuideArgs),
     Doctor(DoctorArgs),
     Completions(CompletionsArgs),
     Man(ManArgs),
@@ -75,9 +75,9 @@ pub enum Command {
 
 /// Draw a picture of --src and edit it towards --dst, keeping its layout
 ///
-/// Writes source.png, edited-1.png (one per --dst), strip.png and manifest.json into a new folder
-/// and prints their paths (of --heatmaps the grid, the index and the folders). Without --model the
-/// embedded model draws: no network, no weights to fetch.
+/// Writes source.png, edited-1.png (one per --dst), strip.png and manifest.json into a new folder and prints
+/// their paths (for --heatmaps the paths of the grid, the index and the folders). Without --model, the embedded
+/// model draws: it needs no network and no download.
 #[derive(Debug, Args)]
 #[command(after_help = EDIT_EXAMPLES)]
 pub struct EditArgs {
@@ -88,17 +88,17 @@ pub struct EditArgs {
     pub output: OutputArgs,
 }
 
-/// A job, and what is kept of it: what a table of a job file holds.
+/// A job and its outputs: the flags that are keys of a job file.
 #[derive(Debug, Args)]
 pub struct DrawArgs {
     #[command(flatten)]
     pub job: JobArgs,
 
-    /// Also write where each edit acted: mask-1.png, white is inside
+    /// Also write the place of each edit as mask-1.png; white is inside
     #[arg(help_heading = "Output", long)]
     pub save_mask: bool,
 
-    /// Also write what each word looks at: attn/grid.png, a picture a word, attn/index.json
+    /// Also write heatmaps of the words: attn/grid.png, one picture per word, attn/index.json
     #[arg(help_heading = "Heatmaps", id = "heatmaps", long)]
     pub heatmaps: bool,
 
@@ -108,22 +108,21 @@ pub struct DrawArgs {
     #[command(flatten)]
     pub metadata: MetadataArgs,
 
-    /// Also write the final latents [1+N, 4, h, w] as safetensors, key `latents`; without the source's
-    /// under --no-source
+    /// Also write the final latents [1+N, 4, h, w] as safetensors, key `latents`; [N, 4, h, w] with --no-source
     #[arg(help_heading = "Output", long, value_name = "FILE", value_hint = ValueHint::FilePath)]
-    pub save_latents: Option<PathBuf>,
+    pub save_latents: Option<values::OutputFile>,
 }
 
-/// What pictures say of themselves.
+/// The metadata in pictures.
 #[derive(Debug, Args)]
 pub struct MetadataArgs {
-    /// Leave the pictures' metadata out: how they were drawn, and the mark that a model made them.
+    /// Write no metadata into the pictures: neither how they were drawn nor the mark that a model made them.
     /// P2P_METADATA=none does the same for all commands
     #[arg(help_heading = "Output", long)]
     pub no_metadata: bool,
 }
 
-/// Where results go, and what is said meanwhile.
+/// Where results are written, and what is printed.
 #[derive(Debug, Args)]
 pub struct OutputArgs {
     /// Folder to write [default: p2p-out/PROMPTS-SEED]
@@ -137,23 +136,23 @@ pub struct OutputArgs {
     )]
     pub folder: Option<PathBuf>,
 
-    /// Replace the outputs of an earlier run in an existing folder
+    /// Replace the results of an earlier run in an existing folder
     #[arg(help_heading = "Output", long)]
     pub force: bool,
 
-    /// Worker threads [default: all cores]; the pictures don't depend on it
+    /// Number of worker threads; the pictures do not depend on it [default: all cores]
     #[arg(long, value_name = "N", allow_hyphen_values = true, value_parser = values::whole::<1, 1024>)]
     pub threads: Option<usize>,
 
-    /// Take less memory and somewhat more time; the pictures don't depend on it
+    /// Use less memory and somewhat more time; the pictures do not depend on it
     #[arg(long)]
     pub low_memory: bool,
 
-    /// Also write report.html, a page to look at it with, as `p2p report` does
+    /// Also write report.html, as `p2p report` does
     #[arg(help_heading = "Output", long)]
     pub report: bool,
 
-    /// Print the manifest on stdout instead of the paths
+    /// Print the manifest instead of the paths
     #[arg(help_heading = "Output", long)]
     pub json: bool,
 
@@ -161,20 +160,20 @@ pub struct OutputArgs {
     #[arg(short, long, action = ArgAction::SetTrue, conflicts_with = "quiet")]
     verbose: bool,
 
-    /// Say only warnings and errors
+    /// Print only warnings and errors
     #[arg(short, long)]
     quiet: bool,
 }
 
-/// Draw a picture of --prompt and where each of its words is
+/// Draw a picture of --prompt and a heatmap for each of its words
 ///
-/// Writes source.png, attn/grid.png (one scale for all words), attn/source/NN-WORD.png with an
-/// overlay each, attn/index.json and manifest.json into a new folder. Prints the paths of all but the
-/// heatmaps, which can be thousands: of these the folders; --json lists every file.
+/// Writes source.png, attn/grid.png (one scale for all words), attn/source/NN-WORD.png with an overlay each,
+/// attn/index.json and manifest.json into a new folder. Prints their paths; for the heatmaps, which can be
+/// thousands, only the folders. --json lists every file.
 #[derive(Debug, Args)]
 #[command(after_help = HEATMAP_EXAMPLES)]
 pub struct HeatmapArgs {
-    /// What the picture shows
+    /// Prompt: what the picture shows
     #[arg(help_heading = "Picture", long, value_name = "PROMPT", value_hint = ValueHint::Other)]
     pub prompt: String,
 
@@ -191,33 +190,33 @@ pub struct HeatmapArgs {
     pub output: OutputArgs,
 }
 
-/// Make a page to look at edits with: before and after, heatmaps, settings, commands
+/// Write an HTML page of edits: before and after, heatmaps, settings, commands
 ///
-/// Reads every manifest.json below DIR, a folder that `p2p edit` wrote or one around many, and writes
-/// DIR/report.html: a card for each edit with a slider between before and after, the words' heatmaps where
-/// there are some, and the command that repeats it; to search, filter and sort. It opens from disk and loads
-/// nothing but the pictures. A report that is there already is replaced.
+/// Reads every manifest.json in and below DIR and writes DIR/report.html. The page has a card for each edit, with
+/// a slider between before and after, the heatmaps of the words if there are any, and the command that repeats the
+/// edit; cards can be searched, filtered and sorted. The page opens from disk and loads only the pictures.
+/// Replaces an existing report.
 #[derive(Debug, Args)]
 #[command(after_help = REPORT_EXAMPLES)]
 pub struct ReportArgs {
-    /// Folder with edits in it, at any depth
+    /// Folder that contains edits, at any depth
     #[arg(value_name = "DIR", default_value = "p2p-out", value_hint = ValueHint::DirPath)]
     pub folder: PathBuf,
 
-    /// Where to write the page [default: DIR/report.html]
+    /// File to write [default: DIR/report.html]
     #[arg(short = 'o', long = "output", value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub file: Option<PathBuf>,
 
-    /// Put the pictures into the page instead of linking to them: one file, to be sent
+    /// Put the pictures into the page instead of linking to them: a single file that can be sent
     #[arg(long)]
     pub embed: bool,
 
-    /// Say only warnings and errors
+    /// Print only warnings and errors
     #[arg(short, long)]
     pub quiet: bool,
 }
 
-/// List a model's attention layers, as --layer counts them
+/// List a model's attention layers with the numbers that --layer takes
 #[derive(Debug, Args)]
 pub struct SitesArgs {
     #[command(flatten)]
@@ -259,7 +258,7 @@ Examples:
 
 Exit codes:
   0 done  1 the run failed  2 wrong usage
-  4 the model is broken or cannot be had  5 too little memory  130 interrupted";
+  4 the model is damaged or not available  5 not enough memory  130 interrupted";
 
 const EXPLAIN_EXAMPLES: &str = "\
 Examples:

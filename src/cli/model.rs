@@ -1,6 +1,5 @@
-//! The flags that say what a model is put together from, beside `--model` itself.
+//! The flags that choose a model's files, components, device and dtype, beside `--model` itself.
 
-use std::path::PathBuf;
 use std::str::FromStr;
 
 use clap::{Args, ValueEnum, ValueHint};
@@ -9,62 +8,66 @@ use prompt_to_prompt::device::{ComputeChoice, DeviceChoice, DtypeChoice};
 use prompt_to_prompt::hub::is_revision;
 use prompt_to_prompt::model::{LoraSource, ModelSource, Prediction, is_variant};
 
-/// Which of a model's files, parts from elsewhere, and what is added to weights.
+use super::values::PathOrName;
+
+/// The files and components of a model, LoRAs, and what computes it.
 #[derive(Debug, Clone, Default, Args)]
 pub struct ModelArgs {
-    /// Of a model of the hub, this branch, tag or commit [default: main; of a picture the commit that drew it]
+    /// Branch, tag or commit of a model on the hub [default: main; when a picture is drawn again, the commit that
+    /// drew it]
     #[arg(help_heading = "Model", long, value_name = "NAME", value_parser = revision, value_hint = ValueHint::Other)]
     pub revision: Option<String>,
 
-    /// Take the weight files of this variant, such as fp16, half as large; where a component has none, its plain
-    /// ones [default: the plain files]
+    /// Variant of the weight files, such as fp16, which is half as large; a component without that variant uses its
+    /// plain files [default: the plain files]
     #[arg(help_heading = "Model", long, value_name = "NAME", value_parser = variant, value_hint = ValueHint::Other)]
     pub variant: Option<String>,
 
-    /// Use nothing but what is on this machine; HF_HUB_OFFLINE=1 does the same for all commands
+    /// Never use the network, only files on this machine; HF_HUB_OFFLINE=1 does the same for all commands
     #[arg(help_heading = "Model", long)]
     pub offline: bool,
 
-    /// Use this VAE: a folder in diffusers layout, a .safetensors file, or either on the hub, OWNER/NAME or
+    /// Use another VAE: a folder in diffusers layout, a .safetensors file, or either on the hub, OWNER/NAME or
     /// OWNER/NAME/FILE [default: the model's]
     #[arg(help_heading = "Model", long, value_name = "PATH", value_hint = ValueHint::AnyPath)]
-    pub vae: Option<PathBuf>,
+    pub vae: Option<PathOrName>,
 
-    /// Use this text encoder, of Stable Diffusion XL both: a folder in diffusers layout, a .safetensors
+    /// Use another text encoder (both, for Stable Diffusion XL): a folder in diffusers layout, a .safetensors
     /// file, or either on the hub [default: the model's]
     #[arg(help_heading = "Model", long, value_name = "PATH", value_hint = ValueHint::AnyPath)]
-    pub text_encoder: Option<PathBuf>,
+    pub text_encoder: Option<PathOrName>,
 
-    /// Use the tokenizer in this folder, or of a model on the hub [default: the model's; of a single file CLIP's, which is built in]
+    /// Use another tokenizer: a folder, or a model on the hub [default: the model's; for a single file the built-in
+    /// tokenizer of CLIP]
     #[arg(help_heading = "Model", long, value_name = "PATH", value_hint = ValueHint::DirPath)]
-    pub tokenizer: Option<PathBuf>,
+    pub tokenizer: Option<PathOrName>,
 
-    /// A diffusers folder whose configs a single file goes by; it needs no weights
-    /// [default: those of the file's family]
+    /// A diffusers folder with the configs of a single-file checkpoint; the folder needs no weights
+    /// [default: the configs of the file's family]
     #[arg(help_heading = "Model", long, value_name = "DIR", value_hint = ValueHint::DirPath)]
-    pub config: Option<PathBuf>,
+    pub config: Option<PathOrName>,
 
-    /// What the UNet predicts, whatever the model's files say [default: as they say; of a single file
-    /// of Stable Diffusion 2.x v_prediction]
+    /// What the UNet predicts, whatever the model's files say [default: what they say; v_prediction for a single
+    /// file of Stable Diffusion 2.x]
     #[arg(help_heading = "Model", long, value_enum, value_name = "TYPE")]
     pub prediction_type: Option<PredictionArg>,
 
-    /// Add a LoRA to the weights, all of it or a share, style.safetensors=0.8; repeatable. A file here or on the
-    /// hub, OWNER/NAME/FILE; names as diffusers, PEFT or kohya's tools write them
+    /// Add a LoRA to the weights, in full or scaled: style.safetensors=0.8; repeatable. The LoRA is a file, on this
+    /// machine or on the hub as OWNER/NAME/FILE, in the layout of diffusers, PEFT or kohya's tools
     #[arg(help_heading = "Model", long, value_name = "FILE[=SCALE]", value_hint = ValueHint::FilePath)]
     pub lora: Vec<LoraArg>,
 
-    /// Compute UNet and VAE on this device: auto, cpu, cuda, cuda:1 (a card by its number) or metal
-    /// [default: auto: what P2P_DEVICE says, else a graphics card that is compiled in and there, else cpu]
+    /// Device that computes UNet and VAE: auto, cpu, cuda, cuda:1 (the second card) or metal
+    /// [default: auto: P2P_DEVICE if it is set, else a graphics card that this build supports, else cpu]
     #[arg(help_heading = "Model", long, value_name = "DEVICE")]
     pub device: Option<DeviceChoice>,
 
-    /// Compute the UNet in these numbers; the VAE has f32. On the CPU f16 and bf16 take less memory and
-    /// more time [default: auto: what P2P_DTYPE says, else f32 on the CPU, f16 on a graphics card]
+    /// Dtype that the UNet computes in; the VAE always computes in f32. On the CPU, f16 and bf16 take less memory and
+    /// more time [default: auto: P2P_DTYPE if it is set, else f32 on the CPU and f16 on a graphics card]
     #[arg(help_heading = "Model", long, value_enum, value_name = "TYPE")]
     pub dtype: Option<DtypeArg>,
 
-    /// Decode pictures in bands of rows: large ones in less memory, the same but for rounding
+    /// Decode pictures in bands of rows, so that large pictures need less memory; equal up to rounding
     #[arg(help_heading = "Model", long)]
     pub vae_tiling: bool,
 }
@@ -86,20 +89,23 @@ pub enum PredictionArg {
 
 /// A branch, a tag or a commit.
 pub fn revision(text: &str) -> Result<String, String> {
-    match is_revision(text) {
-        true => Ok(text.to_owned()),
-        false => Err("write a branch, a tag or a commit, such as main or v1.0".to_owned()),
+    if is_revision(text) {
+        Ok(text.to_owned())
+    } else {
+        Err("write a branch, a tag or a commit, such as main or v1.0".to_owned())
     }
 }
 
-/// What stands in the names of weight files.
+/// The variant in the names of weight files, before their extension.
 pub fn variant(text: &str) -> Result<String, String> {
-    match is_variant(text) {
-        true => Ok(text.to_owned()),
-        false => Err("write what stands before .safetensors, such as fp16".to_owned()),
+    if is_variant(text) {
+        Ok(text.to_owned())
+    } else {
+        Err("write what stands before .safetensors, such as fp16".to_owned())
     }
 }
 
+/// A LoRA and its scale.
 #[derive(Debug, Clone)]
 pub struct LoraArg(LoraSource);
 
@@ -109,7 +115,7 @@ impl FromStr for LoraArg {
     fn from_str(text: &str) -> Result<Self, String> {
         let scaled = text.rsplit_once('=');
         let scaled = scaled.and_then(|(path, scale)| Some((path, scale.parse::<f64>().ok()?)));
-        // A file's name may have a sign of equality too.
+        // A file name may contain a `=` itself.
         let (path, scale) = scaled.unwrap_or((text, 1.0));
         if path.is_empty() || path.ends_with('=') || !scale.is_finite() {
             return Err("write FILE or FILE=SCALE, such as style.safetensors=0.8".to_owned());
@@ -122,25 +128,24 @@ impl FromStr for LoraArg {
 }
 
 impl ModelArgs {
-    /// These, and of the others what is not among them.
+    /// These flags, and the other ones where these are not given.
     pub fn or(&self, others: &Self) -> Self {
-        let path = |own: &Option<PathBuf>, other: &Option<PathBuf>| {
+        fn either<T: Clone>(own: &Option<T>, other: &Option<T>) -> Option<T> {
             own.as_ref().or(other.as_ref()).cloned()
-        };
-        let text =
-            |own: &Option<String>, other: &Option<String>| own.as_ref().or(other.as_ref()).cloned();
+        }
         Self {
-            revision: text(&self.revision, &others.revision),
-            variant: text(&self.variant, &others.variant),
+            revision: either(&self.revision, &others.revision),
+            variant: either(&self.variant, &others.variant),
             offline: self.offline || others.offline,
-            vae: path(&self.vae, &others.vae),
-            text_encoder: path(&self.text_encoder, &others.text_encoder),
-            tokenizer: path(&self.tokenizer, &others.tokenizer),
-            config: path(&self.config, &others.config),
+            vae: either(&self.vae, &others.vae),
+            text_encoder: either(&self.text_encoder, &others.text_encoder),
+            tokenizer: either(&self.tokenizer, &others.tokenizer),
+            config: either(&self.config, &others.config),
             prediction_type: self.prediction_type.or(others.prediction_type),
-            lora: match self.lora.is_empty() {
-                true => others.lora.clone(),
-                false => self.lora.clone(),
+            lora: if self.lora.is_empty() {
+                others.lora.clone()
+            } else {
+                self.lora.clone()
             },
             device: self.device.or(others.device),
             dtype: self.dtype.or(others.dtype),
@@ -148,17 +153,18 @@ impl ModelArgs {
         }
     }
 
-    /// With these, the model that `--model` names.
+    /// The model `model` with these files and components.
     pub fn source(&self, model: &str) -> ModelSource {
+        let path = |given: &Option<PathOrName>| given.as_ref().map(|path| path.0.clone());
         ModelSource {
             model: model.to_owned(),
             revision: self.revision.clone(),
             variant: self.variant.clone(),
             offline: self.offline,
-            config: self.config.clone(),
-            vae: self.vae.clone(),
-            text_encoder: self.text_encoder.clone(),
-            tokenizer: self.tokenizer.clone(),
+            config: path(&self.config),
+            vae: path(&self.vae),
+            text_encoder: path(&self.text_encoder),
+            tokenizer: path(&self.tokenizer),
             prediction: self.prediction_type.map(|arg| match arg {
                 PredictionArg::Epsilon => Prediction::Epsilon,
                 PredictionArg::VPrediction => Prediction::Velocity,

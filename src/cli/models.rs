@@ -1,28 +1,30 @@
-//! Arguments of `p2p models`: the models that are kept on this machine.
+//! Arguments of `p2p models`, which lists, downloads and removes models. It must never run a command.
 
 use clap::{Args, Subcommand, ValueHint};
 
 use super::model::{revision, variant};
 
-/// List, fetch and remove models of the Hugging Face hub
+/// List, download and remove models of the Hugging Face hub
 ///
-/// They lie in the cache that Python's tools use too (p2p doctor says where), so that nothing is fetched
-/// twice. A MODEL is OWNER/NAME, the address of its page, or an alias such as sd15, which `p2p models ls` lists.
+/// Models are kept in the cache that Python's tools use too (p2p doctor prints its folder), so nothing is downloaded
+/// twice. A MODEL is OWNER/NAME, the address of its page, or an alias such as sd15 (p2p models ls lists them).
 #[derive(Debug, Args)]
 pub struct ModelsArgs {
+    /// The command.
     #[command(subcommand)]
     pub command: ModelsCommand,
 }
 
+/// The commands of `p2p models`.
 #[derive(Debug, Subcommand)]
 pub enum ModelsCommand {
-    /// List what is in the cache, and the aliases
+    /// List the embedded model, the models in the cache, and the aliases
     Ls {
-        /// Print it as JSON
+        /// Print the list as JSON
         #[arg(long)]
         json: bool,
     },
-    /// Print the folder of a model that is in the cache, or a file of it
+    /// Print the path of a cached model's folder, or of a file of it
     Path {
         /// OWNER/NAME, OWNER/NAME/FILE.safetensors or an alias
         #[arg(value_name = "MODEL", value_hint = ValueHint::Other)]
@@ -32,9 +34,9 @@ pub enum ModelsCommand {
         #[arg(long, value_name = "NAME", value_parser = revision, value_hint = ValueHint::Other)]
         revision: Option<String>,
     },
-    /// Fetch a model, or what is missing of it, and print its folder
+    /// Download a model, or its missing files, and print its folder
     ///
-    /// Only what p2p draws with is fetched. Downloads that were cut short go on where they stopped.
+    /// Only the files that p2p uses are downloaded. An interrupted download resumes where it stopped.
     #[command(after_help = PULL_EXAMPLES)]
     Pull {
         /// OWNER/NAME, OWNER/NAME/FILE.safetensors or an alias
@@ -45,25 +47,25 @@ pub enum ModelsCommand {
         #[arg(long, value_name = "NAME", value_parser = revision, value_hint = ValueHint::Other)]
         revision: Option<String>,
 
-        /// Take the weight files of this variant, such as fp16, half as large [default: the plain files]
+        /// Download the weight files of this variant; fp16 is half as large [default: the files without a variant]
         #[arg(long, value_name = "NAME", value_parser = variant, value_hint = ValueHint::Other)]
         variant: Option<String>,
 
-        /// Say only warnings and errors
+        /// Print only warnings and errors
         #[arg(short, long)]
         quiet: bool,
     },
-    /// Remove a model from the cache, for Python's tools too
+    /// Remove a model from the cache, which Python's tools use too
     Rm {
         /// OWNER/NAME or an alias
         #[arg(value_name = "MODEL", value_hint = ValueHint::Other)]
         model: String,
 
-        /// Remove the commit of this branch or tag, or this commit, alone; files that others share stay [default: all]
+        /// Remove only this commit, or that of this branch or tag; files that other commits use are kept [default: all]
         #[arg(long, value_name = "NAME", value_parser = revision, value_hint = ValueHint::Other)]
         revision: Option<String>,
 
-        /// Say what would go, and remove nothing
+        /// Print what would be removed, and remove nothing
         #[arg(long)]
         dry_run: bool,
     },

@@ -1,33 +1,32 @@
-//! `--dst` and `--then`, whose order on the command line means something: a `--then` is an edit of
-//! the prompt before it. clap's derive keeps two lists apart, so this reads their places itself.
+//! `--dst` and `--then`. Their order on the command line matters: `--then` edits the prompt before it. clap's
+//! derive keeps the two lists apart, so this file reads their positions itself.
 
 use clap::{Arg, ArgAction, ArgMatches, Args, Command, FromArgMatches, ValueHint};
 
-use super::PROMPT;
+use super::values::PromptText;
 
 /// Edited prompts in the order they were given.
 #[derive(Debug, Clone, Default)]
 pub struct EditedPrompts(pub Vec<EditedPrompt>);
 
+/// One edited prompt.
 #[derive(Debug, Clone)]
 pub struct EditedPrompt {
     pub prompt: String,
-    /// Of the prompt before it rather than of the source.
+    /// Whether it edits the prompt before it rather than the source.
     pub chained: bool,
 }
 
 impl EditedPrompts {
+    /// Whether no edited prompt was given.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
-    /// Per prompt the place of the prompt it is an edit of; `None` is the source.
+    /// For each prompt the index of the prompt that it edits; `None` is the source.
     pub fn bases(&self) -> impl Iterator<Item = Option<usize>> {
-        let base = |(i, prompt): (usize, &EditedPrompt)| match prompt.chained {
-            true => i.checked_sub(1),
-            false => None,
-        };
-        self.0.iter().enumerate().map(base)
+        let prompts = self.0.iter().enumerate();
+        prompts.map(|(i, prompt)| i.checked_sub(1).filter(|_| prompt.chained))
     }
 }
 
@@ -36,7 +35,8 @@ impl Args for EditedPrompts {
         let flag = |name: &'static str, help: &'static str| {
             Arg::new(name)
                 .long(name)
-                .value_name(PROMPT)
+                .value_name("PROMPT")
+                .value_parser(clap::value_parser!(PromptText))
                 .value_hint(ValueHint::Other)
                 .help_heading("Edit")
                 .action(ArgAction::Append)
@@ -45,11 +45,11 @@ impl Args for EditedPrompts {
         command
             .arg(flag(
                 "dst",
-                "An edited prompt; repeat for several edits of one source",
+                "Edited prompt; repeat it for several edits of one source",
             ))
             .arg(flag(
                 "then",
-                "An edit of the edit before it, in the same run; repeatable",
+                "Edit of the edit before it, in the same run; repeatable",
             ))
     }
 
@@ -62,10 +62,10 @@ impl FromArgMatches for EditedPrompts {
     fn from_arg_matches(matches: &ArgMatches) -> Result<Self, clap::Error> {
         let mut found: Vec<(usize, EditedPrompt)> = vec![];
         for (name, chained) in [("dst", false), ("then", true)] {
-            let prompts = matches.get_many::<String>(name).into_iter().flatten();
+            let prompts = matches.get_many::<PromptText>(name).into_iter().flatten();
             let places = matches.indices_of(name).into_iter().flatten();
             found.extend(places.zip(prompts).map(|(place, prompt)| {
-                let prompt = prompt.clone();
+                let prompt = prompt.0.clone();
                 (place, EditedPrompt { prompt, chained })
             }));
         }

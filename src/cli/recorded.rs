@@ -1,4 +1,4 @@
-//! The flags of the commands that take a picture for what it says of itself.
+//! The flags of the commands that read a picture's metadata: info, rerun, verify.
 
 use std::path::PathBuf;
 
@@ -8,30 +8,29 @@ use super::model::ModelArgs;
 use super::values::whole;
 use super::{MetadataArgs, OutputArgs};
 
-/// Say how a picture was drawn, from its metadata
+/// Show how a picture was drawn, from its metadata
 ///
-/// Reads PNG pictures of p2p, and of A1111, ComfyUI and InvokeAI as far as their prompts and settings
-/// stand plainly in them. Loads no model.
+/// Reads PNG pictures of p2p, and prompts and settings in pictures of A1111, ComfyUI and InvokeAI. Loads no model.
 #[derive(Debug, Args)]
 pub struct InfoArgs {
-    /// A PNG picture
+    /// PNG picture
     #[arg(value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub file: PathBuf,
 
-    /// Print it as JSON
+    /// Print JSON
     #[arg(long)]
     pub json: bool,
 }
 
-/// A picture that p2p drew, and the model to draw it with again.
+/// A picture that p2p drew, and the model to draw it again with.
 #[derive(Debug, Args)]
 pub struct RepeatArgs {
-    /// A PNG picture that p2p drew: an edit, a source, a baseline
+    /// PNG picture that p2p drew: an edit, a source, a baseline
     #[arg(value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub file: PathBuf,
 
-    /// The folder or file of the model that drew it, or another to draw it with
-    /// [default: the one that drew it, if it is the embedded one or of the hub]
+    /// Model to draw the picture with: a folder, file or name [default: the model that drew it, if it is the
+    /// embedded model or on the hub]
     #[arg(help_heading = "Model", short, long, value_name = "MODEL", value_hint = ValueHint::AnyPath)]
     pub model: Option<String>,
 
@@ -39,18 +38,18 @@ pub struct RepeatArgs {
     pub parts: ModelArgs,
 }
 
-/// Draw a picture again from its metadata, as it was or with changes
+/// Draw a picture again from its metadata, unchanged or with other settings
 ///
-/// Writes a folder as `p2p edit` would, with this picture and those that it is an edit of. On the same
-/// build and family of kernels the bytes are the same.
+/// Writes a folder as `p2p edit` does, with this picture and the pictures that it is an edit of. The same build
+/// on the same family of kernels draws the same bytes.
 #[derive(Debug, Args)]
 #[command(after_help = RERUN_EXAMPLES)]
 pub struct RerunArgs {
     #[command(flatten)]
     pub picture: RepeatArgs,
 
-    /// Change a setting: a flag of `p2p edit` without the hyphens before it, or of one word FLAG.WORD; repeatable.
-    /// In a chain of edits it is the last one's. Values are written as in a job file or plainly
+    /// Change a setting: KEY is the name of a flag of `p2p edit`, or FLAG.WORD for one word; repeatable. In a chain
+    /// of edits, settings of edits change in the last edit. Values are written as in a job file, or as plain text
     #[arg(
         help_heading = "Picture",
         long,
@@ -67,28 +66,28 @@ pub struct RerunArgs {
     pub output: OutputArgs,
 }
 
-/// Draw a picture again and say whether it comes out the same; writes nothing
+/// Draw a picture again and compare it with the file; write nothing
 ///
-/// Where it does not: how far its channels are off at most, and the share of its bytes that differ.
+/// If the pixels differ, prints the largest difference of each channel and the share of bytes that differ.
 #[derive(Debug, Args)]
 #[command(after_help = VERIFY_CODES)]
 pub struct VerifyArgs {
     #[command(flatten)]
     pub picture: RepeatArgs,
 
-    /// Print the verdict as JSON
+    /// Print the result as JSON
     #[arg(long)]
     pub json: bool,
 
-    /// Worker threads [default: all cores]; the verdict doesn't depend on it
+    /// Number of worker threads; the result does not depend on it [default: all cores]
     #[arg(long, value_name = "N", allow_hyphen_values = true, value_parser = whole::<1, 1024>)]
     pub threads: Option<usize>,
 
-    /// Take less memory and somewhat more time
+    /// Use less memory and somewhat more time
     #[arg(long)]
     pub low_memory: bool,
 
-    /// Say only warnings and errors
+    /// Print only warnings and errors
     #[arg(short, long)]
     pub quiet: bool,
 }
@@ -102,6 +101,6 @@ Examples:
 
 const VERIFY_CODES: &str = "\
 Exit codes:
-  0 it reproduces  1 it does not, or the run failed
-  2 wrong usage, or no picture of p2p's  4 the model that drew it cannot be had
-  5 too little memory  130 interrupted";
+  0 the picture reproduces  1 it does not, or the run failed
+  2 wrong usage, or p2p did not draw the picture  4 the model is not available
+  5 not enough memory  130 interrupted";

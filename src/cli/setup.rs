@@ -5,14 +5,14 @@ use std::path::PathBuf;
 use clap::{Args, ValueHint};
 use clap_complete::Shell;
 
-/// Say what this machine has for p2p, and what is amiss
+/// Show what p2p finds on this machine, and what may cause trouble
 ///
-/// Prints the processor's instruction sets and which kernels are used and why, threads, memory, devices, the
-/// embedded model, where models are kept, how --show draws here, the environment variables that are read,
-/// and hints. Goes well with a bug report: no secret is printed, a token only as `set`. Draws nothing.
+/// Prints the processor's instruction sets, the kernels in use and why, threads, memory, devices, the embedded
+/// model, the model cache, how --show draws here, the environment variables that p2p reads, and hints. Attach
+/// the output to a bug report: it contains no secrets, and a token only as `set`. Draws nothing.
 #[derive(Debug, Args)]
 pub struct DoctorArgs {
-    /// Print it as JSON
+    /// Print JSON
     #[arg(long)]
     pub json: bool,
 }
@@ -21,23 +21,23 @@ pub struct DoctorArgs {
 #[derive(Debug, Args)]
 #[command(after_help = COMPLETIONS_EXAMPLES)]
 pub struct CompletionsArgs {
-    /// The shell that reads it
+    /// Shell that reads the script
     #[arg(value_enum)]
     pub shell: Shell,
 }
 
-/// Print a manual page, or write them all
+/// Print a manual page, or write all of them
 ///
-/// Without arguments the page of p2p itself goes to stdout, with a command the page of that command.
+/// Prints the page of p2p, or of a command, to stdout.
 #[derive(Debug, Args)]
 #[command(after_help = MAN_EXAMPLES)]
 pub struct ManArgs {
-    /// The command whose page it is, such as `edit`
+    /// Command whose page to print, such as `edit`
     #[arg(value_name = "COMMAND", value_hint = ValueHint::Other)]
     pub command: Vec<String>,
 
-    /// Write the pages of p2p and of all its commands into this folder, and print their paths; older
-    /// pages are replaced
+    /// Write the pages of p2p and of all its commands into this folder and print their paths; replace older
+    /// pages
     #[arg(long = "dir", value_name = "DIR", value_hint = ValueHint::DirPath, conflicts_with = "command")]
     pub folder: Option<PathBuf>,
 }

@@ -5,17 +5,17 @@ use clap::Args;
 use super::batch::RunArgs;
 use super::job_file::Base;
 
-/// Draw an edit for many values of a setting or two, side by side on one sheet
+/// Draw an edit for many values of one or two settings, side by side on one sheet
 ///
-/// Without --vary it is the paper's figure: cross-attention injected in none of the run to all of it.
-/// Writes sweep.png (a sheet with headings), scores.csv (what changed in each cell, inside and outside
-/// of where the edit acts) and a folder per cell. All flags of `p2p edit` hold for every cell.
+/// Without --vary, draws the paper's figure: cross-attention injected in 0 % to 100 % of the run.
+/// Writes sweep.png (a sheet with headings), scores.csv (how much each cell changed, inside and outside
+/// the place of the edit) and a folder per cell. All flags of `p2p edit` apply to every cell.
 #[derive(Debug, Args)]
 #[command(after_help = SWEEP_EXAMPLES)]
 pub struct SweepArgs {
-    /// What varies: KEY=FROM:TO:STEP, KEY=A,B,C (with | between values that hold commas), for whole
-    /// numbers KEY=FROM..TO; KEY is a flag, or of one word FLAG.WORD. Given twice, the first makes the
-    /// columns and the second the rows [default: cross-steps=0:1:0.2]
+    /// Setting that varies, with its values: KEY=FROM:TO:STEP, KEY=A,B,C (with | between values that contain
+    /// commas), or KEY=FROM..TO for whole numbers. KEY is the name of a flag, or FLAG.WORD for one word. If given
+    /// twice, the first makes the columns and the second the rows [default: cross-steps=0:1:0.2]
     #[arg(
         help_heading = "Sweep",
         long,

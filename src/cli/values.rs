@@ -1,6 +1,8 @@
-//! What flags take as values, each with an error that says what to write.
+//! The types of flags' values. Each parser's error says what to write. A flag's type is also what job files go
+//! by: see `job_file::vocabulary::Shape`.
 
 use std::ffi::OsStr;
+use std::path::PathBuf;
 use std::str::FromStr;
 
 use clap::builder::{PossibleValue, TypedValueParser};
@@ -8,13 +10,57 @@ use clap::{Arg, Command};
 
 use prompt_to_prompt::edit::Window;
 use prompt_to_prompt::error::Error;
-use prompt_to_prompt::job::{BlendWords, SchedulerName};
+use prompt_to_prompt::job::{KindChoice, Preset, SchedulerName};
 
 /// What a parser of values returns.
 pub type Parsed<P> = Result<<P as TypedValueParser>::Value, clap::Error>;
-/// What it offers for completion.
+/// What a parser of values offers for completion.
 pub type PossibleValues<'a> = Box<dyn Iterator<Item = PossibleValue> + 'a>;
 
+/// Declares a type of value that is text with a meaning of its own.
+macro_rules! text_value {
+    ($(#[$about:meta] $name:ident($inner:ty);)*) => {$(
+        #[$about]
+        #[derive(Debug, Clone, PartialEq, Eq)]
+        pub struct $name(pub $inner);
+
+        impl FromStr for $name {
+            type Err = std::convert::Infallible;
+
+            fn from_str(text: &str) -> Result<Self, Self::Err> {
+                Ok(Self(text.into()))
+            }
+        }
+    )*};
+}
+
+text_value! {
+    /// A prompt.
+    PromptText(String);
+    /// A model: a folder, a file, or a name.
+    ModelName(String);
+    /// A file or folder, or the name of one on the hub.
+    PathOrName(PathBuf);
+    /// A file to write.
+    OutputFile(PathBuf);
+}
+
+/// One of several words, which commas have divided already.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Word(pub String);
+
+impl FromStr for Word {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        if text.trim().is_empty() {
+            return Err("name at least one word".to_owned());
+        }
+        Ok(Self(text.to_owned()))
+    }
+}
+
+/// A word and the factor of its attention: `red=2`.
 #[derive(Debug, Clone)]
 pub struct WeightArg(pub String, pub f32);
 
@@ -34,9 +80,12 @@ impl FromStr for WeightArg {
     }
 }
 
+/// A window of cross-attention, for all words or for one: `0.8`, `car=0.4`.
 #[derive(Debug, Clone)]
 pub enum CrossArg {
+    /// The window of all words without their own.
     Default(Window),
+    /// The window of one word.
     Of(String, Window),
 }
 
@@ -51,14 +100,14 @@ impl FromStr for CrossArg {
     }
 }
 
-/// `WORD=VALUE`; the word may hold a `=` of its own.
+/// Splits `WORD=VALUE`. The word may contain a `=` itself.
 pub fn split_word(text: &str) -> Option<(&str, &str)> {
     text.rsplit_once('=')
         .filter(|(word, _)| !word.trim().is_empty())
 }
 
-/// A whole number from `MIN` to `MAX`. The error says what to write, where the standard parser would
-/// say what it tripped over.
+/// A whole number from `MIN` to `MAX`. The error says what to write; the standard parser would say where it
+/// failed.
 pub fn whole<const MIN: usize, const MAX: usize>(text: &str) -> Result<usize, String> {
     match text.parse() {
         Ok(n) if (MIN..=MAX).contains(&n) => Ok(n),
@@ -66,17 +115,19 @@ pub fn whole<const MIN: usize, const MAX: usize>(text: &str) -> Result<usize, St
     }
 }
 
+/// A seed.
 pub fn seed(text: &str) -> Result<u64, String> {
     let range = format!("use a whole number from 0 to {}", u64::MAX);
     text.parse().map_err(|_| range)
 }
 
-/// Which multiples are drawn is the model's to say.
+/// A side of a picture. The model decides which multiples it can draw.
 pub fn pixels(text: &str) -> Result<usize, String> {
     let wanted = "use a whole number of pixels, a multiple of 8 such as 128";
     text.parse().map_err(|_| wanted.to_owned())
 }
 
+/// A guidance scale.
 pub fn guidance(text: &str) -> Result<f64, String> {
     match text.parse::<f64>() {
         Ok(scale) if (0.0..=100.0).contains(&scale) => Ok(scale),
@@ -84,6 +135,7 @@ pub fn guidance(text: &str) -> Result<f64, String> {
     }
 }
 
+/// A downscale of attention layers.
 pub fn downscale(text: &str) -> Result<usize, String> {
     match text.parse::<usize>() {
         Ok(scale) if [1, 2, 4, 8].contains(&scale) => Ok(scale),
@@ -91,36 +143,7 @@ pub fn downscale(text: &str) -> Result<usize, String> {
     }
 }
 
-#[derive(Debug, Clone)]
-pub struct BlendArg(pub BlendWords);
-
-impl FromStr for BlendArg {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        let wanted =
-            "write the words of both prompts, such as bicycle:car, one word for either, or auto";
-        let split = |words: &str| -> Vec<String> {
-            let words = words.split(',').map(str::trim);
-            words.filter(|w| !w.is_empty()).map(str::to_owned).collect()
-        };
-        let words = match text.split_once(':') {
-            None if text.trim() == "auto" => BlendWords::Changed,
-            None => BlendWords::Either(split(text)),
-            Some((base, edited)) if !edited.contains(':') => {
-                BlendWords::Pair(split(base), split(edited))
-            }
-            Some(_) => return Err(wanted.to_owned()),
-        };
-        match &words {
-            BlendWords::Either(words) if words.is_empty() => Err(wanted.to_owned()),
-            BlendWords::Pair(a, b) if a.is_empty() && b.is_empty() => Err(wanted.to_owned()),
-            _ => Ok(Self(words)),
-        }
-    }
-}
-
-/// One threshold for the words and for those that are kept, or one each.
+/// One threshold for the words and for those that are kept, or one for each.
 #[derive(Debug, Clone, Copy)]
 pub struct ThresholdArg(pub f32, pub f32);
 
@@ -137,6 +160,7 @@ impl FromStr for ThresholdArg {
     }
 }
 
+/// A fraction of the run.
 pub fn fraction(text: &str) -> Result<f64, String> {
     match text.parse::<f64>() {
         Ok(x) if (0.0..=1.0).contains(&x) => Ok(x),
@@ -144,6 +168,7 @@ pub fn fraction(text: &str) -> Result<f64, String> {
     }
 }
 
+/// The strength of an edit.
 pub fn strength(text: &str) -> Result<f64, String> {
     match text.parse::<f64>() {
         Ok(x) if (0.0..=4.0).contains(&x) => Ok(x),
@@ -153,19 +178,49 @@ pub fn strength(text: &str) -> Result<f64, String> {
     }
 }
 
-/// Parses whatever `SchedulerName` reads, and lists its names for completions.
+/// A value among named ones: parses what `FromStr` reads, and lists the names for help and completions.
 #[derive(Debug, Clone)]
-pub struct SchedulerParser;
+pub struct Named<T: 'static> {
+    all: &'static [T],
+    name: fn(&T) -> PossibleValue,
+    parse: fn(&str) -> Result<T, String>,
+}
 
-impl TypedValueParser for SchedulerParser {
-    type Value = SchedulerName;
+impl<T: Clone + Send + Sync> TypedValueParser for Named<T> {
+    type Value = T;
 
     fn parse_ref(&self, command: &Command, arg: Option<&Arg>, value: &OsStr) -> Parsed<Self> {
-        str::parse::<SchedulerName>.parse_ref(command, arg, value)
+        self.parse.parse_ref(command, arg, value)
     }
 
     fn possible_values(&self) -> Option<PossibleValues<'_>> {
-        let named = |s: SchedulerName| PossibleValue::new(s.name()).help(s.about());
-        Some(Box::new(SchedulerName::ALL.into_iter().map(named)))
+        Some(Box::new(self.all.iter().map(self.name)))
+    }
+}
+
+/// The names of schedulers.
+pub fn scheduler() -> Named<SchedulerName> {
+    Named {
+        all: &SchedulerName::ALL,
+        name: |scheduler| PossibleValue::new(scheduler.name()).help(scheduler.about()),
+        parse: |text| text.parse().map_err(|error: Error| error.to_string()),
+    }
+}
+
+/// The names of presets.
+pub fn preset() -> Named<Preset> {
+    Named {
+        all: &Preset::ALL,
+        name: |preset| PossibleValue::new(preset.name()),
+        parse: str::parse,
+    }
+}
+
+/// The names of kinds of edits.
+pub fn kind() -> Named<KindChoice> {
+    Named {
+        all: &KindChoice::ALL,
+        name: |kind| PossibleValue::new(kind.name()),
+        parse: str::parse,
     }
 }

@@ -50,7 +50,7 @@ impl Request {
             model: args.job.picture.source(),
             maps: args.heatmaps.then(|| args.maps.0.clone()),
             save_masks: args.save_mask,
-            save_latents: args.save_latents.clone(),
+            save_latents: args.save_latents.as_ref().map(|file| file.0.clone()),
             report: false,
         })
     }
@@ -169,23 +169,22 @@ pub fn draw(mut request: Request, args: &OutputArgs, console: &Console) -> Resul
     request.report = args.report;
     let stop = interrupt_flag(console);
     let folder = open(&request.model, Need::Weights, console)?;
-    if let Some(maps) = request.maps.as_ref().filter(|maps| maps.show) {
-        can_show(args.json).map_err(|error| maps.as_typed(error))?;
+    if request.maps.as_ref().is_some_and(|maps| maps.show) {
+        can_show(args.json)?;
     }
     let checked = Checked::new(request, &folder)?;
     let (request, prepared) = (&checked.request, &checked.prepared);
-    let job = &request.job;
     let packing = Packing {
-        large_tiles: job.fast,
+        large_tiles: prepared.run.fast,
         on_demand: args.low_memory,
     };
     checked.fits(&folder, packing)?;
     // Where nothing can be written, that shows before the work is done.
-    let target = target(job, args);
+    let target = target(&request.job, args);
     let output = OutputFolder::create(&target, args.force)?;
     let latents = request.save_latents.as_deref();
     let latents = latents.map(|file| Latents::at(file, &output)).transpose()?;
-    announce(console, job, prepared, &folder);
+    announce(console, prepared, &folder);
     if let (Some(maps), Some(selection)) = (&request.maps, &checked.selection) {
         let sites = folder.unet.sites(prepared.latent_size);
         tell(console, maps, selection, prepared, &sites);
@@ -198,7 +197,6 @@ pub fn draw(mut request: Request, args: &OutputArgs, console: &Console) -> Resul
         let mut progress = console.progress(prepared.controller.clock.calls, "drawing");
         let observers = recorder.as_mut().map(|r| r as &mut dyn AttentionObserver);
         run(
-            job,
             prepared,
             &*model,
             &mut Vec::from_iter(observers),
@@ -215,7 +213,7 @@ pub fn draw(mut request: Request, args: &OutputArgs, console: &Console) -> Resul
     tell_masks(console, request.save_masks, &outcome);
     let (paths, grid) = checked.write(&mut outcome, recorder.as_ref(), output, latents)?;
     if args.json {
-        console.note(&format!("wrote {}", target.display()));
+        console.note(format!("wrote {}", target.display()));
         return print(&outcome.manifest.to_json());
     }
     grid.map_or(Ok(()), show)?;

@@ -1,4 +1,4 @@
-//! `p2p explain`: the plan of a job, without drawing it.
+//! `p2p explain`: the plan of a job without drawing it.
 
 use prompt_to_prompt::error::Result;
 use prompt_to_prompt::job::{Explanation, Prepared};
@@ -14,14 +14,13 @@ pub fn explain(args: &EditArgs, console: &Console) -> Result<()> {
     let folder = open(&args.draw.job.picture.source(), Need::Plan, console)?;
     let mut prepared = Prepared::new(&job, &folder)?;
     prepared.controller.keep_source |= args.draw.heatmaps && args.draw.maps.0.spec.shows_source();
-    let seed = args.draw.job.picture.seed;
-    let explanation = Explanation::new(&job, seed, &prepared, &folder);
+    let seed_is_drawn = args.draw.job.picture.seed.is_none();
+    let explanation = Explanation::new(&prepared, &folder, seed_is_drawn);
     if args.output.json {
         return print(&explanation.to_json());
     }
-    prepared
-        .warnings
-        .iter()
-        .for_each(|warning| console.warn(warning));
+    for warning in &prepared.warnings {
+        console.warn(warning.clone());
+    }
     print(&explanation.to_string())
 }

@@ -1,4 +1,5 @@
-//! Heatmaps of a run: which to record, what is said of them before and after.
+//! Heatmaps of a run for the commands: selects what is recorded, prints notes and costs, writes the files and
+//! lists them. It must never know how heatmaps are computed.
 
 use std::path::{Path, PathBuf};
 
@@ -15,12 +16,12 @@ use prompt_to_prompt::sample::Recorder;
 
 use crate::cli::MapArgs;
 
-/// Which maps to record; that they can be had is checked before the work is done.
+/// The maps to record. The request is checked before anything is drawn.
 pub fn select(maps: &MapArgs, prepared: &Prepared, sites: &[Site]) -> Result<Selection> {
-    Selection::new(&maps.spec, prepared, sites).map_err(|error| maps.as_typed(error))
+    Selection::new(&maps.spec, prepared, sites)
 }
 
-/// What is not plain from what was asked for, and what it costs, before it is spent.
+/// Prints notes on the selected words and the cost of the maps, before anything is drawn.
 pub fn tell(
     console: &Console,
     maps: &MapArgs,
@@ -30,10 +31,10 @@ pub fn tell(
 ) {
     let cost = Cost::of(&maps.spec, &maps.look, selection, prepared, sites);
     let notes = selection.words.notes().into_iter().chain(cost.note());
-    notes.for_each(|note| console.note(&format!("heatmaps: {note}")));
+    notes.for_each(|note| console.note(format!("heatmaps: {note}")));
 }
 
-/// Writes `attn/`; its grid comes back.
+/// Writes the folder `attn/` and returns the picture of all heatmaps.
 pub fn write(
     args: &MapArgs,
     selection: &Selection,
@@ -46,12 +47,16 @@ pub fn write(
     Maps::new(asked, selection, prepared, outcome, recorder)?.write(output)
 }
 
-/// A line a file; of the maps in `attn/`, which can be thousands, a line a row's folder.
+/// The paths to print: a line for each file. `attn/` can have thousands of maps, so it has a line for the
+/// folder of each row.
 pub fn listed(target: &Path, files: &[PathBuf]) -> String {
     let attn = target.join(FOLDER);
     let line = |file: &PathBuf| match file.strip_prefix(&attn) {
         Ok(inside) if inside.components().count() > 1 => {
-            let row = inside.components().next().expect("there are several");
+            let row = inside
+                .components()
+                .next()
+                .expect("there are several components");
             format!("{}/\n", attn.join(row).display())
         }
         _ => format!("{}\n", file.display()),

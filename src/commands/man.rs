@@ -8,7 +8,7 @@ use clap::{Command, CommandFactory};
 use clap_mangen::Man;
 use clap_mangen::roff::{Roff, bold, roman};
 use prompt_to_prompt::error::{Error, Result};
-use prompt_to_prompt::prompt::nearest;
+use prompt_to_prompt::format::nearest;
 use prompt_to_prompt::report::atomic::AtomicFile;
 
 use super::doctor::VARIABLES;
@@ -30,7 +30,7 @@ fn find<'a>(root: &'a Command, words: &[String]) -> Result<&'a Command> {
         command.find_subcommand(word).ok_or_else(|| {
             let name = command.get_bin_name().unwrap_or("p2p");
             let below: Vec<&str> = command.get_subcommands().map(Command::get_name).collect();
-            let cure = match (nearest(word, &below), below.is_empty()) {
+            let cure = match (nearest(word, below.iter().copied()), below.is_empty()) {
                 (Some(near), _) => format!("did you mean \"{near}\"?"),
                 (None, true) => "leave it out".to_owned(),
                 (None, false) => format!("use one of {}", below.join(", ")),

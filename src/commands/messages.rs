@@ -1,17 +1,17 @@
-//! What a user is told around a run: what will be done, what it did.
+//! What the user reads before and after a run: what it will do, what it did.
 
-use prompt_to_prompt::job::{Explanation, Job, Outcome, Prepared, PreparedEdit};
+use prompt_to_prompt::job::{Explanation, Outcome, Prepared, PreparedEdit};
 use prompt_to_prompt::model::ModelFolder;
 use prompt_to_prompt::report::console::Console;
 
-/// Whether there is what was asked to be saved.
+/// Warns where masks were to be saved and there are none.
 pub fn tell_masks(console: &Console, wanted: bool, outcome: &Outcome) {
     if wanted && outcome.masks.iter().all(Option::is_none) {
         console.warn("there is no mask to save: nothing says where the edits act");
     }
 }
 
-/// Whether anything happened. `of` comes first in each line: a job's name, where there are many.
+/// Prints what each edit changed. `of` begins each line: the job's name, where there are several jobs.
 pub fn tell_changes(console: &Console, of: &str, prepared: &Prepared, outcome: &Outcome) {
     let edits = prepared.edits.iter().zip(&outcome.manifest.edits);
     for (i, (edit, done)) in edits.enumerate() {
@@ -19,9 +19,9 @@ pub fn tell_changes(console: &Console, of: &str, prepared: &Prepared, outcome: &
         let Some(change) = &done.change else {
             continue;
         };
-        console.note(&format!("{of}{name}: {}", change.describe()));
+        console.note(format!("{of}{name}: {}", change.describe()));
         if let Some(warning) = change.warning(edit) {
-            console.warn(&format!("{of}{name}: {warning}"));
+            console.warn(warning.after(format!("{of}{name}: ")));
         }
     }
 }
@@ -34,48 +34,45 @@ fn name(i: usize, edit: &PreparedEdit) -> String {
     }
 }
 
-/// What a model turned out to be, and what is added to it.
+/// Prints what a model turned out to be, and the LoRAs that are added to it.
 pub fn tell_model(console: &Console, folder: &ModelFolder) {
     folder.notes.iter().for_each(|note| console.note(note));
     for lora in folder.loras() {
-        console.note(&format!("with {} at {}", lora.name, lora.scale));
+        console.note(format!("with {} at {}", lora.name, lora.scale));
     }
 }
 
-/// What will be done, before it costs anything.
-pub fn announce(console: &Console, job: &Job, prepared: &Prepared, folder: &ModelFolder) {
+/// Prints what the run will do, before it takes time.
+pub fn announce(console: &Console, prepared: &Prepared, folder: &ModelFolder) {
     if console.is_verbose() {
-        console.detail(&Explanation::new(job, Some(job.seed), prepared, folder).to_string());
+        console.detail(Explanation::new(prepared, folder, false).to_string());
     } else {
-        summarise(console, job, prepared, folder);
+        summarise(console, prepared, folder);
     }
-    prepared
-        .warnings
-        .iter()
-        .for_each(|warning| console.warn(warning));
+    for warning in &prepared.warnings {
+        console.warn(warning.clone());
+    }
 }
 
-fn summarise(console: &Console, job: &Job, prepared: &Prepared, folder: &ModelFolder) {
-    let Prepared {
-        steps,
-        guidance,
-        width,
-        height,
-        ..
-    } = prepared;
-    let how = match prepared.compute.is_plain() && !prepared.compute.vae_tiling {
-        true => String::new(),
-        false => format!(", {}", prepared.compute),
+fn summarise(console: &Console, prepared: &Prepared, folder: &ModelFolder) {
+    let run = &prepared.run;
+    let is_usual = prepared.compute.is_plain() && !prepared.compute.vae_tiling;
+    let how = if is_usual {
+        String::new()
+    } else {
+        format!(", {}", prepared.compute)
     };
-    console.note(&format!(
-        "{}: {width}x{height}, {steps} steps, guidance {guidance}, seed {}{how}",
-        folder.id, job.seed
+    console.note(format!(
+        "{}: {}x{}, {} steps, guidance {}, seed {}{how}",
+        folder.id, run.width, run.height, run.steps, run.guidance, run.seed
     ));
     for (i, edit) in prepared.edits.iter().enumerate() {
         let (kind, reason) = (edit.alignment.kind.name(), &edit.reason);
-        console.note(&match job.control {
-            true => format!("{}: {kind} ({reason})", name(i, edit)),
-            false => format!("edit {}: without control", i + 1),
-        });
+        let what = if prepared.control {
+            format!("{}: {kind} ({reason})", name(i, edit))
+        } else {
+            format!("edit {}: without control", i + 1)
+        };
+        console.note(&what);
     }
 }

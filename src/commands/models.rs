@@ -1,14 +1,16 @@
-//! `p2p models`: what the hub's cache holds, what is fetched into it and what is removed.
+//! `p2p models`: lists the models on this machine, downloads models of the hub and removes them. Owns the text
+//! of these commands; it must never know the layout of the cache.
 
 use std::path::Path;
 use std::time::SystemTime;
 
 use prompt_to_prompt::error::{Error, Result};
+use prompt_to_prompt::format;
 use prompt_to_prompt::hub::{
-    Cache, HubSettings, MAIN, Name, Snapshot, StoredModel, aliases, named, nearest_alias,
-    redirected, size,
+    Alias, Cache, HubSettings, MAIN, Name, Snapshot, StoredModel, aliases, named, nearest_alias,
+    redirected,
 };
-use prompt_to_prompt::model::{ModelSource, Need, STORYBOOK, family_of};
+use prompt_to_prompt::model::{ModelSource, Need, STORYBOOK, family_of, storybook_size};
 use prompt_to_prompt::report::console::Console;
 use serde_json::{Value, json};
 
@@ -16,11 +18,15 @@ use super::open::fetch;
 use super::print;
 use crate::cli::ModelsCommand;
 
+/// Runs a command of `p2p models`.
+///
+/// # Errors
+/// A usage error if a name is not one of the hub, a model error if the cache or the hub lacks the model.
 pub fn models(command: &ModelsCommand, console: &Console) -> Result<()> {
     let cache = HubSettings::from_env().cache()?;
     match command {
-        ModelsCommand::Ls { json: true } => print(&format!("{:#}\n", listed_as_json(&cache))),
-        ModelsCommand::Ls { .. } => print(&listed(&cache)),
+        ModelsCommand::Ls { json: true } => print(&format!("{:#}\n", list_as_json(&cache))),
+        ModelsCommand::Ls { .. } => print(&list(&cache)),
         ModelsCommand::Path { model, revision } => path(&cache, model, revision.as_deref()),
         ModelsCommand::Pull {
             model,
@@ -37,9 +43,9 @@ pub fn models(command: &ModelsCommand, console: &Console) -> Result<()> {
 }
 
 fn path(cache: &Cache, model: &str, revision: Option<&str>) -> Result<()> {
-    let (name, said) = name_of(model)?;
+    let (name, page_revision) = name_of(model)?;
     let stored = stored(cache, model)?;
-    let revision = revision.or(said.as_deref()).unwrap_or(MAIN);
+    let revision = revision.or(page_revision.as_deref()).unwrap_or(MAIN);
     let snapshot = snapshot(&stored, revision)?;
     let path = match name.file {
         Some(file) => snapshot.folder.join(file),
@@ -56,10 +62,10 @@ fn pull(
     (revision, variant): (Option<String>, Option<String>),
     console: &Console,
 ) -> Result<()> {
-    let (name, said) = name_of(model)?;
-    // What is here and called the same is not meant.
+    let (name, page_revision) = name_of(model)?;
+    // A local file or folder of the same name is not meant: only the page's address is unambiguous.
     let page = Path::new(model).exists().then(|| {
-        let revision = revision.as_deref().or(said.as_deref());
+        let revision = revision.as_deref().or(page_revision.as_deref());
         name.page(revision.unwrap_or(MAIN))
     });
     let source = ModelSource {
@@ -78,69 +84,73 @@ fn remove(
     dry_run: bool,
     console: &Console,
 ) -> Result<()> {
-    let (name, said) = name_of(model)?;
+    let (name, page_revision) = name_of(model)?;
     if let Some(file) = &name.file {
         let id = &name.id;
         return Err(Error::usage(
-            format!("{file} is a file of {id}: models go whole, or by --revision"),
-            format!("p2p models rm {id} removes all of it"),
+            format!(
+                "{file} is a file of {id}, and only a whole model or one revision can be removed"
+            ),
+            format!("p2p models rm {id} removes the model"),
         ));
     }
     let stored = stored(cache, model)?;
-    let revision = revision.or(said.as_deref());
+    let revision = revision.or(page_revision.as_deref());
     let only = revision.map(|revision| snapshot(&stored, revision));
     let only = only.transpose()?;
     let removal = cache.removal(&stored, only);
-    let (id, bytes) = (&stored.id, size(removal.bytes));
+    let (id, bytes) = (&stored.id, format::bytes(removal.bytes));
     match (only, &*stored.snapshots) {
         (Some(only), [_]) => console.note(&format!(
-            "{} is all that the cache has of {id}: the model goes whole",
+            "{} is the only snapshot of {id}: removing the whole model",
             revisions(only)
         )),
         (Some(only), _) if only.revisions.len() > 1 => {
-            console.note(&format!("{} are one commit", only.revisions.join(" and ")));
+            console.note(&format!(
+                "{} are the same commit",
+                only.revisions.join(" and ")
+            ));
         }
         _ => {}
     }
     if dry_run {
         let paths = removal.paths.iter();
         let paths = paths.map(|path| format!("{}\n", path.display()));
-        console.note(&format!("{id}: {bytes} would be freed"));
+        console.note(format!("{id}: {bytes} would be freed"));
         return print(&paths.collect::<String>());
     }
     if cache.is_busy(id) {
         return Err(Error::model(
-            format!("another process fetches {id} at this moment"),
-            "wait for it or end it, and give the same command",
+            format!("another process is downloading {id}"),
+            "wait for it or stop it, then run the same command again",
         ));
     }
     cache.remove(&removal)?;
     print(&format!("{id}: {bytes} freed\n"))
 }
 
-/// What is named, a model or a file of one, and the revision that its address says.
-///
-/// Errors: usage, where it is no name of the hub.
+/// The model or file of the hub that a text names, and the revision if the text is the address of a page.
 fn name_of(model: &str) -> Result<(Name, Option<String>)> {
     if model == STORYBOOK {
         return Err(Error::usage(
-            format!("{model} is embedded: there is nothing to fetch or to take away"),
+            format!("{model} is embedded in p2p: it has no files to download or to remove"),
             "give OWNER/NAME, or an alias that p2p models ls lists",
         ));
     }
-    match named(model) {
-        Some(found) => Ok(found),
-        None => Err(Error::usage(
-            match model {
-                "" => "an empty name is no model of the hub".to_owned(),
-                model => format!("{model} is no model of the hub"),
-            },
-            match nearest_alias(model) {
-                Some(near) => format!("did you mean {near}? p2p models ls lists the short names"),
-                None => "give OWNER/NAME, or an alias that p2p models ls lists".to_owned(),
-            },
-        )),
-    }
+    named(model).ok_or_else(|| {
+        let cure = match nearest_alias(model) {
+            Some(near) => format!("did you mean {near}? p2p models ls lists the aliases"),
+            None => "give OWNER/NAME, or an alias that p2p models ls lists".to_owned(),
+        };
+        if model.is_empty() {
+            Error::usage("the name of the model is empty", cure)
+        } else {
+            Error::usage(
+                format!("{model} is not the name of a model of the hub"),
+                cure,
+            )
+        }
+    })
 }
 
 fn stored(cache: &Cache, model: &str) -> Result<StoredModel> {
@@ -153,27 +163,29 @@ fn stored(cache: &Cache, model: &str) -> Result<StoredModel> {
 fn not_cached(what: &str, model: &str) -> Error {
     Error::model(
         format!("{what} is not in the cache"),
-        format!("p2p models ls says what is; p2p models pull {model} fetches it"),
+        format!("p2p models pull {model} downloads it; p2p models ls lists the cached models"),
     )
 }
 
 fn snapshot<'s>(stored: &'s StoredModel, revision: &str) -> Result<&'s Snapshot> {
     stored.snapshot(revision).ok_or_else(|| {
-        let there: Vec<String> = stored.snapshots.iter().map(revisions).collect();
+        let cached: Vec<String> = stored.snapshots.iter().map(revisions).collect();
+        let cure = if cached.is_empty() {
+            format!(
+                "download it: p2p models pull {} --revision {revision}",
+                stored.id
+            )
+        } else {
+            format!("the cached ones are: {}", cached.join("; "))
+        };
         Error::model(
             format!("revision {revision} of {} is not in the cache", stored.id),
-            match there.is_empty() {
-                true => format!(
-                    "fetch it: p2p models pull {} --revision {revision}",
-                    stored.id
-                ),
-                false => format!("these are: {}", there.join("; ")),
-            },
+            cure,
         )
     })
 }
 
-/// `main 451f4fe`
+/// The branches, tags and abbreviated commit of a snapshot: `main 451f4fe`.
 fn revisions(snapshot: &Snapshot) -> String {
     let commit = snapshot.commit.chars().take(7).collect::<String>();
     let names = snapshot.revisions.iter().map(String::as_str);
@@ -185,44 +197,62 @@ fn family(stored: &StoredModel) -> Option<&'static str> {
     snapshots.find_map(|snapshot| family_of(&snapshot.folder))
 }
 
-fn listed(cache: &Cache) -> String {
+/// The text of `p2p models ls`: the models, where the cache is, and the aliases.
+fn list(cache: &Cache) -> String {
     let all = cache.stored();
-    let head = ["MODEL", "REVISION", "SIZE", "USED", "FAMILY"].map(str::to_owned);
-    let row = |stored: &StoredModel| {
-        let snapshots: Vec<String> = stored.snapshots.iter().map(revisions).collect();
-        [
-            stored.id.clone(),
-            snapshots.join(", "),
-            size(stored.bytes),
-            ago(stored.used.max(stored.modified)),
-            match stored.incomplete {
-                (0, _) => family(stored).unwrap_or("").to_owned(),
-                (n, bytes) => format!("{n} cut short at {}: pull it again", size(bytes)),
-            },
-        ]
-    };
-    let rows: Vec<[String; 5]> = all.iter().map(row).collect();
-    let mut text = match rows.is_empty() {
-        true => format!("no models in {}\n", cache.root.display()),
-        false => {
-            let bytes = all.iter().map(|stored| stored.bytes).sum();
-            let whole = table(&[&[head], &*rows].concat());
-            format!("{whole}{} in {}\n", size(bytes), cache.root.display())
-        }
-    };
-    let head = ["ALIAS", "MODEL", "", ""].map(str::to_owned);
-    let there = |id: &str| all.iter().any(|stored| stored.id == id);
-    let alias = aliases().iter().map(|alias| {
-        let there = if there(&alias.id) { "in the cache" } else { "" };
-        let cells = [&*alias.alias, &alias.id, there, &alias.notes];
-        cells.map(str::to_owned)
+    let header = ["MODEL", "REVISION", "SIZE", "USED", "FAMILY"].map(str::to_owned);
+    let (name, bytes) = (STORYBOOK.to_owned(), format::bytes(storybook_size()));
+    let embedded = [
+        name,
+        "embedded".to_owned(),
+        bytes,
+        String::new(),
+        String::new(),
+    ];
+    let models: Vec<_> = [header, embedded]
+        .into_iter()
+        .chain(all.iter().map(row))
+        .collect();
+    let header = ["ALIAS", "MODEL", "", ""].map(str::to_owned);
+    let is_cached = |id: &str| all.iter().any(|stored| stored.id == id);
+    let aliases = aliases().iter().map(|alias| {
+        let state = if is_cached(&alias.id) {
+            "in the cache"
+        } else {
+            ""
+        };
+        [&*alias.alias, &alias.id, state, &alias.notes].map(str::to_owned)
     });
-    text += "\n";
-    text += &table(&[head].into_iter().chain(alias).collect::<Vec<_>>());
-    text
+    let aliases: Vec<_> = [header].into_iter().chain(aliases).collect();
+    let root = cache.root.display();
+    let total = if all.is_empty() {
+        format!("no models in {root}")
+    } else {
+        let bytes = all.iter().map(|stored| stored.bytes).sum();
+        format!("{} in {root}", format::bytes(bytes))
+    };
+    format!("{}{total}\n\n{}", table(&models), table(&aliases))
 }
 
-/// Columns as wide as their widest cell.
+/// The line of a cached model.
+fn row(stored: &StoredModel) -> [String; 5] {
+    let snapshots: Vec<String> = stored.snapshots.iter().map(revisions).collect();
+    [
+        stored.id.clone(),
+        snapshots.join(", "),
+        format::bytes(stored.bytes),
+        ago(stored.used.max(stored.modified)),
+        match stored.incomplete {
+            (0, _) => family(stored).unwrap_or("").to_owned(),
+            (n, bytes) => format!(
+                "{n} incomplete, {} so far: pull it again",
+                format::bytes(bytes)
+            ),
+        },
+    ]
+}
+
+/// Rows as text, each column as wide as its widest cell.
 fn table<const N: usize>(rows: &[[String; N]]) -> String {
     let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max();
     let widths: [usize; N] = std::array::from_fn(|column| width(column).unwrap_or(0));
@@ -237,12 +267,10 @@ fn table<const N: usize>(rows: &[[String; N]]) -> String {
     rows.iter().map(line).collect()
 }
 
+/// The time since a file was used: `3 hours ago`.
 fn ago(time: Option<SystemTime>) -> String {
     let passed = time.and_then(|time| SystemTime::now().duration_since(time).ok());
-    let count = |n: u64, what: &str| match n {
-        1 => format!("1 {what} ago"),
-        n => format!("{n} {what}s ago"),
-    };
+    let count = |n: u64, unit: &str| format!("{} ago", format::count(n as usize, unit));
     match passed.map(|passed| passed.as_secs() / 60) {
         None | Some(0) => "just now".to_owned(),
         Some(minutes) if minutes < 60 => count(minutes, "minute"),
@@ -251,7 +279,8 @@ fn ago(time: Option<SystemTime>) -> String {
     }
 }
 
-fn listed_as_json(cache: &Cache) -> Value {
+/// The output of `p2p models ls --json`.
+fn list_as_json(cache: &Cache) -> Value {
     let all = cache.stored();
     let seconds = |time: Option<SystemTime>| {
         let since = time.and_then(|time| time.duration_since(SystemTime::UNIX_EPOCH).ok());
@@ -278,7 +307,7 @@ fn listed_as_json(cache: &Cache) -> Value {
             "snapshots": stored.snapshots.iter().map(snapshot).collect::<Vec<_>>(),
         })
     };
-    let alias = |alias: &prompt_to_prompt::hub::Alias| {
+    let alias = |alias: &Alias| {
         json!({
             "alias": alias.alias,
             "id": alias.id,
@@ -290,6 +319,7 @@ fn listed_as_json(cache: &Cache) -> Value {
     json!({
         "schema": "p2p.models/v1",
         "cache": cache.root,
+        "embedded": [{ "id": STORYBOOK, "bytes": storybook_size() }],
         "models": all.iter().map(model).collect::<Vec<_>>(),
         "aliases": aliases().iter().map(alias).collect::<Vec<_>>(),
     })

@@ -1,4 +1,5 @@
-//! Opening a model as every command does: what has to be fetched is shown, and Ctrl-C ends the wait.
+//! Opens models for all commands. Downloads are shown on the console, and Ctrl-C interrupts them. It must never
+//! know what a command does with the model.
 
 use std::path::PathBuf;
 
@@ -11,24 +12,33 @@ use prompt_to_prompt::report::downloads::Downloads;
 use super::draw::interrupt_flag;
 use super::messages::tell_model;
 
-/// Sees to it that all of a model of the hub is on this machine, undamaged; its folder or file comes back.
+/// Downloads the missing and the damaged files of a model of the hub, and returns its folder or file.
+///
+/// # Errors
+/// Those of [`LocatedModel::new`].
 pub fn fetch(source: &ModelSource, need: Need, console: &Console) -> Result<PathBuf> {
-    let watch = Downloads::new(console, interrupt_flag(console));
-    let hub = Connection::new(HubSettings::from_env(), &watch).checking();
+    let reporter = Downloads::new(console, interrupt_flag(console));
+    let hub = Connection::new(HubSettings::from_env(), &reporter).checking();
     let located = LocatedModel::new(source, &hub, need)?;
     Ok(located.source.model.into())
 }
 
-/// Opens a model and says what it turned out to be.
+/// Opens a model and prints what it is.
+///
+/// # Errors
+/// Those of [`ModelFolder::open_with`].
 pub fn open(source: &ModelSource, need: Need, console: &Console) -> Result<ModelFolder> {
     let folder = open_quietly(source, need, console)?;
     tell_model(console, &folder);
     Ok(folder)
 }
 
-/// The same for commands that say so themselves; downloads are said in any case.
+/// Opens a model without printing what it is. Downloads are shown all the same.
+///
+/// # Errors
+/// Those of [`ModelFolder::open_with`].
 pub fn open_quietly(source: &ModelSource, need: Need, console: &Console) -> Result<ModelFolder> {
-    let watch = Downloads::new(console, interrupt_flag(console));
-    let hub = Connection::new(HubSettings::from_env(), &watch);
+    let reporter = Downloads::new(console, interrupt_flag(console));
+    let hub = Connection::new(HubSettings::from_env(), &reporter);
     ModelFolder::open_with(source, need, &hub)
 }

@@ -12,10 +12,11 @@ use prompt_to_prompt::model::{
     LoraId, LoraSource, ModelFolder, ModelSource, Need, Origin, Prediction, STORYBOOK,
 };
 use prompt_to_prompt::report::console::Console;
+use prompt_to_prompt::setting::Setting;
 
 use super::info::PictureFile;
 use super::open::open;
-use crate::cli::{Order, Repeat, RepeatArgs, Settings, Vocabulary};
+use crate::cli::{KeyValues, Order, Repeat, RepeatArgs, Vocabulary};
 
 /// Its metadata, and what draws it again.
 pub struct RecordedRun {
@@ -47,7 +48,7 @@ impl RecordedRun {
         let order = order.map_err(|(cause, cure)| Error::usage(cause, cure))?;
         // A picture tells no path: what its model was put together from is said again.
         let drawn = &order.args.job.picture;
-        let mut model = args.parts.or(&drawn.parts).source(&drawn.model);
+        let mut model = args.parts.or(&drawn.parts).source(&drawn.model.0);
         let model_named = args.model.is_some() || model.model != STORYBOOK;
         let is_another_meant = model_named || names_something(&model);
         if let Some(origin) = metadata.model.origin.as_ref().filter(|_| !model_named) {
@@ -82,7 +83,7 @@ impl RecordedRun {
         let folder = open(&self.model, Need::Weights, console);
         let folder = folder.inspect_err(|_| {
             if !lacking.is_empty() {
-                console.warn(&format!("{name} was drawn with {lacking}"));
+                console.warn(format!("{name} was drawn with {lacking}"));
             }
         })?;
         let (weights, configs) = folder.hashes()?;
@@ -105,12 +106,12 @@ impl RecordedRun {
                 "" => String::new(),
                 lacking => format!("; it was drawn with {lacking}"),
             };
-            console.warn(&format!(
+            console.warn(format!(
                 "this is not the model that drew {name}: its {what} differ{with}"
             ));
         }
         if let Some(how) = metadata.drawn_otherwise(family(&folder.compute)) {
-            console.warn(&format!("{name}: {how}; the bytes may differ"));
+            console.warn(format!("{name}: {how}; the bytes may differ"));
         }
         Ok(folder)
     }
@@ -231,13 +232,13 @@ fn order(
     no_metadata: bool,
 ) -> std::result::Result<Order, (String, String)> {
     let vocabulary = Vocabulary::new();
-    let mut flags = Settings::new();
+    let mut flags = KeyValues::new();
     flags.extend(
         args.model
             .as_ref()
-            .map(|model| vocabulary.given("model", model)),
+            .map(|model| vocabulary.given(Setting::Model, model)),
     );
-    flags.extend(no_metadata.then(|| vocabulary.given("metadata", "")));
+    flags.extend(no_metadata.then(|| vocabulary.given(Setting::Metadata, "")));
     let mut repeat = Repeat::new(&metadata.settings, &vocabulary)?.with(&flags);
     changes.iter().try_for_each(|text| repeat.set(text))?;
     let order = repeat.order();

@@ -103,7 +103,7 @@ fn redraw(
     fits(&prepared, 0, folder, packing).map_err(of_its_size)?;
     let model = folder.open_components(packing, true)?;
     let mut progress = console.progress(prepared.controller.clock.calls, "drawing");
-    let mut outcome = run(job, &prepared, &*model, &mut [], &mut |_| {
+    let mut outcome = run(&prepared, &*model, &mut [], &mut |_| {
         progress.step();
         go_on(&stop)
     })?;

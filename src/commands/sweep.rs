@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use image::{Rgb, RgbImage};
 use prompt_to_prompt::error::{Error, Result};
+use prompt_to_prompt::format::count;
 use prompt_to_prompt::report::atomic::AtomicFile;
 use prompt_to_prompt::report::console::Console;
 use prompt_to_prompt::report::output::MANIFEST;
@@ -14,9 +15,9 @@ use prompt_to_prompt::report::sheet::{Cell, Row, Sheet};
 use prompt_to_prompt::report::xmp::ai_mark;
 use serde_json::{Value, json};
 
-use super::batch::{Events, Purpose, Run, Tasks, count};
+use super::batch::{Events, Purpose, Run, Tasks};
 use super::print;
-use crate::cli::{Axis, Entry, Settings, Sources, SweepArgs, Vocabulary, axis_of};
+use crate::cli::{Axis, Entry, KeyValues, Sources, SweepArgs, Vocabulary, axis_of};
 
 /// The paper's figure (section 4): injection from 0 % to 100 % of the run.
 const DEFAULT: &str = "cross-steps=0:1:0.2";
@@ -30,7 +31,7 @@ pub fn sweep(args: &SweepArgs, console: &Console) -> Result<()> {
     let grid = Grid::new(&args.base.0, &columns, rows.as_ref());
     let usage = |cause: String, cure: String| Error::usage(cause, cure);
     // What is wrong with one cell is mostly wrong with all: said once, as for a single edit.
-    let first = grid.cells[0].order(&vocabulary, &Settings::new());
+    let first = grid.cells[0].order(&vocabulary, &KeyValues::new());
     let first = first.map_err(|problem| usage(problem.cause, problem.cure))?;
     let out = args.run.folder.clone();
     let out =
@@ -38,7 +39,7 @@ pub fn sweep(args: &SweepArgs, console: &Console) -> Result<()> {
     let tasks = Tasks::new(
         &grid.cells,
         &vocabulary,
-        &Settings::new(),
+        &KeyValues::new(),
         Purpose::of(&args.run),
         &out,
         console,
@@ -108,7 +109,7 @@ struct Drawn {
 }
 
 impl<'a> Grid<'a> {
-    fn new(base: &Settings, columns: &'a Axis, rows: Option<&'a Axis>) -> Self {
+    fn new(base: &KeyValues, columns: &'a Axis, rows: Option<&'a Axis>) -> Self {
         let cell = |at: Vec<(&Axis, usize)>| {
             let (mut settings, mut point) = (base.clone(), vec![]);
             for (axis, i) in at {
@@ -149,7 +150,7 @@ impl<'a> Grid<'a> {
         let more = if others.len() > 3 { ", ..." } else { "" };
         match others.len() {
             0 => {}
-            n => console.note(&format!(
+            n => console.note(format!(
                 "from before, on no sheet of this sweep: {} in {}: {named}{more}",
                 count(n, "folder"),
                 out.display()

@@ -1,6 +1,6 @@
-//! Pictures in the terminal: kitty's and iTerm2's protocols, sixel, else half-blocks of colour.
-//! Owns whether there is one to print to and which of them it speaks. That is read from its name: a
-//! terminal that is asked and doesn't answer would be waited for.
+//! Prints pictures in the terminal with the protocols of kitty and iTerm2, with sixel, or in half-blocks.
+//! Owns the choice of the protocol. It reads the terminal's name from environment variables, because a query
+//! would have to wait for terminals that never answer. It must never know what the picture shows.
 
 use std::io::IsTerminal;
 
@@ -12,36 +12,47 @@ use viuer::Config;
 
 use super::print;
 use prompt_to_prompt::error::{Error, Result};
+use prompt_to_prompt::message;
 use prompt_to_prompt::report::png;
+use prompt_to_prompt::setting::Setting;
 
-/// A terminal that says it can do nothing.
+/// Whether the terminal has no capabilities (`TERM=dumb`).
 pub fn is_dumb() -> bool {
     std::env::var_os("TERM").is_some_and(|term| term == "dumb")
 }
 
-/// Errors: usage, where stdout is no terminal or has been given away.
+/// Checks that a picture can be printed. `json` says whether stdout is taken by JSON.
+///
+/// # Errors
+///
+/// A usage error if stdout is taken or is not a terminal.
 pub fn can_show(json: bool) -> Result<()> {
     if json || is_dumb() || !std::io::stdout().is_terminal() {
         return Err(Error::usage(
-            "--show prints to a terminal, and stdout is none",
-            "leave --show out and look at attn/grid.png; it doesn't go with JSON on stdout",
-        ));
+            message![
+                Setting::MapShow,
+                " needs a terminal on stdout, without JSON"
+            ],
+            message!["leave ", Setting::MapShow, " out and open attn/grid.png"],
+        )
+        .about(Setting::MapShow));
     }
     Ok(())
 }
 
-/// Terminals that show kitty's pictures, and those that show sixel; `viuer` knows those of iTerm2's.
+/// Names of terminals with kitty's protocol.
 const KITTY: [&str; 2] = ["kitty", "ghostty"];
+/// Names of terminals with sixel. `viuer` detects those with iTerm2's protocol.
 const SIXEL: [&str; 6] = ["sixel", "foot", "mlterm", "yaft", "contour", "rlogin"];
 
-/// Columns of a terminal that doesn't say.
+/// Assumed number of columns if the terminal's size is unknown.
 const USUAL: u32 = 80;
-/// Pixels that a column is taken to be wide.
+/// Assumed width of a column in pixels.
 const COLUMN: u32 = 8;
-/// Bytes that kitty takes at once.
+/// Largest number of bytes in one of kitty's escape sequences.
 const CHUNK: usize = 4096;
 
-/// Whether the terminal is known by one of these names.
+/// Whether the terminal's name contains one of these names.
 fn is_one_of(names: &[&str]) -> bool {
     let says = |variable: &str| {
         let value = std::env::var(variable).unwrap_or_default().to_lowercase();
@@ -50,7 +61,7 @@ fn is_one_of(names: &[&str]) -> bool {
     says("TERM") || says("TERM_PROGRAM")
 }
 
-/// How a picture is drawn.
+/// How a picture is printed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Protocol {
     Sixel,
@@ -60,7 +71,7 @@ pub enum Protocol {
 }
 
 impl Protocol {
-    /// What [`show`] speaks here.
+    /// The protocol that [`show`] uses in this terminal.
     pub fn detect() -> Self {
         if is_one_of(&KITTY) {
             Self::Kitty
@@ -73,6 +84,7 @@ impl Protocol {
         }
     }
 
+    /// The protocol's name for people.
     pub fn name(self) -> &'static str {
         match self {
             Self::Sixel => "sixel",
@@ -83,6 +95,11 @@ impl Protocol {
     }
 }
 
+/// Prints a picture, at most as wide as the terminal.
+///
+/// # Errors
+///
+/// A run error if the picture cannot be encoded or printed.
 pub fn show(picture: RgbImage) -> Result<()> {
     let columns = match viuer::terminal_size() {
         (0, _) => USUAL,
@@ -107,12 +124,13 @@ pub fn show(picture: RgbImage) -> Result<()> {
 
 fn refused(error: impl std::fmt::Display) -> Error {
     Error::run(
-        format!("the terminal did not take the picture: {error}"),
-        "look at attn/grid.png in the output folder",
+        format!("cannot print the picture in the terminal: {error}"),
+        "open attn/grid.png in the output folder",
     )
 }
 
-/// A PNG in pieces, each but the last with `m=1`, the first with all else; `q=2`: no answer is wanted.
+/// A PNG in kitty's escape sequences. All but the last have `m=1`, and the first has the other keys. `q=2`
+/// suppresses the terminal's answer.
 fn kitty(picture: &RgbImage, widest: u32) -> Result<String> {
     let encoded = STANDARD.encode(png::encode(picture, &[]).map_err(refused)?);
     let columns = widest.min(picture.width().div_ceil(COLUMN));

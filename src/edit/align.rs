@@ -8,6 +8,7 @@
 use std::ops::Range;
 
 use crate::error::{Error, Result};
+use crate::format::count;
 use crate::prompt::{Tokens, Word, WordRef};
 
 use super::{MapEdit, TokenMap, reference};
@@ -77,19 +78,14 @@ impl EditKind {
                 return (EditKind::Refine, reason.to_owned());
             }
             _ => {
-                let reason = format!("the source has {}, the edit {e}", count(s));
+                let reason = format!("the source has {}, the edit {e}", count(s, "word"));
                 return (EditKind::Refine, reason);
             }
         }
-        (EditKind::Replace, format!("both prompts have {}", count(s)))
-    }
-}
-
-fn count(words: usize) -> String {
-    if words == 1 {
-        "1 word".to_owned()
-    } else {
-        format!("{words} words")
+        (
+            EditKind::Replace,
+            format!("both prompts have {}", count(s, "word")),
+        )
     }
 }
 

@@ -1,34 +1,37 @@
-//! What heatmaps take beyond the picture: computing twice, memory, files, disk. Known before the first
-//! step, so that it can be said before it is spent.
+//! Estimates what heatmaps cost: attention that is computed twice, memory, files and disk space. The estimate
+//! needs no recorded values, so it is printed before the first step. It must never know how maps are drawn.
 
 use super::pixels::COMPONENTS;
 use super::{Look, MapSpec, Resolution, Selection, daam};
 use crate::attention::{AttentionKind, Site};
+use crate::format;
 use crate::job::Prepared;
 use crate::sample::{Columns, Heads};
 
-/// Bytes a pixel of a heatmap and its overlay take together as PNG, about, as measured.
+/// Measured size of a heatmap and its overlay as PNG files, in bytes per pixel of the picture.
 const BYTES_PER_PIXEL: f64 = 2.0;
-/// From here on it is worth saying, whatever was asked for.
+/// Number of files from which on they are always mentioned.
 const MANY_FILES: usize = 500;
+/// Bytes of memory from which on they are always mentioned.
 const MUCH_MEMORY: usize = 100_000_000;
 
+/// The estimated cost of a selection.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Cost {
-    /// Layers whose attention is computed once more, since their heads are kept apart.
+    /// Number of layers whose attention is computed a second time, because heads are recorded separately.
     pub twice: usize,
-    /// That the sums take.
+    /// Memory that the recorded sums take, in bytes.
     pub bytes: usize,
-    /// Below `attn/`.
+    /// Number of files in `attn/`.
     pub files: usize,
-    /// Bytes of these files, about.
+    /// Approximate size of these files in bytes.
     pub disk: f64,
-    /// Steps or heads are shown apart.
+    /// Whether steps or heads have maps of their own.
     apart: bool,
 }
 
 impl Cost {
-    /// `sites` are the model's, for the picture's size.
+    /// The cost of the heatmaps of a run. `sites` are the model's attention layers at the picture's size.
     pub fn of(
         spec: &MapSpec,
         look: &Look,
@@ -50,7 +53,7 @@ impl Cost {
         };
         let maps = maps(spec, selection, sites);
         let masks = selection.words.located.iter().flatten().count();
-        let pixels = (prepared.width * prepared.height) as f64;
+        let pixels = (prepared.run.width * prepared.run.height) as f64;
         let heads_apart = recording.heads != Heads::Mean;
         Self {
             twice: if heads_apart {
@@ -59,45 +62,40 @@ impl Cost {
                 0
             },
             bytes,
-            // The grid, the index and perhaps the numbers.
+            // Besides maps and masks: the grid, the index and, if wanted, the raw tensors.
             files: 2 * maps + masks + 2 + usize::from(look.raw),
             disk: maps as f64 * pixels * BYTES_PER_PIXEL + raw as f64,
             apart: selection.frames.len() > 1 || (recording.heads == Heads::Each && !merged),
         }
     }
 
-    /// To be said where it is more than a user would expect.
+    /// The cost as text, if it is more than a user would expect.
     pub fn note(&self) -> Option<String> {
         let mut costs = vec![];
         if self.twice > 0 {
             costs.push(format!(
-                "the attention of {} layers is computed twice",
-                self.twice
+                "the attention of {} is computed twice",
+                format::count(self.twice, "layer")
             ));
         }
         if self.apart || self.bytes >= MUCH_MEMORY {
             costs.push(format!(
                 "the maps take {} of memory",
-                megabytes(self.bytes as f64)
+                format::bytes(self.bytes as u64)
             ));
         }
         if self.apart || self.files >= MANY_FILES {
-            let disk = megabytes(self.disk);
-            costs.push(format!("{} files in attn/ take about {disk}", self.files));
+            let disk = format::bytes(self.disk as u64);
+            costs.push(format!(
+                "{} in attn/ take about {disk}",
+                format::count(self.files, "file")
+            ));
         }
         (!costs.is_empty()).then(|| costs.join("; "))
     }
 }
 
-/// Rounded up: none is none.
-fn megabytes(bytes: f64) -> String {
-    match bytes / 1e6 {
-        many if many >= 10.0 => format!("{many:.0} MB"),
-        few => format!("{:.1} MB", (few * 10.0).ceil() / 10.0),
-    }
-}
-
-/// Bytes of all sums.
+/// Memory that all sums take, in bytes.
 fn bytes(selection: &Selection, sites: &[Site]) -> usize {
     let recording = &selection.recording;
     let mut first: Vec<(usize, usize)> = recording.sites.clone();
@@ -127,7 +125,7 @@ fn heads(selection: &Selection, site: &Site) -> usize {
     }
 }
 
-/// How many pictures of maps there will be.
+/// Number of heatmaps that will be drawn.
 fn maps(spec: &MapSpec, selection: &Selection, sites: &[Site]) -> usize {
     let words = &selection.words;
     let here = |site: &Site| match (spec.kind, spec.pixel) {

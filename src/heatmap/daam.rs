@@ -1,6 +1,7 @@
-//! Heatmaps as DAAM (Tang et al., ACL 2023; castorini/daam) computes them, for people who compare: each
-//! head of each layer summed over the steps, enlarged bicubically to 64x64, what that pushes below zero
-//! cut, and the mean over heads and layers. Owns that arithmetic, PyTorch's bicubic kernel included.
+//! Heatmaps as DAAM (Tang et al., ACL 2023; castorini/daam) computes them, for comparison. The map of each
+//! head of each layer is summed over the steps and enlarged bicubically to 64x64. Negative values are set
+//! to 0, and the result is the mean over heads and layers. Owns this arithmetic and PyTorch's bicubic
+//! kernel. It must never know colours or files.
 
 use std::collections::BTreeMap;
 
@@ -11,22 +12,27 @@ use crate::edit::Grid;
 use crate::error::Result;
 use crate::sample::Recorded;
 
-/// Cells of the longer side: the latents of a 512-pixel picture, which is what DAAM was made for.
+/// Cells of the longer side. DAAM was made for pictures of 512 pixels, whose latents are 64 wide.
 const SIDE: usize = 64;
 
-/// DAAM leaves out the middle block and maps of an eighth of the latents.
+/// Whether DAAM uses a layer. It leaves out the middle block and maps at an eighth of the latents.
 pub fn looks_at(site: &Site) -> bool {
     site.downscale < 8 && site.place != Place::Mid
 }
 
-/// The size of all its maps, in the picture's shape.
+/// Size `(h, w)` of DAAM's maps, with the aspect ratio of latents of size `(h, w)`.
 pub fn size(latents: (usize, usize)) -> (usize, usize) {
     let longer = latents.0.max(latents.1);
     let side = |cells: usize| ((cells * SIDE + longer / 2) / longer).max(1);
     (side(latents.0), side(latents.1))
 }
 
-/// One sum a row: `[h * w, columns]` on the grid of [`size`], of what was recorded of every layer and head.
+/// Merges what was recorded of every layer and head into one sum per row, `[h * w, columns]` on the grid
+/// of [`size`].
+///
+/// # Errors
+///
+/// A tensor error if the recorded sums cannot be read.
 pub fn merged(recorded: &[Recorded], latents: (usize, usize)) -> Result<Vec<Recorded>> {
     let size = size(latents);
     let mut rows: BTreeMap<usize, Vec<&Recorded>> = BTreeMap::new();
@@ -57,8 +63,8 @@ pub fn merged(recorded: &[Recorded], latents: (usize, usize)) -> Result<Vec<Reco
     rows.into_iter().map(row).collect()
 }
 
-/// `torch.nn.functional.interpolate(mode="bicubic")`: Keys' kernel with a = -0.75 between the centres of
-/// cells, the outermost cells repeated beyond the edge.
+/// Resizes a grid to `(h, w)` like `torch.nn.functional.interpolate(mode="bicubic")`: Keys' kernel with
+/// a = -0.75 between the centres of cells. Beyond the edge the outermost cells are repeated.
 pub fn bicubic(grid: &Grid, size: (usize, usize)) -> Grid {
     let (h, w) = grid.size;
     let (down, across) = (taps(h, size.0), taps(w, size.1));
@@ -76,7 +82,7 @@ pub fn bicubic(grid: &Grid, size: (usize, usize)) -> Grid {
     Grid::new(size, (0..size.0 * size.1).map(value).collect())
 }
 
-/// Four neighbours and what each counts.
+/// Four neighbouring cells and their weights.
 type Taps = ([usize; 4], [f32; 4]);
 
 fn taps(from: usize, to: usize) -> Vec<Taps> {

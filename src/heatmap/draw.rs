@@ -1,20 +1,27 @@
-//! Grids as coloured pictures. Owns colours, scales and enlarging; knows no words.
+//! Draws grids of values as coloured pictures. Owns colours, scales and enlarging. It must never know words
+//! or files.
 
 use image::imageops::{self, FilterType};
 use image::{ImageBuffer, Luma, Rgb, RgbImage};
 
 use crate::edit::Grid;
 
+/// The colours of a heatmap, from the lowest value to the highest.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Colormap {
+    /// matplotlib's viridis.
     #[default]
     Viridis,
+    /// Google's turbo.
     Turbo,
+    /// matplotlib's inferno.
     Inferno,
+    /// From black to white.
     Gray,
 }
 
 impl Colormap {
+    /// The colour of a value, given as a share of the scale from 0 to 1.
     pub fn colour(self, share: f32) -> Rgb<u8> {
         let at = f64::from(share.clamp(0.0, 1.0));
         let gradient = match self {
@@ -27,22 +34,25 @@ impl Colormap {
     }
 }
 
-/// The values that are darkest and brightest.
+/// The range of values that the colours show.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Scale {
+    /// The value with the first colour.
     pub low: f32,
+    /// The value with the last colour.
     pub high: f32,
 }
 
 impl Scale {
-    /// From zero to the largest of all values; a negative one (a word of negative weight) widens it.
+    /// The scale from 0 to the largest value of all grids. Negative values, which words of negative weight
+    /// have, extend it below 0.
     pub fn of<'a>(grids: impl IntoIterator<Item = &'a Grid>) -> Self {
         let values = grids.into_iter().flat_map(|grid| grid.values.iter());
         let (low, high) = values.fold((0f32, 0f32), |(low, high), v| (low.min(*v), high.max(*v)));
         Self { low, high }
     }
 
-    /// From the least to the largest value of one grid.
+    /// The scale from the least to the largest value of one grid.
     pub fn within(grid: &Grid) -> Self {
         let least = grid.values.iter().copied().reduce(f32::min);
         let most = grid.values.iter().copied().reduce(f32::max);
@@ -52,7 +62,7 @@ impl Scale {
         }
     }
 
-    /// The value of what draws no attention.
+    /// The value that means no attention.
     fn rest(self) -> f32 {
         0f32.clamp(self.low, self.high)
     }
@@ -65,29 +75,35 @@ impl Scale {
     }
 }
 
+/// How a grid is enlarged to the size of a picture.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Enlarge {
+    /// Smoothly, with the Catmull-Rom kernel.
     #[default]
     Bicubic,
+    /// In squares, one for each cell.
     Nearest,
 }
 
-/// How grids become pictures.
+/// How a grid is drawn as a picture.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Style {
+    /// The colours.
     pub colormap: Colormap,
+    /// How cells become pixels.
     pub enlarge: Enlarge,
-    /// `(width, height)`
+    /// `(width, height)` of the picture in pixels.
     pub size: (u32, u32),
 }
 
 fn buffer(grid: &Grid) -> ImageBuffer<Luma<f32>, Vec<f32>> {
     let (h, w) = grid.size;
-    ImageBuffer::from_raw(w as u32, h as u32, grid.values.clone()).expect("a value per cell")
+    ImageBuffer::from_raw(w as u32, h as u32, grid.values.clone())
+        .expect("a grid has a value for each cell")
 }
 
 impl Style {
-    /// The grid's values at the picture's pixels, as shares of the scale.
+    /// The grid's values at the picture's pixels, as shares of the scale from 0 to 1.
     fn shares(&self, grid: &Grid, scale: Scale) -> ImageBuffer<Luma<f32>, Vec<f32>> {
         let small = buffer(&grid.clone().map(|v| scale.share(v)));
         let filter = match self.enlarge {
@@ -97,6 +113,7 @@ impl Style {
         imageops::resize(&small, self.size.0, self.size.1, filter)
     }
 
+    /// The grid as a coloured picture.
     pub fn heatmap(&self, grid: &Grid, scale: Scale) -> RgbImage {
         let shares = self.shares(grid, scale);
         RgbImage::from_fn(self.size.0, self.size.1, |x, y| {
@@ -104,8 +121,8 @@ impl Style {
         })
     }
 
-    /// The picture, tinted the more the further a value is from drawing no attention; what draws none
-    /// stays as it is.
+    /// The picture tinted with the grid's colours. The tint grows with the distance of a value from no
+    /// attention, so pixels without attention keep their colour.
     pub fn overlay(&self, picture: &RgbImage, grid: &Grid, scale: Scale) -> RgbImage {
         let shares = self.shares(grid, scale);
         let rest = scale.share(scale.rest());
@@ -113,7 +130,7 @@ impl Style {
         RgbImage::from_fn(self.size.0, self.size.1, |x, y| {
             let share = shares.get_pixel(x, y)[0].clamp(0.0, 1.0);
             let (ground, tint) = (picture.get_pixel(x, y), self.colormap.colour(share));
-            // Some of the ground is left even at the peak.
+            // The picture stays visible even at the peak.
             let opacity = 0.75 * (share - rest).abs() / furthest;
             mixed(*ground, tint, opacity)
         })
@@ -126,15 +143,15 @@ fn mixed(ground: Rgb<u8>, tint: Rgb<u8>, opacity: f32) -> Rgb<u8> {
     Rgb([0, 1, 2].map(|i| mix(i).round() as u8))
 }
 
-/// The picture with a ring around the place at shares `(x, y)` of it: white between two of black, so that
-/// it shows on any ground.
+/// The picture with a ring around the point `(x, y)`, given as shares of its width and height. The ring is
+/// white between two black lines, so it is visible on any background.
 pub fn ringed(mut picture: RgbImage, (x, y): (f32, f32)) -> RgbImage {
     let (w, h) = picture.dimensions();
     let middle = (x * w as f32, y * h as f32);
     let width = (w.min(h) as f32 / 64.0).max(1.0);
     for (x, y, pixel) in picture.enumerate_pixels_mut() {
         let (dx, dy) = (x as f32 + 0.5 - middle.0, y as f32 + 0.5 - middle.1);
-        // In widths of a line, from the white ring's middle.
+        // Distance from the middle of the white line, in line widths.
         let off = (dx.hypot(dy) - 3.5 * width).abs() / width;
         if off < 1.5 {
             *pixel = Rgb([if off < 0.5 { 255 } else { 0 }; 3]);

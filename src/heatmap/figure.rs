@@ -1,19 +1,20 @@
-//! The figure of all heatmaps: beside its picture the words of each prompt, or a row a word and a
-//! column a step (the paper's figure of maps over time). Owns what stands where; how a sheet is
-//! drawn is `report`'s.
+//! The figure with all heatmaps, `attn/grid.png`. It shows each picture beside the maps of its words, or has a
+//! row for each word and a column for each step (like the paper's figure of maps over time). Owns the
+//! layout. It must never know how a sheet is drawn, which `report::sheet` does.
 
 use image::{Rgb, RgbImage};
 
 use super::draw::{Style, ringed};
 use super::write::{Maps, row_name};
-use super::{Heat, ScaleBy, Steps};
+use super::{Heatmap, ScaleBy, Steps};
 use crate::report::sheet::{Cell, ColourBar, Row, Sheet, fit};
 use crate::sample::Shown;
 
-/// Maps beside each other, next to their picture.
+/// Largest number of maps in a line.
 const WIDE: usize = 9;
-/// Pixels of the longer side of a cell, and of the width that a word wants.
+/// Length of a cell's longer side in pixels.
 const CELL: f64 = 96.0;
+/// Width in pixels below which a cell is too narrow for the word below it.
 const NARROW: f64 = 88.0;
 
 impl Maps<'_> {
@@ -40,16 +41,16 @@ impl Maps<'_> {
         }
     }
 
-    /// The picture, then its words, in lines of equal length below each other.
+    /// Rows with the picture followed by its words, in lines of equal length.
     fn by_word(&self, style: &Style) -> Vec<Row> {
-        let block = |heat: &Heat| (heat.row, heat.group, heat.head);
-        let blocks = || self.heats.chunk_by(|a, b| block(a) == block(b));
-        let longest = blocks().map(<[Heat]>::len).max().unwrap_or(1);
+        let block = |heat: &Heatmap| (heat.row, heat.group, heat.head);
+        let blocks = || self.heatmaps.chunk_by(|a, b| block(a) == block(b));
+        let longest = blocks().map(<[Heatmap]>::len).max().unwrap_or(1);
         let wide = longest.div_ceil(longest.div_ceil(WIDE));
         let mut rows = vec![];
         let mut last = None;
-        for heats in blocks() {
-            for (i, line) in heats.chunks(wide).enumerate() {
+        for heatmaps in blocks() {
+            for (i, line) in heatmaps.chunks(wide).enumerate() {
                 let maps = line.iter().map(|heat| Cell {
                     picture: self.map(style, heat),
                     caption: self.caption(heat),
@@ -70,14 +71,14 @@ impl Maps<'_> {
         rows
     }
 
-    /// The picture, then a row a word, a column a step.
+    /// The column labels and the rows: a row for each word, and a column for each step after the picture.
     fn over_time(&self, style: &Style, frames: &[usize]) -> (Vec<String>, Vec<Row>) {
-        let mut heats: Vec<&Heat> = self.heats.iter().collect();
-        heats.retain(|heat| frames.contains(&heat.frame));
-        let line = |heat: &Heat| (heat.row, heat.group, heat.head, heat.index);
-        heats.sort_by_key(|heat| (line(heat), heat.frame));
+        let mut heatmaps: Vec<&Heatmap> = self.heatmaps.iter().collect();
+        heatmaps.retain(|heat| frames.contains(&heat.frame));
+        let line = |heat: &Heatmap| (heat.row, heat.group, heat.head, heat.index);
+        heatmaps.sort_by_key(|heat| (line(heat), heat.frame));
         let mut last = None;
-        let rows = heats.chunk_by(|a, b| line(a) == line(b)).map(|word| {
+        let rows = heatmaps.chunk_by(|a, b| line(a) == line(b)).map(|word| {
             let row = word[0].row;
             let first = last.replace(row) != Some(row);
             let picture = first.then(|| self.lead(row, style));
@@ -96,7 +97,7 @@ impl Maps<'_> {
         (labels.collect(), rows)
     }
 
-    fn map(&self, style: &Style, heat: &Heat) -> RgbImage {
+    fn map(&self, style: &Style, heat: &Heatmap) -> RgbImage {
         let map = style.heatmap(&heat.grid, self.scale(heat));
         match heat.from {
             Some(at) => ringed(map, at),
@@ -104,7 +105,7 @@ impl Maps<'_> {
         }
     }
 
-    /// A row's picture at a cell's size, with the place that looks.
+    /// The picture of a row at the size of a cell. A ring marks the pixel whose self-attention is shown.
     fn lead(&self, row: usize, style: &Style) -> Cell {
         let picture = fit(&self.picture(row).image, style.size);
         Cell {
@@ -116,15 +117,16 @@ impl Maps<'_> {
         }
     }
 
-    fn caption(&self, heat: &Heat) -> String {
-        match self.is_beyond(heat) {
-            true => format!("{} 0–{:.2}", heat.label, self.scale(heat).high),
-            false => heat.label.clone(),
+    fn caption(&self, heat: &Heatmap) -> String {
+        if self.is_beyond(heat) {
+            format!("{} 0–{:.2}", heat.label, self.scale(heat).high)
+        } else {
+            heat.label.clone()
         }
     }
 
-    /// What the row is, where there are several kinds.
-    fn heading(&self, heat: &Heat) -> String {
+    /// The heading of a line: the parts that differ between lines.
+    fn heading(&self, heat: &Heatmap) -> String {
         let mut heading = vec![];
         heading.extend(self.row_label(heat.row));
         if self.groups_apart() {
@@ -134,13 +136,13 @@ impl Maps<'_> {
         heading.join(" ")
     }
 
-    /// Which row it is, where that is not plain: also whether its maps are what the edit made of them.
+    /// The name of a row if there are several, and a mark if its maps are those before the edit.
     fn row_label(&self, row: usize) -> Option<String> {
         let own = self.spec.shown == Shown::Own && row > 0;
-        match (own, self.rows().count() > 1) {
-            (true, _) => Some(format!("{} (own)", row_name(row))),
-            (false, true) => Some(row_name(row)),
-            (false, false) => None,
+        if own {
+            Some(format!("{} (own)", row_name(row)))
+        } else {
+            (self.rows().count() > 1).then(|| row_name(row))
         }
     }
 
@@ -152,6 +154,7 @@ impl Maps<'_> {
         self.rows().map(title).collect()
     }
 
+    /// The bar that shows the shared scale.
     fn bar(&self) -> ColourBar {
         let scale = self.shared;
         let colours = (0..256).map(|i| self.look.colormap.colour(i as f32 / 255.0));
@@ -162,7 +165,7 @@ impl Maps<'_> {
         }
     }
 
-    /// In the picture's shape, and where that is narrow larger, for the word below it.
+    /// Size of a cell, with the picture's aspect ratio. Narrow cells are larger, so that their word fits.
     fn cell(&self) -> (u32, u32) {
         let (w, h) = self.style().size;
         let usual = CELL / f64::from(w.max(h));
@@ -172,7 +175,7 @@ impl Maps<'_> {
     }
 }
 
-/// At most `most` of `count`, evenly, first and last among them.
+/// At most `most` indices below `count`, evenly spaced, including the first and the last.
 fn thinned(count: usize, most: usize) -> Vec<usize> {
     if count <= most {
         return (0..count).collect();

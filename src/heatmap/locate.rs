@@ -1,11 +1,16 @@
-//! Where a word is: the mask that local blend would use, and boxes around it.
+//! Locates words in a picture: the mask that local blend would use, and boxes around it. Owns this geometry.
+//! It must never know files.
 
-use super::Heat;
+use super::Heatmap;
 use crate::edit::{Grid, Region, Rules};
 use crate::error::Result;
 
-/// The mask that local blend would make of it, of the latents' size.
-pub fn mask(heat: &Heat, threshold: f32, rules: Rules, latents: (usize, usize)) -> Result<Grid> {
+/// The mask that local blend would compute from a heatmap, at the latents' size `(h, w)`.
+///
+/// # Errors
+///
+/// A usage error if the word draws no attention anywhere.
+pub fn mask(heat: &Heatmap, threshold: f32, rules: Rules, latents: (usize, usize)) -> Result<Grid> {
     let mut region = Region {
         words: [vec![], heat.tokens.clone()],
         ..Region::default()
@@ -14,21 +19,25 @@ pub fn mask(heat: &Heat, threshold: f32, rules: Rules, latents: (usize, usize)) 
     region.mask(latents, rules, |_, _| Ok(Some(heat.grid.clone())))
 }
 
-/// The middle of the cell where the grid is largest, in pixels `[x, y]` of a picture of that size.
+/// The middle of the cell with the largest value, `[x, y]` in pixels of a picture of `size` `(w, h)`.
 pub fn peak(grid: &Grid, size: (u32, u32)) -> [u32; 2] {
     middle(grid, size, |v| v)
 }
 
-/// The same where it is largest either way: a word of negative weight pushes where it is least.
+/// The middle of the cell with the largest magnitude, `[x, y]` in pixels of a picture of `size` `(w, h)`.
+/// A word of negative weight acts where its value is least.
 pub fn strongest(grid: &Grid, size: (u32, u32)) -> [u32; 2] {
     middle(grid, size, f32::abs)
 }
 
 fn middle(grid: &Grid, (width, height): (u32, u32), value: impl Fn(f32) -> f32) -> [u32; 2] {
     let (h, w) = grid.size;
-    let largest = |best: usize, i: usize| match value(grid.values[i]) > value(grid.values[best]) {
-        true => i,
-        false => best,
+    let largest = |best: usize, i: usize| {
+        if value(grid.values[i]) > value(grid.values[best]) {
+            i
+        } else {
+            best
+        }
     };
     let at = (0..grid.values.len()).fold(0, largest);
     let middle = |cell: usize, cells: usize, pixels: u32| {
@@ -37,7 +46,8 @@ fn middle(grid: &Grid, (width, height): (u32, u32), value: impl Fn(f32) -> f32) 
     [middle(at % w, w, width), middle(at / w, h, height)]
 }
 
-/// The box around what is inside a mask: left, top, right, bottom, the last two beyond it.
+/// The box around a mask's cells above 0: left, top, right and bottom, right and bottom exclusive. `None` if
+/// there is no such cell.
 pub fn bounds(mask: &Grid) -> Option<[u32; 4]> {
     let (_, w) = mask.size;
     let inside: Vec<(u32, u32)> = (0..mask.values.len())
@@ -52,7 +62,7 @@ pub fn bounds(mask: &Grid) -> Option<[u32; 4]> {
     ])
 }
 
-/// The part of a mask that is connected, side by side, with the cell at `[x, y]`.
+/// The part of a mask that is connected with the cell at `[x, y]` over common edges of cells.
 pub fn part_at(mask: &Grid, [x, y]: [u32; 2]) -> Grid {
     let (h, w) = mask.size;
     let mut part = Grid::full(mask.size, 0.0);

@@ -1,4 +1,5 @@
-//! From recorded sums to one grid a word. Owns what a heatmap's numbers mean.
+//! Turns recorded sums into one grid per word. Owns the meaning of a heatmap's values. It must never know
+//! colours or files.
 
 use std::borrow::Cow;
 
@@ -13,29 +14,40 @@ use crate::sample::{Recorded, Recorder};
 
 /// One heatmap.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Heat {
+pub struct Heatmap {
+    /// Row of the run: 0 is the source, 1 the first edit.
     pub row: usize,
-    /// Index into [`Selection::frames`] and [`Selection::groups`].
+    /// Index into [`Selection::frames`].
     pub frame: usize,
+    /// Index into [`Selection::groups`].
     pub group: usize,
-    /// The sites that it is the mean of.
+    /// Indices of the layers whose mean it is.
     pub layers: Vec<usize>,
+    /// The attention head, or `None` for the mean of all heads.
     pub head: Option<usize>,
-    /// Of its first token; in self-attention of the component, from 1, or of the pixel.
+    /// Cross-attention: index of the word's first token. Self-attention: index of the pixel, or number of
+    /// the principal component, counted from 1.
     pub index: usize,
+    /// The word, or a name for the pixel or the component.
     pub label: String,
-    /// Tokens whose attention it is the sum of.
+    /// The tokens whose attention is summed.
     pub tokens: Vec<usize>,
-    /// Begin, end or pads.
+    /// Whether it shows the begin token, the end token or the pads.
     pub special: bool,
-    /// Of a component.
+    /// The singular value of a principal component.
     pub singular_value: Option<f32>,
-    /// The middle of the cell that looks, in shares `(x, y)` of the picture.
+    /// The middle of the cell whose self-attention is shown, as shares `(x, y)` of width and height.
     pub from: Option<(f32, f32)>,
+    /// The attention of each cell.
     pub grid: Grid,
 }
 
-/// What was recorded, on one grid a row where all layers are merged. `latents` is the latents' size.
+/// The recorded sums. If `spec` merges all layers, they are merged into one sum per row. `latents` is the
+/// latents' size `(h, w)`.
+///
+/// # Errors
+///
+/// A tensor error if the sums cannot be read.
 pub fn recorded<'a>(
     spec: &MapSpec,
     recorder: &'a Recorder,
@@ -47,40 +59,56 @@ pub fn recorded<'a>(
     })
 }
 
-/// The heatmaps of a run, by row, frame, group, head and token.
-pub fn heats(spec: &MapSpec, selection: &Selection, recorded: &[Recorded]) -> Result<Vec<Heat>> {
-    let mut heats = vec![];
+/// The heatmaps of a run, ordered by row, frame, group, head and token.
+///
+/// # Errors
+///
+/// A usage error if self-attention is too large to decompose.
+pub fn heatmaps(
+    spec: &MapSpec,
+    selection: &Selection,
+    recorded: &[Recorded],
+) -> Result<Vec<Heatmap>> {
+    let mut heatmaps = vec![];
     for recorded in recorded {
         let empty = empty(recorded, selection);
         match (spec.kind, spec.pixel) {
             (AttentionKind::Cross, _) => {
                 let shown = &selection.words.shown[recorded.row];
-                heats.extend(words(recorded, selection, shown)?);
+                heatmaps.extend(words(recorded, selection, shown)?);
             }
-            (AttentionKind::SelfAttn, Some(at)) => heats.push(looked_from(recorded, empty, at)?),
-            (AttentionKind::SelfAttn, None) => heats.extend(components(recorded, &empty)?),
+            (AttentionKind::SelfAttn, Some(at)) => heatmaps.push(looked_from(recorded, empty, at)?),
+            (AttentionKind::SelfAttn, None) => heatmaps.extend(components(recorded, &empty)?),
         }
     }
-    Ok(in_order(heats))
+    Ok(in_order(heatmaps))
 }
 
-/// The heatmaps of the words to locate, in each row that has them.
-pub fn located(selection: &Selection, recorded: &[Recorded]) -> Result<Vec<Heat>> {
-    let mut heats = vec![];
+/// The heatmaps of the words to locate, for each row that has them.
+///
+/// # Errors
+///
+/// A tensor error if the sums cannot be read.
+pub fn located(selection: &Selection, recorded: &[Recorded]) -> Result<Vec<Heatmap>> {
+    let mut heatmaps = vec![];
     for recorded in recorded {
         let located = &selection.words.located[recorded.row];
-        heats.extend(words(recorded, selection, located)?);
+        heatmaps.extend(words(recorded, selection, located)?);
     }
-    Ok(in_order(heats))
+    Ok(in_order(heatmaps))
 }
 
-fn in_order(mut heats: Vec<Heat>) -> Vec<Heat> {
-    heats.sort_by_key(|heat| (heat.row, heat.frame, heat.group, heat.head, heat.index));
-    heats
+fn in_order(mut heatmaps: Vec<Heatmap>) -> Vec<Heatmap> {
+    heatmaps.sort_by_key(|heat| (heat.row, heat.frame, heat.group, heat.head, heat.index));
+    heatmaps
 }
 
-/// A word draws the attention of all its tokens.
-fn words(recorded: &Recorded, selection: &Selection, words: &[HeatmapWord]) -> Result<Vec<Heat>> {
+/// The maps of some words. The map of a word is the sum over its tokens.
+fn words(
+    recorded: &Recorded,
+    selection: &Selection,
+    words: &[HeatmapWord],
+) -> Result<Vec<Heatmap>> {
     let both = selection.words.rows().nth(recorded.row);
     let columns = columns(both.into_iter().flatten());
     let mean = recorded.mean()?.flatten(0, 1)?.to_vec2::<f32>()?; // [n, columns]
@@ -88,7 +116,7 @@ fn words(recorded: &Recorded, selection: &Selection, words: &[HeatmapWord]) -> R
         let of_word = |column: &usize| word.tokens.contains(&columns[*column]);
         let picked: Vec<usize> = (0..columns.len()).filter(of_word).collect();
         let sum = |pixel: &Vec<f32>| picked.iter().map(|&column| pixel[column]).sum();
-        Heat {
+        Heatmap {
             index: word.index,
             label: word.text.clone(),
             tokens: word.tokens.clone(),
@@ -100,8 +128,9 @@ fn words(recorded: &Recorded, selection: &Selection, words: &[HeatmapWord]) -> R
     Ok(words.iter().map(heat).collect())
 }
 
-fn empty(recorded: &Recorded, selection: &Selection) -> Heat {
-    Heat {
+/// A heatmap without values for what was recorded.
+fn empty(recorded: &Recorded, selection: &Selection) -> Heatmap {
+    Heatmap {
         row: recorded.row,
         frame: recorded.frame,
         group: recorded.group,

@@ -1,10 +1,10 @@
-//! Attention heatmaps: which maps of a run to keep, and what pictures and numbers become of them.
+//! Attention heatmaps: selects the maps of a run that are recorded, and draws them as pictures.
 //!
-//! [`MapSpec`] is what a user asks for, [`select`] turns it into a recording and [`words`] into columns of
-//! it, [`maps`] turns what was recorded into one grid a word ([`daam`] as that tool has it, [`pixels`]
-//! where pixels look at pixels), [`draw`] colours grids, [`figure`] lays them out, [`locate`] finds a
-//! word's place, [`mod@write`] names the files and [`index`] says what they are. What a run does is not
-//! its business.
+//! [`MapSpec`] is the user's request. [`select`] turns it into a recording and [`words`] turns its words into
+//! columns. [`maps`] turns recorded sums into one grid per word ([`daam`] merges them as DAAM does, [`pixels`]
+//! handles self-attention). [`draw`] colours grids, [`figure`] lays them out, [`locate`] finds words in the
+//! picture, [`mod@write`] writes the files and [`index`] lists them. This module must never know how a run
+//! works.
 
 pub mod cost;
 pub mod daam;
@@ -18,77 +18,87 @@ pub mod select;
 pub mod words;
 pub mod write;
 
-pub use maps::{Heat, heats};
+pub use maps::{Heatmap, heatmaps};
 pub use select::Selection;
 
 use crate::attention::{AttentionKind, Place};
 use crate::edit::Window;
 use crate::sample::{Heads, Shown};
 
-/// Which maps to keep and how to show them.
+/// Which maps of a run are recorded and shown.
 #[derive(Debug, Clone, PartialEq)]
 pub struct MapSpec {
+    /// Cross-attention or self-attention.
     pub kind: AttentionKind,
-    /// Words or phrases; all tokens where empty.
+    /// Words or phrases to show. An empty list means all words of the prompt.
     pub words: Vec<String>,
+    /// The rows of the run to show.
     pub rows: Rows,
+    /// The resolutions of the layers to show.
     pub resolution: Resolution,
-    /// Halves of the UNet; all where empty.
+    /// The places in the UNet to show. An empty list means all.
     pub places: Vec<Place>,
-    /// One layer, by its index in `p2p sites`.
+    /// The one layer to show, by its index in `p2p sites`.
     pub layer: Option<usize>,
+    /// The attention heads to show.
     pub heads: Heads,
+    /// The steps to show.
     pub steps: Steps,
+    /// Whether maps of edited rows are shown after or before the edit.
     pub shown: Shown,
-    /// Words to find the places of.
+    /// Words or phrases to locate in the picture.
     pub locate: Vec<String>,
-    /// Of self-attention, where this place looks: shares `(x, y)` of width and height.
+    /// The pixel whose self-attention is shown, as shares `(x, y)` of width and height. `None` shows principal
+    /// components.
     pub pixel: Option<(f32, f32)>,
-    /// Begin, end and the pads too.
+    /// Whether the begin token, the end token and the pads are shown too.
     pub special: bool,
 }
 
-/// Whose maps.
+/// The rows of a run whose maps are shown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Rows {
+    /// Only the source.
     Source,
+    /// Only the edits.
     Edited,
+    /// The source and the edits.
     #[default]
     Both,
 }
 
-/// At which resolutions.
+/// The resolutions of the layers whose maps are shown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Resolution {
-    /// Where words are located.
+    /// The model's layout grid, at which words are located best.
     #[default]
     Layout,
-    /// One downscale of the latents: 1, 2, 4, 8.
+    /// The layers that are coarser than the latents by this factor: 1, 2, 4 or 8.
     Downscale(usize),
-    /// Every one, each apart.
+    /// Every resolution, each with maps of its own.
     All,
-    /// All layers on one grid, as [`daam`] has it.
+    /// All layers merged on one grid, as [`daam`] does.
     Merged,
 }
 
-/// At which steps.
+/// The steps whose maps are shown.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Steps {
-    /// The mean of those in a window.
+    /// The mean over the steps of a window.
     In(Window),
-    /// Those at these fractions of the run, each apart.
+    /// The steps at these fractions of the run, each with maps of its own.
     At(Vec<f64>),
-    /// Each apart.
+    /// All steps, each with maps of its own.
     Each,
 }
 
 impl MapSpec {
-    /// Whether the source has to run to its end for it.
+    /// Whether maps of the source are shown, so that the source has to run to its end.
     pub fn shows_source(&self) -> bool {
         self.rows != Rows::Edited
     }
 
-    /// What DAAM looks at: every step and head of the layers that [`daam`] merges.
+    /// The same words with the layers, heads and steps that DAAM uses.
     pub fn like_daam(self) -> Self {
         Self {
             kind: AttentionKind::Cross,
@@ -102,19 +112,23 @@ impl MapSpec {
     }
 }
 
-/// How grids become pictures.
+/// How heatmaps are drawn and written.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Look {
+    /// Whether words share a colour scale.
     pub scale: ScaleBy,
+    /// The colours.
     pub colormap: draw::Colormap,
+    /// How grids are enlarged.
     pub enlarge: draw::Enlarge,
-    /// Of the peak, for `locate`.
+    /// Share of the peak above which a cell counts as the place of a located word.
     pub threshold: f32,
-    /// Write the numbers too.
+    /// Whether the raw tensors are written too.
     pub raw: bool,
 }
 
 impl Look {
+    /// The same look with a scale for each word, as DAAM has it.
     pub fn like_daam(self) -> Self {
         Self {
             scale: ScaleBy::Token,
@@ -135,17 +149,18 @@ impl Default for Look {
     }
 }
 
+/// The colour scale of a heatmap.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum ScaleBy {
-    /// One for all words, so that bright means much.
+    /// One scale for all words, so that they can be compared.
     #[default]
     Shared,
-    /// From its own least to its own peak for each, as DAAM has it.
+    /// For each word a scale from its least to its largest value, as in DAAM.
     Token,
 }
 
 impl Default for MapSpec {
-    /// The mean cross-attention of every token at the layout grid, over the whole run.
+    /// The cross-attention of every word at the layout grid, averaged over heads and all steps.
     fn default() -> Self {
         Self {
             kind: AttentionKind::Cross,

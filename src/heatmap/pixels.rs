@@ -1,26 +1,33 @@
-//! Self-attention as pictures: where one pixel looks, and in which directions the pixels' looks differ
-//! most. Owns what these numbers mean.
+//! Self-attention as heatmaps: where one pixel looks, and the principal components of all pixels' maps.
+//! Owns the arithmetic of both. It must never know colours or files.
 
 use nalgebra::DMatrix;
 
-use super::maps::Heat;
+use super::maps::Heatmap;
 use crate::edit::Grid;
 use crate::error::{Error, Result};
+use crate::message;
 use crate::sample::Recorded;
+use crate::setting::Setting;
 
-/// Components of self-attention that are shown.
+/// Number of principal components that are shown.
 pub const COMPONENTS: usize = 8;
-/// A decomposition takes the cube of this.
+/// Largest number of pixels that are decomposed. The time grows with its cube.
 const MOST_DECOMPOSED: usize = 32 * 32;
 
-/// Where the pixel at shares `(x, y)` of the picture looks.
-pub fn looked_from(recorded: &Recorded, empty: Heat, (x, y): (f32, f32)) -> Result<Heat> {
+/// The self-attention map of the pixel at `(x, y)`, given as shares of the picture's width and height.
+/// `empty` gives the row, the frame and the layers.
+///
+/// # Errors
+///
+/// A tensor error if the recorded sums cannot be read.
+pub fn looked_from(recorded: &Recorded, empty: Heatmap, (x, y): (f32, f32)) -> Result<Heatmap> {
     let (h, w) = recorded.grid;
     let cell = |share: f32, cells: usize| ((share * cells as f32) as usize).min(cells - 1);
     let (column, row) = (cell(x, w), cell(y, h));
     let map = recorded.mean()?.flatten(0, 1)?; // [queries, keys]
     let middle = |cell: usize, cells: usize| (cell as f32 + 0.5) / cells as f32;
-    Ok(Heat {
+    Ok(Heatmap {
         index: row * w + column,
         label: format!("from {x},{y}"),
         from: Some((middle(column, w), middle(row, h))),
@@ -29,16 +36,27 @@ pub fn looked_from(recorded: &Recorded, empty: Heat, (x, y): (f32, f32)) -> Resu
     })
 }
 
-/// The directions in which the pixels' maps differ most: right singular vectors after each pixel's
-/// mean is taken off (the reference's `show_self_attention_comp`), each from 0 to 1.
-pub fn components(recorded: &Recorded, empty: &Heat) -> Result<Vec<Heat>> {
+/// The first principal components of the self-attention maps, each scaled to 0..1: right singular vectors
+/// of the matrix `[queries, keys]` after the mean of each row is subtracted (the reference's
+/// `show_self_attention_comp`). `empty` gives the row, the frame and the layers.
+///
+/// # Errors
+///
+/// A usage error if the grid is too large to decompose.
+pub fn components(recorded: &Recorded, empty: &Heatmap) -> Result<Vec<Heatmap>> {
     let (h, w) = recorded.grid;
     let n = h * w;
     if n > MOST_DECOMPOSED {
         return Err(Error::usage(
             format!("self-attention at {h}x{w} is too large to decompose"),
-            "choose a coarser resolution, or one pixel with --at x,y",
-        ));
+            message![
+                "choose a coarser resolution with ",
+                Setting::MapRes,
+                ", or one pixel with ",
+                Setting::MapAt.to("X,Y"),
+            ],
+        )
+        .about(Setting::MapRes));
     }
     let map = recorded.mean()?.flatten_all()?.to_vec1::<f32>()?;
     let mut matrix = DMatrix::from_row_slice(n, n, &map);
@@ -48,7 +66,7 @@ pub fn components(recorded: &Recorded, empty: &Heat) -> Result<Vec<Heat>> {
     }
     let decomposed = matrix.svd(false, true);
     let right = decomposed.v_t.expect("asked for");
-    let component = |i: usize| Heat {
+    let component = |i: usize| Heatmap {
         index: i + 1,
         label: format!("component {}", i + 1),
         singular_value: Some(decomposed.singular_values[i]),
@@ -61,7 +79,7 @@ pub fn components(recorded: &Recorded, empty: &Heat) -> Result<Vec<Heat>> {
     Ok((0..COMPONENTS.min(n)).map(component).collect())
 }
 
-/// From 0 to 1. A singular vector has no sign: the larger excursion is shown bright.
+/// Scales a singular vector to 0..1. Its sign is arbitrary: the value of largest magnitude is shown bright.
 fn upright(mut vector: Vec<f32>) -> Vec<f32> {
     let largest = |a: f32, b: &f32| if b.abs() > a.abs() { *b } else { a };
     let sign = vector.iter().fold(0.0, largest).signum();

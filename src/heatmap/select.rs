@@ -1,5 +1,6 @@
-//! From what a user asks for to what a run records: sites in groups, calls in frames, words in columns.
-//! All that can be asked for in vain is found here, before anything is drawn.
+//! Turns a [`MapSpec`] into a recording: sites become groups, denoiser calls become frames, words become
+//! columns. Owns the check that the request selects something, before anything is drawn. It must never know
+//! the recorded values or how they are shown.
 
 use std::ops::Range;
 
@@ -10,40 +11,53 @@ use crate::attention::{AttentionKind, Place, Site};
 use crate::edit::{Acts, Clock, Window};
 use crate::error::{Error, Result};
 use crate::job::Prepared;
+use crate::message;
+use crate::message::Message;
 use crate::sample::{Columns, Heads, Recording, Shown};
+use crate::setting::Setting;
 
-/// Self-attention maps with more pixels than this are refused: their square has to be kept.
+/// Largest number of pixels of a self-attention map. A map of `n` pixels keeps `n * n` values.
 const MOST_PIXELS: usize = 64 * 64;
 
-/// What to record, and what the sums stand for.
+/// What a run records for its heatmaps, and what the recorded sums mean.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Selection {
+    /// What the recorder keeps.
     pub recording: Recording,
+    /// The layers that are averaged together, by their downscale.
     pub groups: Vec<MapGroup>,
+    /// The denoiser calls that are averaged together, in the order of the run.
     pub frames: Vec<Frame>,
+    /// The words whose maps are shown or located, per row of the run.
     pub words: Words,
 }
 
-/// Sites that are averaged.
+/// Attention layers whose maps are averaged.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MapGroup {
-    /// `16x16`, or `layer 7`.
+    /// The group's name in figures and files: `16x16`, or `layer 7`.
     pub label: String,
+    /// How much coarser than the latents the layers' grids are.
     pub downscale: usize,
+    /// Indices of the layers, as `p2p sites` lists them.
     pub sites: Vec<usize>,
 }
 
-/// Denoiser calls that are averaged, from 0.
+/// Denoiser calls whose maps are averaged.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Frame {
+    /// The frame's name in figures and in the index: `step 3`, `steps 1 to 50`.
     pub label: String,
+    /// The calls, counted from 0.
     pub calls: Range<usize>,
 }
 
 impl Selection {
-    /// `sites` are the model's, for the picture's size.
+    /// The selection for a prepared run. `sites` are the model's attention layers at the picture's size.
     ///
-    /// Errors: usage, where a choice selects nothing.
+    /// # Errors
+    ///
+    /// A usage error if a setting has no effect, or if a choice selects nothing.
     pub fn new(spec: &MapSpec, prepared: &Prepared, sites: &[Site]) -> Result<Self> {
         check_idle(spec, prepared)?;
         let groups = groups(spec, prepared, sites)?;
@@ -54,7 +68,7 @@ impl Selection {
             AttentionKind::SelfAttn => Columns::All,
             AttentionKind::Cross => Columns::These(columns(words)),
         };
-        // What is merged later is one group to look at and a sum a layer to record.
+        // Merging needs the sum of each layer, although the result is one group.
         let merged = spec.resolution == Resolution::Merged;
         let member = |(number, group): (usize, &MapGroup)| -> Vec<(usize, usize)> {
             let sum = |(i, &site): (usize, &usize)| (site, if merged { i } else { number });
@@ -77,8 +91,10 @@ impl Selection {
     }
 }
 
-/// A flag that cannot do anything is a mistake, not a wish.
+/// Refuses settings that have no effect together with the others: they are mistakes.
 fn check_idle(spec: &MapSpec, prepared: &Prepared) -> Result<()> {
+    use Setting::{MapAt, MapAtSteps, MapEditedAs, MapHead, MapKind, MapLocate, MapRes, MapRows};
+    use Setting::{MapSpecial, MapWords};
     let cross = spec.kind == AttentionKind::Cross;
     let merged = spec.resolution == Resolution::Merged;
     let apart = !matches!(spec.steps, Steps::In(_))
@@ -87,32 +103,59 @@ fn check_idle(spec: &MapSpec, prepared: &Prepared) -> Result<()> {
     let idle = [
         (
             cross && spec.pixel.is_some(),
+            MapAt,
             "the map of a pixel is self-attention",
-            "add --kind self, or leave --at out",
+            message!["add ", MapKind.to("self"), ", or leave ", MapAt, " out"],
         ),
         (
             !cross && (!spec.words.is_empty() || !spec.locate.is_empty() || spec.special),
+            MapKind,
             "self-attention has no words",
-            "leave --words, --locate and --special out, or --kind self",
+            message![
+                "leave ",
+                MapWords,
+                ", ",
+                MapLocate,
+                " and ",
+                MapSpecial,
+                " out, or leave ",
+                MapKind.to("self"),
+                " out",
+            ],
         ),
         (
             !spec.locate.is_empty() && apart,
+            MapLocate,
             "a word has one place, but steps, heads or resolutions are kept apart",
-            "leave --locate out, or --at-steps each or a list, --head all and --res all",
+            message![
+                "leave ",
+                MapLocate,
+                " out, or keep nothing apart with ",
+                MapAtSteps,
+                ", ",
+                MapHead,
+                " and ",
+                MapRes,
+            ],
         ),
         (
             spec.shows_source() && !prepared.controller.keep_source,
-            "the source may stop before its maps are whole",
-            "keep it, or leave it out with --rows edited",
+            MapRows,
+            "the source may stop before its maps are complete",
+            message![
+                "keep the source, or leave its maps out with ",
+                MapRows.to("edited")
+            ],
         ),
         (
             spec.shown == Shown::Own && prepared.edits.is_empty(),
+            MapEditedAs,
             "nothing is edited, so every map is the row's own",
-            "leave --edited-as out, or draw an edit",
+            message!["leave ", MapEditedAs, " out, or draw an edit"],
         ),
     ];
-    match idle.into_iter().find(|(is, ..)| *is) {
-        Some((_, cause, cure)) => Err(Error::usage(cause, cure)),
+    match idle.into_iter().find(|(idle, ..)| *idle) {
+        Some((_, about, cause, cure)) => Err(Error::usage(cause, cure).about(about)),
         None => Ok(()),
     }
 }
@@ -133,9 +176,10 @@ fn groups(spec: &MapSpec, prepared: &Prepared, sites: &[Site]) -> Result<Vec<Map
     for site in sites.iter().filter(|s| placed(spec, s) && resolution(s)) {
         check(spec, site)?;
         let same = |g: &&mut MapGroup| merged || g.downscale == site.downscale;
-        let (h, w) = match merged {
-            true => daam::size(prepared.latent_size),
-            false => site.grid,
+        let (h, w) = if merged {
+            daam::size(prepared.latent_size)
+        } else {
+            site.grid
         };
         match groups.iter_mut().find(same) {
             Some(group) => group.sites.push(site.index),
@@ -153,12 +197,12 @@ fn groups(spec: &MapSpec, prepared: &Prepared, sites: &[Site]) -> Result<Vec<Map
     Ok(groups)
 }
 
-/// Of the kind, and in a part of the UNet that is looked at.
+/// Whether the layer has the kind of attention and the place in the UNet that the user chose.
 fn placed(spec: &MapSpec, site: &Site) -> bool {
     site.kind == spec.kind && (spec.places.is_empty() || spec.places.contains(&site.place))
 }
 
-/// The places hold no such layer, or none at this resolution.
+/// The error for places that have no such layer, or none at this resolution.
 fn nothing_here(spec: &MapSpec, sites: &[Site]) -> Error {
     let place = |place: &Place| match place {
         Place::Down => "down",
@@ -174,37 +218,42 @@ fn nothing_here(spec: &MapSpec, sites: &[Site]) -> Error {
     let mut scales: Vec<usize> = found.map(|site| site.downscale).collect();
     scales.sort_unstable();
     scales.dedup();
-    match scales.is_empty() {
-        true => Error::usage(
-            format!("{places} has no {kind}-attention"),
-            "see what there is with p2p sites",
-        ),
-        false => Error::usage(
-            format!("{places} has no {kind}-attention at this resolution"),
-            format!(
-                "add --res all, or --res {}; p2p sites lists what there is",
-                Vec::from_iter(scales.iter().map(usize::to_string)).join(" or --res ")
-            ),
-        ),
+    if scales.is_empty() {
+        let cause = format!("{places} has no {kind}-attention");
+        return Error::usage(cause, "see the model's layers with p2p sites")
+            .about(Setting::MapPlace);
     }
+    let choices = scales
+        .iter()
+        .map(|scale| message![" or ", Setting::MapRes.to(scale)]);
+    let cure = message!["use ", Setting::MapRes.to("all")];
+    let cure = choices.fold(cure, Message::then);
+    Error::usage(
+        format!("{places} has no {kind}-attention at this resolution"),
+        cure.then("; p2p sites lists the model's layers"),
+    )
+    .about(Setting::MapRes)
 }
 
 fn layer(spec: &MapSpec, index: usize, sites: &[Site]) -> Result<MapGroup> {
     let last = sites.len().saturating_sub(1);
     let site = sites.get(index).ok_or_else(|| {
         Error::usage(
-            format!("there is no --layer {index}"),
+            message!["there is no ", Setting::MapLayer.to(index)],
             format!("use 0 to {last}, as p2p sites lists them"),
         )
+        .about(Setting::MapLayer)
     })?;
     if site.kind != spec.kind {
         return Err(Error::usage(
             format!("layer {index} is {}-attention", name(site.kind)),
-            format!(
-                "add --kind {}, or choose another with p2p sites",
-                name(site.kind)
-            ),
-        ));
+            message![
+                "add ",
+                Setting::MapKind.to(name(site.kind)),
+                ", or choose another layer: p2p sites lists them",
+            ],
+        )
+        .about(Setting::MapLayer));
     }
     check(spec, site)?;
     Ok(MapGroup {
@@ -226,16 +275,21 @@ fn check(spec: &MapSpec, site: &Site) -> Result<()> {
         && head >= site.heads
     {
         return Err(Error::usage(
-            format!("layer {} has no --head {head}", site.index),
+            message![
+                format!("layer {} has no ", site.index),
+                Setting::MapHead.to(head),
+            ],
             format!("use 0 to {}", site.heads - 1),
-        ));
+        )
+        .about(Setting::MapHead));
     }
     if spec.kind == AttentionKind::SelfAttn && site.queries() > MOST_PIXELS {
         let (h, w) = site.grid;
         return Err(Error::usage(
             format!("self-attention maps at {h}x{w} are too large to keep"),
-            "choose a coarser resolution",
-        ));
+            message!["choose a coarser resolution with ", Setting::MapRes],
+        )
+        .about(Setting::MapRes));
     }
     Ok(())
 }
@@ -262,8 +316,9 @@ fn within(window: &Window, clock: &Clock) -> Result<Frame> {
     let calls = window.calls(clock, Acts::SelfAttn).ok_or_else(|| {
         Error::usage(
             format!("no step of {} lies in the window {window}", clock.calls),
-            "widen it, or use all",
+            message!["widen the window, or use ", Setting::MapAtSteps.to("all")],
         )
+        .about(Setting::MapAtSteps)
     })?;
     let (first, last) = (*calls.start(), *calls.end());
     Ok(Frame {

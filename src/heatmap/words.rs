@@ -1,22 +1,26 @@
-//! Which tokens are shown as one: the words that a user names, or those that a prompt is made of.
-//! Knows no layer and no step.
+//! Groups tokens into the words that have a heatmap each: the words that a user names, or all words of a
+//! prompt. It must never know layers or steps.
 
 use super::{MapSpec, Rows};
 use crate::edit::Rules;
 use crate::error::{Error, Result};
 use crate::job::Prepared;
+use crate::message;
 use crate::prompt::{Tokens, unknown_word};
+use crate::setting::Setting;
 
-/// Tokens that are shown as one.
+/// Tokens that share one heatmap.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HeatmapWord {
-    /// Of its first token.
+    /// Index of the first token in [`Tokens::ids`].
     pub index: usize,
+    /// The word as the user or the prompt spells it.
     pub text: String,
+    /// Indices of all its tokens in [`Tokens::ids`].
     pub tokens: Vec<usize>,
-    /// At how many places of the prompt they stand.
+    /// How many times the word occurs in the prompt.
     pub places: usize,
-    /// Begin, end or pads: most of all attention goes there.
+    /// Whether it is the begin token, the end token or the pads, which draw most of the attention.
     pub special: bool,
 }
 
@@ -32,16 +36,21 @@ impl HeatmapWord {
     }
 }
 
-/// Per row of the run; nothing where the row is not shown.
+/// The words of each row of the run. A row that is not shown has none.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Words {
+    /// The words whose maps are shown.
     pub shown: Vec<Vec<HeatmapWord>>,
-    /// Those to find the places of.
+    /// The words to locate in the picture.
     pub located: Vec<Vec<HeatmapWord>>,
 }
 
 impl Words {
-    /// Errors: usage, where there is no such row or word.
+    /// The words that `spec` selects in the prompts of a prepared run.
+    ///
+    /// # Errors
+    ///
+    /// A usage error if the run has no such row, or none of the shown prompts contains a word.
     pub fn new(spec: &MapSpec, prepared: &Prepared) -> Result<Self> {
         let edits = prepared.edits.len();
         let shown = |row: &usize| match spec.rows {
@@ -55,22 +64,33 @@ impl Words {
         if looked.is_empty() {
             return Err(Error::usage(
                 "there is no edited row to show",
-                "draw an edit, or show the source",
-            ));
+                message!["draw an edit, or use ", Setting::MapRows.to("source")],
+            )
+            .about(Setting::MapRows));
         }
         let rules = prepared.controller.rules();
-        for word in spec.words.iter().chain(&spec.locate) {
+        let shown_words = spec.words.iter().map(|word| (Setting::MapWords, word));
+        let located_words = spec.locate.iter().map(|word| (Setting::MapLocate, word));
+        for (setting, word) in shown_words.chain(located_words) {
             if looked.iter().all(|p| rules.find(p, word).is_empty()) {
-                return Err(unknown_word(word, &looked, "prompt"));
+                return Err(unknown_word(word, &looked, "prompt")
+                    .about(setting)
+                    .word(word));
             }
         }
-        let words = |row: usize| match shown(&row) {
-            false => vec![],
-            true => words(spec, prompts[row], rules),
+        let words = |row: usize| {
+            if shown(&row) {
+                words(spec, prompts[row], rules)
+            } else {
+                vec![]
+            }
         };
-        let located = |row: usize| match shown(&row) {
-            false => vec![],
-            true => named(prompts[row], &spec.locate, rules),
+        let located = |row: usize| {
+            if shown(&row) {
+                named(prompts[row], &spec.locate, rules)
+            } else {
+                vec![]
+            }
         };
         Ok(Self {
             shown: rows.clone().map(words).collect(),
@@ -78,21 +98,21 @@ impl Words {
         })
     }
 
-    /// Per row, shown and located.
+    /// The shown words of each row, followed by its located words.
     pub fn rows(&self) -> impl Iterator<Item = impl Iterator<Item = &HeatmapWord>> {
         let rows = self.shown.iter().zip(&self.located);
         rows.map(|(shown, located)| shown.iter().chain(located))
     }
 
-    /// What nobody would notice: words that stand at several places and are shown as one.
+    /// A note for each word that occurs several times in a prompt, since its map is the sum of all of them.
     pub fn notes(&self) -> Vec<String> {
         let several = |word: &&HeatmapWord| word.places > 1;
         let note = |word: &HeatmapWord| {
             let (text, places) = (&word.text, word.places);
             let tokens: Vec<String> = word.tokens.iter().map(usize::to_string).collect();
             format!(
-                "\"{text}\" stands {places} times in the prompt, and its map is the sum (tokens {}): \
-                 \"{text}#1\" is the first alone",
+                "\"{text}\" occurs {places} times in the prompt, and its map is the sum of all (tokens {}); \
+                 \"{text}#1\" selects only the first",
                 tokens.join(", ")
             )
         };
@@ -106,7 +126,7 @@ impl Words {
     }
 }
 
-/// The tokens of all words, ascending.
+/// The tokens of all words, in ascending order, without duplicates.
 pub fn columns<'a>(words: impl IntoIterator<Item = &'a HeatmapWord>) -> Vec<usize> {
     let tokens = words.into_iter().flat_map(|word| word.tokens.clone());
     let mut columns: Vec<usize> = tokens.collect();
@@ -115,7 +135,7 @@ pub fn columns<'a>(words: impl IntoIterator<Item = &'a HeatmapWord>) -> Vec<usiz
     columns
 }
 
-/// By their place in the prompt.
+/// The words that a row shows, in the order of the prompt.
 fn words(spec: &MapSpec, prompt: &Tokens, rules: Rules) -> Vec<HeatmapWord> {
     let mut words = match spec.words.as_slice() {
         [] => units(prompt),
@@ -143,14 +163,15 @@ fn named(prompt: &Tokens, words: &[String], rules: Rules) -> Vec<HeatmapWord> {
     named
 }
 
-/// Tokens one by one, but those of one word together: "lasag" and "ne", not "burger" and ",".
+/// The words of a prompt. Tokens of one word are joined ("lasag" and "ne"), punctuation is kept apart
+/// ("burger" and ",").
 fn units(prompt: &Tokens) -> Vec<HeatmapWord> {
     let letters = |c: Option<char>| c.is_some_and(char::is_alphanumeric);
     let mut units: Vec<HeatmapWord> = vec![];
     let mut end = 0;
     for (i, span) in prompt.spans.iter().enumerate() {
         let text = &prompt.text[span.clone()];
-        // One sign, such as an emoji, can be several tokens, each standing at all of it.
+        // A character such as an emoji can be several tokens that all span the whole character.
         let same = span.start < end;
         let touches = span.start == end && letters(text.chars().next());
         let goes_on =
@@ -167,7 +188,7 @@ fn units(prompt: &Tokens) -> Vec<HeatmapWord> {
     units
 }
 
-/// Begin, end, and all pads as one: together they draw most of what is to be had.
+/// The begin token, the end token, and all pads as one word.
 fn around(prompt: &Tokens) -> Vec<HeatmapWord> {
     let mut around: Vec<HeatmapWord> = [0, prompt.eos()]
         .map(|token| HeatmapWord::of(&prompt.label(token), vec![token]))

@@ -1,5 +1,6 @@
-//! Heatmaps as files: a picture a word, the grid of all, an index, the numbers.
-//! Owns the names and how the index is filled; how anything is coloured is `draw`'s.
+//! Writes heatmaps as files: a picture for each word, the grid of all words, the index, the raw tensors.
+//! Owns the names of the files and the index's values. It must never know how grids are coloured, which
+//! [`draw`](super::draw) does.
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, HashSet};
@@ -10,8 +11,8 @@ use safetensors::tensor::{Dtype, TensorView};
 use super::draw::{Scale, Style, ringed};
 use super::index::{Index, IndexEntry, LocatedWords, Raw};
 use super::locate::{bounds, mask, part_at, peak, strongest};
-use super::maps::{heats, located, recorded};
-use super::{Heat, Look, MapSpec, Resolution, ScaleBy, Selection};
+use super::maps::{heatmaps, located, recorded};
+use super::{Heatmap, Look, MapSpec, Resolution, ScaleBy, Selection};
 use crate::attention::AttentionKind;
 use crate::error::{Error, Result};
 use crate::job::{Outcome, Picture, Prepared};
@@ -21,15 +22,15 @@ use crate::report::slug::slug;
 use crate::report::xmp::ai_mark;
 use crate::sample::{Columns, Recorded, Recorder, Shown};
 
-/// The folder of all of it.
+/// The folder of all heatmap files, inside the output folder.
 pub const FOLDER: &str = "attn";
 
-/// All maps at one look.
+/// The picture that shows all heatmaps, inside the output folder.
 pub const GRID: &str = "attn/grid.png";
 const INDEX: &str = "attn/index.json";
 const RAW: &str = "attn/maps.safetensors";
 
-/// What is drawn, and from what.
+/// The heatmaps of a finished run, ready to be written.
 pub struct Maps<'a> {
     pub(super) spec: &'a MapSpec,
     pub(super) look: &'a Look,
@@ -37,11 +38,11 @@ pub struct Maps<'a> {
     pub(super) prepared: &'a Prepared,
     pub(super) outcome: &'a Outcome,
     recorded: Cow<'a, [Recorded]>,
-    pub(super) heats: Vec<Heat>,
+    pub(super) heatmaps: Vec<Heatmap>,
     pub(super) shared: Scale,
 }
 
-/// `source`, `edited-1`.
+/// The name of a row in files: `source`, `edited-1`.
 pub(super) fn row_name(row: usize) -> String {
     match row {
         0 => "source".to_owned(),
@@ -50,6 +51,11 @@ pub(super) fn row_name(row: usize) -> String {
 }
 
 impl<'a> Maps<'a> {
+    /// Computes the heatmaps of a run from what its recorder kept.
+    ///
+    /// # Errors
+    ///
+    /// A usage error if self-attention is too large to decompose.
     pub fn new(
         (spec, look): (&'a MapSpec, &'a Look),
         selection: &'a Selection,
@@ -58,9 +64,9 @@ impl<'a> Maps<'a> {
         recorder: &'a Recorder,
     ) -> Result<Self> {
         let recorded = recorded(spec, recorder, prepared.latent_size)?;
-        let heats = heats(spec, selection, &recorded)?;
-        // Begin, end and pads draw most of all attention: words are measured against words.
-        let words = heats.iter().filter(|heat| !heat.special);
+        let heatmaps = heatmaps(spec, selection, &recorded)?;
+        // The special tokens draw most of the attention. A scale that includes them would hide the words.
+        let words = heatmaps.iter().filter(|heat| !heat.special);
         let shared = Scale::of(words.map(|heat| &heat.grid));
         Ok(Self {
             spec,
@@ -69,16 +75,20 @@ impl<'a> Maps<'a> {
             prepared,
             outcome,
             recorded,
-            heats,
+            heatmaps,
             shared,
         })
     }
 
-    /// Writes everything below `attn/`; the grid comes back, for a terminal.
+    /// Writes all files of `attn/` and returns the picture of all heatmaps, for the terminal.
+    ///
+    /// # Errors
+    ///
+    /// A run error if a file cannot be written, a usage error if a word to locate draws no attention.
     pub fn write(&self, output: &mut OutputFolder) -> Result<RgbImage> {
         let mut index = self.index();
         let mut names = Names::default();
-        for heat in &self.heats {
+        for heat in &self.heatmaps {
             let name = names.unused(self.name(heat));
             index.maps.push(self.write_heat(output, heat, &name)?);
         }
@@ -127,9 +137,10 @@ impl<'a> Maps<'a> {
                 ScaleBy::Shared => "shared",
                 ScaleBy::Token => "token",
             },
-            values: match merged {
-                true => "sum over steps, mean over layers and heads",
-                false => "mean over steps, layers and heads, where they are not apart",
+            values: if merged {
+                "sum over steps, mean over layers and heads"
+            } else {
+                "mean over steps, layers and heads, where they are not apart"
             },
             prompts: self.rows().map(prompt).collect(),
             maps: vec![],
@@ -138,16 +149,18 @@ impl<'a> Maps<'a> {
         }
     }
 
-    /// The rows that are shown.
+    /// The rows of the run that are shown.
     pub(super) fn rows(&self) -> impl Iterator<Item = usize> {
         let columns = &self.selection.recording.columns;
         (0..columns.len()).filter(|row| columns[*row] != Columns::Nothing)
     }
 
+    /// Whether there are several groups of layers, which files and headings then name.
     pub(super) fn groups_apart(&self) -> bool {
         self.selection.groups.len() > 1
     }
 
+    /// The picture of a row.
     pub(super) fn picture(&self, row: usize) -> &Picture {
         let mut pictures = self.outcome.pictures.iter();
         let picture = pictures.find(|picture| picture.row == row);
@@ -158,11 +171,15 @@ impl<'a> Maps<'a> {
         Style {
             colormap: self.look.colormap,
             enlarge: self.look.enlarge,
-            size: (self.prepared.width as u32, self.prepared.height as u32),
+            size: (
+                self.prepared.run.width as u32,
+                self.prepared.run.height as u32,
+            ),
         }
     }
 
-    pub(super) fn scale(&self, heat: &Heat) -> Scale {
+    /// The colour scale of a heatmap.
+    pub(super) fn scale(&self, heat: &Heatmap) -> Scale {
         match self.look.scale {
             ScaleBy::Token => Scale::within(&heat.grid),
             ScaleBy::Shared if self.is_beyond(heat) => Scale::of([&heat.grid]),
@@ -170,13 +187,18 @@ impl<'a> Maps<'a> {
         }
     }
 
-    /// Begin, end or pads that the shared scale of the words has no colours for.
-    pub(super) fn is_beyond(&self, heat: &Heat) -> bool {
+    /// Whether it is the map of a special token with values above the shared scale of the words.
+    pub(super) fn is_beyond(&self, heat: &Heatmap) -> bool {
         let shared = self.look.scale == ScaleBy::Shared;
         shared && heat.special && Scale::of([&heat.grid]).high > self.shared.high
     }
 
-    fn write_heat(&self, output: &mut OutputFolder, heat: &Heat, name: &str) -> Result<IndexEntry> {
+    fn write_heat(
+        &self,
+        output: &mut OutputFolder,
+        heat: &Heatmap,
+        name: &str,
+    ) -> Result<IndexEntry> {
         let (style, scale) = (self.style(), self.scale(heat));
         let (file, overlay) = (format!("{name}.png"), format!("{name}-overlay.png"));
         let picture = &self.picture(heat.row).image;
@@ -185,7 +207,7 @@ impl<'a> Maps<'a> {
             None => picture,
         };
         output.write_png(&file, &marked(style.heatmap(&heat.grid, scale)), &[])?;
-        // It shows the picture; the heatmap alone does not.
+        // The overlay shows the generated picture, so it is marked as generated. The heatmap is not.
         let shown = style.overlay(picture, &heat.grid, scale);
         output.write_png(&overlay, &marked(shown), &[ai_mark()])?;
         let values = &heat.grid.values;
@@ -209,8 +231,9 @@ impl<'a> Maps<'a> {
         })
     }
 
-    /// `attn/source/03-cat`; what there is only one of is not named.
-    fn name(&self, heat: &Heat) -> String {
+    /// A heatmap's path without extension: `attn/source/03-cat`. Groups, steps and heads are named only if
+    /// there are several.
+    fn name(&self, heat: &Heatmap) -> String {
         let mut path = vec![FOLDER.to_owned(), row_name(heat.row)];
         if self.groups_apart() {
             path.push(self.selection.groups[heat.group].label.replace(' ', "-"));
@@ -224,7 +247,7 @@ impl<'a> Maps<'a> {
         }
         path.push(match self.spec.kind {
             AttentionKind::Cross => format!("{:02}-{}", heat.index, plain(&heat.label)),
-            // Its number is in the label.
+            // The label already contains the number.
             AttentionKind::SelfAttn => plain(&heat.label),
         });
         path.join("/")
@@ -233,7 +256,7 @@ impl<'a> Maps<'a> {
     fn write_located(
         &self,
         output: &mut OutputFolder,
-        heat: &Heat,
+        heat: &Heatmap,
         name: &str,
     ) -> Result<LocatedWords> {
         let (file, (w, h)) = (format!("{name}.png"), self.style().size);
@@ -258,7 +281,8 @@ impl<'a> Maps<'a> {
         })
     }
 
-    /// Per row and resolution a tensor `[steps, heads, tokens, h, w]`, named `source/16x16`.
+    /// A safetensors file with a tensor `[steps, heads, tokens, h, w]` for each row and group, named
+    /// `source/16x16`.
     fn raw(&self) -> Result<Vec<u8>> {
         let mut data: BTreeMap<String, (Vec<usize>, Vec<u8>)> = BTreeMap::new();
         let frames = self.selection.frames.len();
@@ -294,11 +318,11 @@ impl<'a> Maps<'a> {
     }
 }
 
-/// Where tokens stand in their prompt, those that follow each other as one.
+/// Ranges of tokens in their prompt, in characters. Successive tokens share a range.
 fn places(prompt: &Tokens, tokens: &[usize]) -> Vec<[usize; 2]> {
     let characters = |bytes: usize| prompt.text[..bytes].chars().count();
     let spans = tokens.chunk_by(|a, b| a + 1 == *b).filter_map(|run| {
-        // Begin, end and pads stand nowhere.
+        // Special tokens are not part of the text.
         let span = |token: usize| prompt.spans.get(token.checked_sub(1)?);
         let (first, last) = (span(run[0])?, span(run[run.len() - 1])?);
         Some([characters(first.start), characters(last.end)])
@@ -306,7 +330,7 @@ fn places(prompt: &Tokens, tokens: &[usize]) -> Vec<[usize; 2]> {
     spans.collect()
 }
 
-/// Names that are taken: words of signs alone, and long phrases, can come out alike.
+/// File names in use. Words of punctuation, and long phrases, can have the same file name.
 #[derive(Default)]
 struct Names(HashSet<String>);
 
@@ -319,10 +343,11 @@ impl Names {
     }
 }
 
-/// A word as part of a file's name.
+/// A word as part of a file name.
 fn plain(word: &str) -> String {
-    match word.chars().any(char::is_alphanumeric) {
-        true => slug(word, &[]),
-        false => "sign".to_owned(),
+    if word.chars().any(char::is_alphanumeric) {
+        slug(word, &[])
+    } else {
+        "sign".to_owned()
     }
 }

@@ -1,11 +1,11 @@
-//! The folders of Python's `huggingface_hub` on disk: contents by their hash, and for each commit a folder
-//! of links to them under the files' own names. Owns that layout; never knows a network.
+//! The cache's layout on disk, that of Python's `huggingface_hub`: blobs named by their hash, and for
+//! each commit a snapshot, a folder with a link to a blob for each file. It must never know a network.
 //!
 //! ```text
-//! models--OWNER--NAME/refs/main              the commit that `main` was when it was last asked for
-//!                    /blobs/<etag>           a content; <etag>.incomplete while it is fetched
-//!                    /snapshots/<commit>/..  links to contents
-//! .locks/models--OWNER--NAME/<etag>.lock     held by whoever fetches it
+//! models--OWNER--NAME/refs/main              the commit of `main` when the hub was last asked
+//!                    /blobs/<etag>           a file's content; <etag>.incomplete during the download
+//!                    /snapshots/<commit>/..  links to blobs
+//! .locks/models--OWNER--NAME/<etag>.lock     locked during the download
 //! ```
 
 use std::io::Write;
@@ -15,50 +15,58 @@ use super::RepoFile;
 use super::name::{is_commit, is_file};
 use crate::error::{Error, Result};
 
+/// The cache of models on this machine.
 #[derive(Debug, Clone)]
 pub struct Cache {
+    /// The folder of all repositories. It need not exist.
     pub root: PathBuf,
 }
 
 impl Cache {
+    /// The cache in a folder.
     pub fn new(root: &Path) -> Self {
         Self {
             root: root.to_owned(),
         }
     }
 
+    /// The folder of a repository.
     pub fn repo(&self, id: &str) -> PathBuf {
         self.root.join(folder_name(id))
     }
 
+    /// The folder of a commit's files.
     pub fn snapshot(&self, id: &str, commit: &str) -> PathBuf {
         self.repo(id).join("snapshots").join(commit)
     }
 
+    /// The file of a content. `etag` is the content's hash.
     pub fn blob(&self, id: &str, etag: &str) -> PathBuf {
         self.repo(id).join("blobs").join(etag)
     }
 
+    /// The folder of a repository's locks.
     pub fn locks(&self, id: &str) -> PathBuf {
         self.root.join(".locks").join(folder_name(id))
     }
 
-    /// The commit that a revision was when it was last asked for, if anything of it is there.
+    /// The commit of a revision when the hub was last asked. `None` if the cache has no snapshot of it.
     pub fn commit(&self, id: &str, revision: &str) -> Option<String> {
-        let commit = match is_commit(revision) {
-            true => revision.to_owned(),
-            false => std::fs::read_to_string(self.reference(id, revision)?).ok()?,
+        let commit = if is_commit(revision) {
+            revision.to_owned()
+        } else {
+            std::fs::read_to_string(self.reference(id, revision)?).ok()?
         };
         let commit = commit.trim();
-        let there = is_file(commit) && self.snapshot(id, commit).is_dir();
-        there.then(|| commit.to_owned())
+        let exists = is_file(commit) && self.snapshot(id, commit).is_dir();
+        exists.then(|| commit.to_owned())
     }
 
     fn reference(&self, id: &str, revision: &str) -> Option<PathBuf> {
         is_file(revision).then(|| self.repo(id).join("refs").join(revision))
     }
 
-    /// The files of a commit that are there.
+    /// The cached files of a commit, sorted by path.
     pub fn files(&self, id: &str, commit: &str) -> Vec<RepoFile> {
         let mut files = vec![];
         list(&self.snapshot(id, commit), "", &mut files);
@@ -66,9 +74,10 @@ impl Cache {
         files
     }
 
-    /// Remembers which commit a revision is. A commit stands for itself.
+    /// Records the commit of a revision. Nothing is recorded for a commit itself.
     ///
-    /// Errors: model, where the cache cannot be written.
+    /// # Errors
+    /// A model error if the cache cannot be written.
     pub fn remember(&self, id: &str, revision: &str, commit: &str) -> Result<()> {
         let reference = self
             .reference(id, revision)
@@ -80,7 +89,7 @@ impl Cache {
             return Ok(());
         }
         let write = || {
-            let folder = path.parent().expect("it lies in refs/");
+            let folder = path.parent().expect("a reference has a folder");
             std::fs::create_dir_all(folder)?;
             let mut file = tempfile::NamedTempFile::new_in(folder)?;
             file.write_all(commit.as_bytes())?;
@@ -90,10 +99,13 @@ impl Cache {
         written.map(|_| ()).map_err(|e| self.cannot_write(&e))
     }
 
-    /// Lets a file of a snapshot lead to a content. Where links cannot be made, `new` contents are moved
-    /// there and others copied, as Python does.
-    pub fn link(&self, blob: &Path, pointer: &Path, new: bool) -> Result<()> {
-        let folder = pointer.parent().expect("it lies in a snapshot");
+    /// Links a file of a snapshot, `pointer`, to a blob. If the disk has no links, a blob that `is_new` is moved
+    /// there and another one copied, as in Python.
+    ///
+    /// # Errors
+    /// A model error if the cache cannot be written.
+    pub fn link(&self, blob: &Path, pointer: &Path, is_new: bool) -> Result<()> {
+        let folder = pointer.parent().expect("a file of a snapshot has a folder");
         let link = || {
             std::fs::create_dir_all(folder)?;
             if pointer.symlink_metadata().is_ok() {
@@ -102,16 +114,16 @@ impl Cache {
             let to = pathdiff::diff_paths(blob, folder).unwrap_or_else(|| blob.to_owned());
             match symlink(&to, pointer) {
                 Ok(()) => Ok(()),
-                // Another process was quicker.
+                // Another process made the link first.
                 Err(_) if pointer.is_file() => Ok(()),
-                Err(_) if new => std::fs::rename(blob, pointer),
+                Err(_) if is_new => std::fs::rename(blob, pointer),
                 Err(_) => std::fs::copy(blob, pointer).map(|_| ()),
             }
         };
         link().map_err(|e: std::io::Error| self.cannot_write(&e))
     }
 
-    /// Errors of writing, by their cause.
+    /// The error for a failed write, by its cause.
     pub fn cannot_write(&self, error: &std::io::Error) -> Error {
         use std::io::ErrorKind::{
             PermissionDenied, QuotaExceeded, ReadOnlyFilesystem, StorageFull,
@@ -120,12 +132,12 @@ impl Cache {
         match error.kind() {
             StorageFull | QuotaExceeded => Error::model(
                 format!("the disk of {shown} is full"),
-                "free some space, p2p models ls says what the models take, or set HF_HUB_CACHE to a folder on \
-                 another disk; the download goes on where it stopped",
+                "free some space (p2p models ls lists the sizes of models), or set HF_HUB_CACHE to a folder on another \
+                 disk; the next download resumes where this one stopped",
             ),
             PermissionDenied | ReadOnlyFilesystem => Error::model(
-                format!("the cache {shown} cannot be written: {error}"),
-                "set HF_HUB_CACHE to a folder that can be",
+                format!("the cache {shown} is not writable: {error}"),
+                "set HF_HUB_CACHE to a writable folder",
             ),
             _ => Error::model(
                 format!("cannot write to the cache {shown}: {error}"),
@@ -139,15 +151,15 @@ fn folder_name(id: &str) -> String {
     format!("models--{}", id.replace('/', "--"))
 }
 
-/// The repository that a folder of the cache is of.
+/// The repository id, `owner/name`, of a folder in the cache.
 pub fn id_of(folder: &str) -> Option<String> {
     Some(folder.strip_prefix("models--")?.replacen("--", "/", 1))
 }
 
-/// Files below a folder; links that lead nowhere are none.
-fn list(folder: &Path, before: &str, files: &mut Vec<RepoFile>) {
+/// Collects the files below a folder. Broken links are skipped.
+fn list(folder: &Path, prefix: &str, files: &mut Vec<RepoFile>) {
     for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
-        let name = format!("{before}{}", entry.file_name().to_string_lossy());
+        let name = format!("{prefix}{}", entry.file_name().to_string_lossy());
         let path = entry.path();
         match path.metadata() {
             Ok(data) if data.is_dir() => list(&path, &format!("{name}/"), files),
@@ -161,7 +173,7 @@ fn list(folder: &Path, before: &str, files: &mut Vec<RepoFile>) {
     }
 }
 
-/// The name of the content that a link leads to.
+/// The name of the blob that a link leads to. `None` for a path that is not a link.
 pub fn content_of(pointer: &Path) -> Option<String> {
     let to = std::fs::read_link(pointer).ok()?;
     match to.components().next_back()? {

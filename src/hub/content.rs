@@ -1,5 +1,5 @@
-//! Contents by their names: SHA-256 of large files, git's hash of small ones. Owns whether a file is what
-//! its name says, and whose it is.
+//! Hashes of cached files. The cache names a file's content by its hash: SHA-256 for large files, git's hash
+//! for small ones. Owns the check that a file matches its name; it must never know what is in a file.
 
 use std::fs::File;
 use std::io::Read;
@@ -11,27 +11,30 @@ use sha2::{Digest, Sha256};
 use super::MAIN;
 use super::cache::{content_of, id_of};
 use crate::error::{Error, Result};
+use crate::format::hex;
 
-/// Signs of a SHA-256.
-const SHA256: usize = 64;
-/// Of git's hash.
-const GIT: usize = 40;
+/// Hexadecimal digits of a SHA-256.
+const SHA256_DIGITS: usize = 64;
+/// Hexadecimal digits of git's hash, a SHA-1.
+const GIT_DIGITS: usize = 40;
 
 /// A file of a model in the cache.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Cached {
+    /// The repository, `owner/name`.
     pub id: String,
+    /// The commit of its snapshot.
     pub commit: String,
-    /// Whether that is what `main` was when it was last asked for.
+    /// Whether `main` was this commit when the hub was last asked.
     pub is_main: bool,
-    /// Its path in the repository.
+    /// The path in the repository, with forward slashes.
     pub file: String,
-    /// The name of its content.
+    /// The name of its content: a hash of its bytes.
     pub content: String,
 }
 
 impl Cached {
-    /// `None` where a path is no link that the cache has made.
+    /// The cached file at a path. `None` if the path is not a link in a snapshot.
     pub fn of(path: &Path) -> Option<Self> {
         let content = content_of(path)?;
         let is_snapshots = |folder: &&Path| folder.file_name().is_some_and(|n| n == "snapshots");
@@ -51,63 +54,78 @@ impl Cached {
         })
     }
 
-    /// Whether the file at the path that it is of has its content.
+    /// Whether the file at `path`, the path that this was made from, has the right hash.
     ///
-    /// Errors: model, where it cannot be read.
+    /// # Errors
+    /// A model error if the file cannot be read.
     pub fn is_right(&self, path: &Path) -> Result<bool> {
         is_right(path, &self.content, || Ok(()))
     }
 
-    /// The cause of an error that it is not what it was.
+    /// The cause of an error about a file whose hash is wrong.
     pub fn damage(&self) -> String {
         let Self { id, file, .. } = self;
-        format!("{file} of {id} is damaged: it is not what the hub gave")
+        format!("{file} of {id} is damaged: it is not the file that the hub sent")
     }
 
-    /// Whether its content is called by the SHA-256 of its bytes, and that is another.
+    /// Whether the content is named by a SHA-256, and by another than this one.
     pub fn differs(&self, sha256: &str) -> bool {
-        self.content.len() == SHA256 && self.content != sha256
+        self.content.len() == SHA256_DIGITS && self.content != sha256
     }
 }
 
-/// Whether a content is small by its name: a config or a vocabulary, read again whenever it is used.
+/// Whether a content's name is that of a small file, such as a config or a vocabulary. Small files are
+/// hashed whenever they are used.
 pub fn is_small(content: &str) -> bool {
-    content.len() == GIT
+    content.len() == GIT_DIGITS
 }
 
-/// Whether a file has the content that a name says; of names that are no hashes that is not known.
+/// Whether a file has the hash that `content` names. Names that are not hashes match every file.
 ///
-/// Errors: model, where it cannot be read; those of `go_on`, which is asked again and again.
-pub fn is_right(path: &Path, content: &str, go_on: impl Fn() -> Result<()>) -> Result<bool> {
-    let is = |hash: &str| hash == content;
+/// # Errors
+/// A model error if the file cannot be read, and the errors of `check_interrupted`, which is called for each
+/// megabyte.
+pub fn is_right(
+    path: &Path,
+    content: &str,
+    check_interrupted: impl Fn() -> Result<()>,
+) -> Result<bool> {
+    let matches = |hash: &str| hash == content;
     match content.len() {
-        SHA256 => Ok(is(&hashed(Sha256::new(), path, &go_on)?)),
-        GIT => {
+        SHA256_DIGITS => Ok(matches(&hash_file(
+            Sha256::new(),
+            path,
+            &check_interrupted,
+        )?)),
+        GIT_DIGITS => {
             let length = path.metadata().map_err(|e| unreadable(path, &e))?.len();
-            // Git hashes a file under a head of its own. Mirrors that store artefacts name them by the SHA-1 of
-            // their bytes alone.
-            let head = format!("blob {length}\0");
-            Ok(is(&hashed(Sha1::new_with_prefix(head), path, &go_on)?)
-                || is(&hashed(Sha1::new(), path, &go_on)?))
+            // Git puts this header before the bytes. Some mirrors name files by the SHA-1 of the bytes alone.
+            let header = format!("blob {length}\0");
+            let git = Sha1::new_with_prefix(header);
+            Ok(matches(&hash_file(git, path, &check_interrupted)?)
+                || matches(&hash_file(Sha1::new(), path, &check_interrupted)?))
         }
         _ => Ok(true),
     }
 }
 
-/// As hexadecimal digits.
-fn hashed(mut hash: impl Digest, path: &Path, go_on: impl Fn() -> Result<()>) -> Result<String> {
+/// The hash of a file, in hexadecimal digits.
+fn hash_file(
+    mut hash: impl Digest,
+    path: &Path,
+    check_interrupted: impl Fn() -> Result<()>,
+) -> Result<String> {
     let unreadable = |e| unreadable(path, &e);
     let mut file = File::open(path).map_err(unreadable)?;
-    let mut piece = vec![0; 1 << 20];
+    let mut chunk = vec![0; 1 << 20];
     loop {
-        match file.read(&mut piece).map_err(unreadable)? {
+        match file.read(&mut chunk).map_err(unreadable)? {
             0 => break,
-            n => hash.update(&piece[..n]),
+            n => hash.update(&chunk[..n]),
         }
-        go_on()?;
+        check_interrupted()?;
     }
-    let hash = hash.finalize();
-    Ok(hash.iter().map(|byte| format!("{byte:02x}")).collect())
+    Ok(hex(hash.finalize()))
 }
 
 fn unreadable(path: &Path, error: &std::io::Error) -> Error {

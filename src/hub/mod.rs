@@ -1,15 +1,10 @@
-//! The Hugging Face hub: which files a repository has, and how they come into the cache on this machine.
-//! Never knows what a model needs of them.
+//! The Hugging Face hub: the files of a repository, and their download into the cache of this machine. It
+//! must never know which files a model needs.
 //!
-//! The cache is laid out as Python's `huggingface_hub` lays it out, and either uses what the other
-//! fetched. Without the cargo feature `hub` the cache is all there is.
+//! The cache has the layout of Python's `huggingface_hub`, and each uses what the other downloaded. Without
+//! the cargo feature `hub`, models are read from the cache only.
 //!
-//! # Why neither hf-hub 1.0 nor 0.5
-//!
-//! 1.0 restarts a broken download from its first byte, gives up on a lock after ten seconds, reads
-//! neither `HF_HUB_OFFLINE` nor timeouts, and brings tokio and a transfer layer with telemetry that is on
-//! by default: 284 crates. 0.5 ignores most variables, knows no locks that Python knows, and follows
-//! redirects with the token. What is left to do over an HTTP client is this folder.
+//! TRANSPORT
 
 mod alias;
 mod cache;
@@ -25,116 +20,126 @@ mod stored;
 
 use std::path::PathBuf;
 
-use crate::error::Result;
+use crate::error::{Report, Result};
 
 pub use alias::{Alias, alias, aliases, named, nearest_alias, redirected};
 pub use cache::Cache;
 pub use content::Cached;
 pub use name::{MAIN, Name, is_commit, is_revision};
 pub use paths::HubPaths;
-pub use progress::{Silent, Watch};
+pub use progress::{ProgressReporter, Silent};
 pub use settings::{HubSettings, Proxies, Token, TokenSource};
 pub use stored::{Removal, Snapshot, StoredModel};
 
 use cache_only::CacheOnly;
 
-/// What is asked for.
+/// A request for a repository.
 #[derive(Debug, Clone, Copy)]
-pub struct Wanted<'a> {
-    /// `owner/name`.
+pub struct RepoRequest<'a> {
+    /// The repository, `owner/name`.
     pub id: &'a str,
     /// A branch, a tag or a commit.
     pub revision: &'a str,
-    /// Whether only the cache is to be looked at.
+    /// Whether only the cache is asked.
     pub offline: bool,
-    /// What `p2p models pull` is given to fetch it, where that can.
+    /// The arguments of `p2p models pull` that download the same, for messages. `None` if no arguments do.
     pub pull: Option<&'a str>,
 }
 
-/// A repository as of one commit.
+/// A repository at one commit.
 #[derive(Debug, Clone)]
 pub struct Repo {
+    /// The repository, `owner/name`.
     pub id: String,
+    /// The commit's hash.
     pub commit: String,
+    /// The files of the repository, or the cached ones among them.
     pub files: Vec<RepoFile>,
-    /// Whether `files` are all that the hub has: else those of them that the cache has.
+    /// Whether `files` is the hub's complete list.
     pub whole: bool,
-    /// Where fetched files lie, under their own names.
+    /// The folder of the downloaded files.
     pub folder: PathBuf,
-    /// What `p2p models pull` is given to fetch it, where that can.
+    /// As in [`RepoRequest::pull`].
     pull: Option<String>,
-    /// Why the hub was not asked.
-    away: Option<Away>,
+    /// Why the hub was not asked, if it was not.
+    offline_reason: Option<OfflineReason>,
 }
 
 /// A file of a repository.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RepoFile {
-    /// With forward slashes.
+    /// The path in the repository, with forward slashes.
     pub path: String,
+    /// Size in bytes, if the list of files has it.
     pub size: Option<u64>,
-    /// What the cache calls its content.
+    /// The name of its content in the cache: a hash of its bytes.
     etag: Option<String>,
 }
 
 /// Why the hub is not asked for what the cache lacks.
 #[derive(Debug, Clone)]
-enum Away {
-    /// `--offline`.
-    #[cfg_attr(not(feature = "hub"), allow(dead_code))]
-    Flag,
-    #[cfg_attr(not(feature = "hub"), allow(dead_code))]
+#[cfg_attr(not(feature = "hub"), allow(dead_code))]
+enum OfflineReason {
+    /// The setting `offline`.
+    Setting,
+    /// This environment variable.
     Variable(&'static str),
-    /// It did not answer: cause and cure.
-    #[cfg_attr(not(feature = "hub"), allow(dead_code))]
-    Silent(String, String),
-    /// The feature `hub` is not compiled in.
+    /// The hub did not answer.
+    Unreachable(Report),
+    /// The cargo feature `hub` is off.
     #[cfg_attr(feature = "hub", allow(dead_code))]
     NotBuilt,
 }
 
-/// Where repositories come from.
+/// A source of repositories.
 pub trait Hub {
-    /// Which commit a revision is, and its files.
+    /// Finds the commit of a revision, and its files.
     ///
-    /// Errors: model, where there is no such thing, or no way to know.
-    fn repo(&self, wanted: Wanted) -> Result<Repo>;
+    /// # Errors
+    /// A model error if there is no such repository or revision, or if that cannot be found out.
+    fn repo(&self, request: RepoRequest) -> Result<Repo>;
 
-    /// Sees to it that files of a repository are in its folder.
+    /// Downloads those files of a repository that are not in its folder.
+    ///
+    /// # Errors
+    /// A model error if a file is missing or damaged, or cannot be downloaded.
     fn fetch(&self, repo: &Repo, paths: &[String]) -> Result<()>;
 
-    /// A line on what is not as it was asked for.
+    /// Tells the user that the request was not taken literally.
     fn note(&self, line: &str);
 }
 
 impl Repo {
+    /// Whether a file is in the list.
     pub fn has(&self, path: &str) -> bool {
-        self.files.iter().any(|file| file.path == path)
+        self.file(path).is_some()
     }
 
+    /// The file of the list with a path.
     pub fn file(&self, path: &str) -> Option<&RepoFile> {
         self.files.iter().find(|file| file.path == path)
     }
 }
 
-/// The hub by the settings, and its cache. Whatever is wrong with the settings shows when it is used: most
-/// models are folders.
+/// The hub and the cache that settings describe. Errors in the settings are reported at the first use, because
+/// most models are folders and need no hub.
 pub struct Connection<'a> {
     settings: HubSettings,
-    watch: &'a dyn Watch,
+    reporter: &'a dyn ProgressReporter,
     checks: bool,
 }
 
 impl<'a> Connection<'a> {
-    pub fn new(settings: HubSettings, watch: &'a dyn Watch) -> Self {
+    /// A connection that reports downloads to `reporter`. Opens nothing yet.
+    pub fn new(settings: HubSettings, reporter: &'a dyn ProgressReporter) -> Self {
         Self {
             settings,
-            watch,
+            reporter,
             checks: false,
         }
     }
 
-    /// The same, where large files too are read again, and fetched again if they are damaged.
+    /// The connection with a check of large files too: they are hashed, and downloaded again if damaged.
     pub fn checking(self) -> Self {
         Self {
             checks: true,
@@ -145,21 +150,21 @@ impl<'a> Connection<'a> {
     fn open(&self) -> Result<Box<dyn Hub + 'a>> {
         let settings = &self.settings;
         let cache = settings.cache()?;
-        let kept = CacheOnly {
+        let cache_only = CacheOnly {
             cache,
             checks: self.checks,
         };
         #[cfg(feature = "hub")]
-        let hub = online::Online::new(settings.clone(), kept, self.watch)?;
+        let hub = online::Online::new(settings.clone(), cache_only, self.reporter)?;
         #[cfg(not(feature = "hub"))]
-        let hub = kept;
+        let hub = cache_only;
         Ok(Box::new(hub))
     }
 }
 
 impl Hub for Connection<'_> {
-    fn repo(&self, wanted: Wanted) -> Result<Repo> {
-        self.open()?.repo(wanted)
+    fn repo(&self, request: RepoRequest) -> Result<Repo> {
+        self.open()?.repo(request)
     }
 
     fn fetch(&self, repo: &Repo, paths: &[String]) -> Result<()> {
@@ -167,16 +172,6 @@ impl Hub for Connection<'_> {
     }
 
     fn note(&self, line: &str) {
-        self.watch.note(line);
-    }
-}
-
-/// Bytes for people, in the units of hubs and disks.
-pub fn size(bytes: u64) -> String {
-    match bytes as f64 {
-        b if b >= 1e9 => format!("{:.2} GB", b / 1e9),
-        b if b >= 1e6 => format!("{:.1} MB", b / 1e6),
-        b if b >= 1e3 => format!("{:.0} kB", b / 1e3),
-        b => format!("{b} B"),
+        self.reporter.note(line);
     }
 }

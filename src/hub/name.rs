@@ -1,14 +1,14 @@
-//! Names on the hub: repositories, revisions, files. Owns which texts are such names, and which of them
-//! may become paths on this machine.
+//! Names on the hub: repositories, files and revisions. Owns which texts are valid names, and which of them
+//! are safe as paths on this machine. It must never look at the disk.
 
 use std::fmt;
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 
-/// The branch that counts where none is named.
+/// The default branch.
 pub const MAIN: &str = "main";
 
-/// How the addresses of the hub's pages begin; the first is how they are written here.
+/// How addresses of the hub's pages start. Addresses are written with the first.
 const PAGES: [&str; 5] = [
     "https://huggingface.co/",
     "http://huggingface.co/",
@@ -17,40 +17,43 @@ const PAGES: [&str; 5] = [
     "hf.co/",
 ];
 
-/// `owner/name`, or a file of it: `owner/name/folder/file.safetensors`.
+/// A repository or a file of one: `owner/name`, `owner/name/folder/file.safetensors`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Name {
+    /// The repository, `owner/name`.
     pub id: String,
+    /// The path of the file in the repository.
     pub file: Option<String>,
 }
 
-/// Endings of weight files: `models/dreams.safetensors` is a path that leads nowhere, no repository.
+/// Extensions of weight files. `models/dreams.safetensors` is a wrong path rather than a repository.
 const WEIGHTS: [&str; 7] = ["safetensors", "sft", "ckpt", "bin", "pt", "pth", "gguf"];
-/// Signs that addresses show as they are.
-const KEPT: AsciiSet = NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.');
-const KEPT_IN_FILES: AsciiSet = KEPT.remove(b'/');
-/// Signs of an owner or a name at most.
+/// Characters that addresses show unescaped.
+const UNESCAPED: AsciiSet = NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.');
+const UNESCAPED_IN_FILES: AsciiSet = UNESCAPED.remove(b'/');
+/// The maximum length of an owner or a name.
 const LONGEST: usize = 96;
 
 impl Name {
-    /// `None` where a text is no such name.
+    /// The name in a text, or `None` if the text is not one.
     pub fn parse(text: &str) -> Option<Self> {
         let (owner, rest) = text.split_once('/')?;
         let (name, file) = match rest.split_once('/') {
             Some((name, file)) => (name, Some(file)),
             None => (rest, None),
         };
-        let whole = match file {
+        let is_complete = match file {
             Some(file) => is_file(file) && is_weights(file),
             None => !is_weights(name),
         };
-        (whole && is_part(owner) && is_part(name)).then(|| Self {
+        (is_complete && is_owner_or_name(owner) && is_owner_or_name(name)).then(|| Self {
             id: format!("{owner}/{name}"),
             file: file.map(str::to_owned),
         })
     }
 
-    /// By the address of its page or of a file's, as browsers show it, and the revision that it says.
+    /// The name in the address of a repository's or a file's page, as browsers show it, and the revision if
+    /// the address contains one.
     pub fn of_page(address: &str) -> Option<(Self, Option<String>)> {
         let path = PAGES.iter().find_map(|start| address.strip_prefix(start))?;
         let path = path.split(['?', '#']).next()?.trim_end_matches('/');
@@ -68,13 +71,13 @@ impl Name {
         Some((Self::parse(&name)?, revision.map(str::to_owned)))
     }
 
-    /// The address of its page, as of a revision: it leads to the hub alone, whatever is called so here.
+    /// The address of the page at a revision. Unlike `owner/name`, it cannot be a path on this machine.
     pub fn page(&self, revision: &str) -> String {
         let Self { id, file } = self;
-        let (start, revision) = (PAGES[0], utf8_percent_encode(revision, &KEPT));
+        let (start, revision) = (PAGES[0], utf8_percent_encode(revision, &UNESCAPED));
         match file {
             Some(file) => {
-                let file = utf8_percent_encode(file, &KEPT_IN_FILES);
+                let file = utf8_percent_encode(file, &UNESCAPED_IN_FILES);
                 format!("{start}{id}/blob/{revision}/{file}")
             }
             None => format!("{start}{id}/tree/{revision}"),
@@ -90,44 +93,45 @@ impl fmt::Display for Name {
     }
 }
 
-fn is_part(text: &str) -> bool {
-    let sign = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
-    let ends = |c: char| c == '-' || c == '.';
+fn is_owner_or_name(text: &str) -> bool {
+    let is_allowed = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
+    let is_separator = |c: char| c == '-' || c == '.';
     !text.is_empty()
         && text.len() <= LONGEST
-        && text.chars().all(sign)
-        && !text.starts_with(ends)
-        && !text.ends_with(ends)
+        && text.chars().all(is_allowed)
+        && !text.starts_with(is_separator)
+        && !text.ends_with(is_separator)
         && !text.contains("--")
         && !text.contains("..")
 }
 
 fn is_weights(file: &str) -> bool {
-    let ending = file.rsplit_once('.').map(|(_, ending)| ending);
-    ending.is_some_and(|ending| WEIGHTS.contains(&&*ending.to_lowercase()))
+    let extension = file.rsplit_once('.').map(|(_, extension)| extension);
+    extension.is_some_and(|extension| WEIGHTS.contains(&&*extension.to_lowercase()))
 }
 
-/// Whether a path or a revision stays where it is put: the hub's word alone is not taken for that.
+/// Whether a path from the hub stays inside of the folder that it is joined to. The hub is not trusted with
+/// that.
 pub fn is_file(path: &str) -> bool {
-    let part = |part: &str| !part.is_empty() && part != "." && part != "..";
-    let sign = |c: char| !c.is_control() && !"\\:*?\"<>|".contains(c);
-    path.split('/').all(part) && path.chars().all(sign)
+    let is_part = |part: &str| !part.is_empty() && part != "." && part != "..";
+    let is_allowed = |c: char| !c.is_control() && !"\\:*?\"<>|".contains(c);
+    path.split('/').all(is_part) && path.chars().all(is_allowed)
 }
 
-/// Whether a text may be a branch, a tag or a commit: as git has it, as far as it counts here.
+/// Whether a text can be a branch, a tag or a commit: the rules of git that matter for paths.
 pub fn is_revision(text: &str) -> bool {
     is_file(text) && !text.contains([' ', '~', '^', '[']) && !text.contains("..")
 }
 
-/// Whether a text may be what the cache calls a content.
+/// Whether a text can be the name of a content in the cache.
 #[cfg(feature = "hub")]
 pub fn is_etag(text: &str) -> bool {
-    let sign = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
-    !text.is_empty() && text.len() <= 128 && text.chars().all(sign)
+    let is_allowed = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
+    !text.is_empty() && text.len() <= 128 && text.chars().all(is_allowed)
 }
 
-/// A whole commit: what it stands for never changes.
+/// Whether a revision is a full commit hash. The files of a commit never change.
 pub fn is_commit(revision: &str) -> bool {
-    let hex = |c: char| c.is_ascii_digit() || ('a'..='f').contains(&c);
-    revision.len() == 40 && revision.chars().all(hex)
+    let is_hex = |c: char| c.is_ascii_digit() || ('a'..='f').contains(&c);
+    revision.len() == 40 && revision.chars().all(is_hex)
 }

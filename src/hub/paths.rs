@@ -1,28 +1,28 @@
-//! Where Hugging Face's tools keep models and the access token on this machine: the rules of Python's
-//! `huggingface_hub`, so that nothing is fetched twice. Only paths; never reads what they lead to.
+//! Where Hugging Face's tools keep models and the access token on this machine, by the rules of Python's
+//! `huggingface_hub`. Owns paths; it must never read or write what is at them.
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
-/// Paths by the environment; nothing need exist there.
+/// Paths that the environment determines. They need not exist.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HubPaths {
-    /// `HF_HOME`, else `huggingface` in `XDG_CACHE_HOME`, else in `~/.cache`.
+    /// The home folder of Hugging Face's tools: `HF_HOME`, else `huggingface` in `XDG_CACHE_HOME`, else in
+    /// `~/.cache`.
     pub home: PathBuf,
-    /// Downloaded models: `HF_HUB_CACHE`, else the older `HUGGINGFACE_HUB_CACHE`, else `hub` in `home`.
+    /// The cache of models: `HF_HUB_CACHE`, else the older `HUGGINGFACE_HUB_CACHE`, else `hub` in `home`.
     pub cache: PathBuf,
-    /// The file of the access token: `HF_TOKEN_PATH`, else `token` in `home`.
+    /// The file with the access token: `HF_TOKEN_PATH`, else `token` in `home`.
     pub token: PathBuf,
 }
 
 impl HubPaths {
-    /// Those of this process. `None` where there is neither a variable nor a home folder to go by.
+    /// The paths for this process. `None` if there is neither a variable nor a home folder.
     pub fn from_env() -> Option<Self> {
         Self::new(|name| std::env::var_os(name), std::env::home_dir())
     }
 
-    /// Those of an environment. A variable that is empty counts as not set; `~` and `$VARIABLE` in one
-    /// are expanded.
+    /// The paths for an environment. An empty variable counts as unset; `~` and `$VARIABLE` are expanded.
     pub fn new(
         variable: impl Fn(&str) -> Option<OsString>,
         user_home: Option<PathBuf>,
@@ -48,7 +48,7 @@ fn expand(
     variable: &impl Fn(&str) -> Option<OsString>,
     user_home: Option<&Path>,
 ) -> PathBuf {
-    // What is no Unicode holds no `~` or `$` that anybody typed.
+    // A path that is not Unicode is left as it is.
     let Some(text) = value.to_str() else {
         return value.into();
     };

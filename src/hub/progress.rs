@@ -1,35 +1,41 @@
-//! Who is told of a download while it runs, and may end it.
+//! The interface that a download reports to, and that can interrupt it. It must never know how progress
+//! is shown.
 
 use std::path::Path;
 
 use crate::error::Result;
 
-/// All calls but `go_on` are for people only.
-pub trait Watch: Sync {
-    /// What everyone should know.
+/// Receives the progress of downloads. Every method has a default that does nothing.
+pub trait ProgressReporter: Sync {
+    /// Information for every user.
     fn note(&self, _line: &str) {}
 
-    /// What is probably not meant.
+    /// Something that the user probably did not intend.
     fn warn(&self, _line: &str) {}
 
-    /// Errors: the user asked to stop. Asked many times a second.
-    fn go_on(&self) -> Result<()> {
+    /// Called several times a second while a download runs.
+    ///
+    /// # Errors
+    /// An error ends the download, for example because the user asked to stop.
+    fn check_interrupted(&self) -> Result<()> {
         Ok(())
     }
 
-    /// So many files are fetched, of so many bytes in all, into a folder.
-    fn begin(&self, _files: usize, _bytes: u64, _of: &str, _into: &Path) {}
+    /// The download of `files` files of a repository into the folder `into` starts, `bytes` bytes in total.
+    fn start(&self, _files: usize, _bytes: u64, _repo: &str, _into: &Path) {}
 
-    /// The next of them.
-    fn file(&self, _path: &str, _bytes: u64) {}
+    /// The next file starts. Its size is in bytes.
+    fn file(&self, _path: &str, _size: u64) {}
 
-    /// Bytes of it that are there; fewer than before where it begins anew.
-    fn at(&self, _bytes: u64) {}
+    /// The number of bytes of the current file that are on the disk. It falls when the file starts over.
+    fn position(&self, _bytes: u64) {}
 
-    fn end(&self) {}
+    /// The download ended, successfully or not.
+    fn finish(&self) {}
 }
 
-/// Tells nobody.
+/// A reporter that shows nothing and never interrupts.
+#[derive(Debug)]
 pub struct Silent;
 
-impl Watch for Silent {}
+impl ProgressReporter for Silent {}

@@ -1,5 +1,5 @@
-//! What the environment says about the hub: Python's variables with Python's meaning. Owns the token,
-//! which is never shown.
+//! What the environment says about the hub: the variables of Python's `huggingface_hub`, with the same
+//! meaning. Owns the access token, which must never be shown; it must never send a request.
 
 use std::ffi::OsString;
 use std::fmt;
@@ -9,44 +9,53 @@ use std::time::Duration;
 use super::cache::Cache;
 use super::paths::HubPaths;
 use crate::error::{Error, Result};
+use crate::message;
+use crate::setting::Setting;
 
-/// The hub that is asked where none is named.
+/// The hub to ask if `HF_ENDPOINT` names no other.
 const ENDPOINT: &str = "https://huggingface.co";
-/// Seconds, as in Python.
-const TIMEOUT: u64 = 10;
-/// After which a try is followed by another, doubled each time.
+/// Python's default timeout.
+const TIMEOUT: Duration = Duration::from_secs(10);
+/// The wait before the second attempt at a request. It doubles with each further attempt.
 const PAUSE: Duration = Duration::from_millis(400);
 
+/// Settings of the hub.
 #[derive(Debug, Clone)]
 pub struct HubSettings {
-    /// Without a slash at its end.
+    /// The hub's URL, without a slash at its end.
     pub endpoint: String,
+    /// The cache and the token's file, if there is a home folder or a variable.
     pub paths: Option<HubPaths>,
+    /// The access token.
     pub token: Option<Token>,
-    /// The variable that keeps us from the network.
+    /// The variable that forbids network access, if one is set.
     pub offline: Option<&'static str>,
-    /// Until a connection stands and the hub answers.
+    /// Time limit for a connection to be made, and then for the hub to answer.
     pub answer_timeout: Duration,
-    /// Between two pieces of a file.
+    /// Time limit for each read of a file's bytes.
     pub read_timeout: Duration,
-    /// Before a second try.
+    /// The wait before the second attempt at a request.
     pub pause: Duration,
+    /// Proxies to send requests through.
     pub proxies: Proxies,
-    /// A file of certificates to trust instead of the built-in ones.
+    /// A file of certificates to trust in place of the built-in ones.
     pub certificates: Option<PathBuf>,
 }
 
-/// The access token. Only whoever sends it sees it.
+/// An access token of the hub. Its text is visible only to the code that sends it.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Token {
     secret: String,
+    /// Where the token was found.
     pub source: TokenSource,
 }
 
 /// Where a token was found.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum TokenSource {
+    /// An environment variable.
     Variable(&'static str),
+    /// A file.
     File(PathBuf),
 }
 
@@ -72,17 +81,19 @@ impl Token {
     }
 }
 
-/// Proxies by the scheme of what is asked for.
+/// Proxies by the scheme of the requested URL.
 #[derive(Clone, Default)]
 pub struct Proxies {
+    /// The proxy for `http://` URLs.
     pub http: Option<String>,
+    /// The proxy for `https://` URLs.
     pub https: Option<String>,
-    /// Hosts that are reached without one.
+    /// Hosts that are reached without a proxy.
     pub direct: Vec<String>,
 }
 
 impl fmt::Debug for Proxies {
-    /// Their addresses may hold passwords.
+    /// Addresses of proxies are left out: they can contain passwords.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { http, https, .. } = self;
         write!(
@@ -95,39 +106,40 @@ impl fmt::Debug for Proxies {
 }
 
 impl HubSettings {
-    /// Those of this process.
+    /// The settings of this process.
     pub fn from_env() -> Self {
         Self::new(|name| std::env::var_os(name), std::env::home_dir())
     }
 
-    /// Those of an environment. A variable that is empty counts as not set.
+    /// The settings of an environment. An empty variable counts as unset.
     pub fn new(variable: impl Fn(&str) -> Option<OsString>, user_home: Option<PathBuf>) -> Self {
         let paths = HubPaths::new(&variable, user_home);
         let text = |name: &str| {
             let value = variable(name)?.to_string_lossy().trim().to_owned();
             Some(value).filter(|value| !value.is_empty())
         };
-        let on = |name: &str| {
+        let is_on = |name: &str| {
             let value = text(name).unwrap_or_default().to_uppercase();
             ["1", "ON", "YES", "TRUE"].contains(&&*value)
         };
         let seconds = |name: &str| {
             let seconds = text(name).and_then(|text| text.parse::<f64>().ok());
             let seconds = seconds.and_then(|s| Duration::try_from_secs_f64(s).ok());
-            let asked = seconds.filter(|seconds| !seconds.is_zero());
-            asked.unwrap_or(Duration::from_secs(TIMEOUT))
+            seconds.filter(|s| !s.is_zero()).unwrap_or(TIMEOUT)
         };
         let endpoint = text("HF_ENDPOINT").unwrap_or_else(|| ENDPOINT.to_owned());
         let offline = ["HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE"];
         let certificates = ["SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"];
+        let is_anonymous = is_on("HF_HUB_DISABLE_IMPLICIT_TOKEN");
         Self {
             endpoint: endpoint.trim_end_matches('/').to_owned(),
-            token: match on("HF_HUB_DISABLE_IMPLICIT_TOKEN") {
-                true => None,
-                false => token(text, paths.as_ref()),
+            token: if is_anonymous {
+                None
+            } else {
+                token(text, paths.as_ref())
             },
             paths,
-            offline: offline.into_iter().find(|name| on(name)),
+            offline: offline.into_iter().find(|name| is_on(name)),
             answer_timeout: seconds("HF_HUB_ETAG_TIMEOUT"),
             read_timeout: seconds("HF_HUB_DOWNLOAD_TIMEOUT"),
             pause: PAUSE,
@@ -136,18 +148,25 @@ impl HubSettings {
         }
     }
 
-    /// Errors: usage, where nothing says where the cache is.
+    /// The cache of models.
+    ///
+    /// # Errors
+    /// A usage error if neither a variable nor a home folder says where the cache is.
     pub fn cache(&self) -> Result<Cache> {
         let paths = self.paths.as_ref().ok_or_else(|| {
             Error::usage(
-                "there is no home folder to keep models in",
-                "set HF_HOME, or give a folder or a file with --model PATH",
+                "there is no home folder for the cache of models",
+                message![
+                    "set HF_HOME, or give the path of a folder or a file in ",
+                    Setting::Model
+                ],
             )
+            .about(Setting::Model)
         })?;
         Ok(Cache::new(&paths.cache))
     }
 
-    /// The hub's address for people: without a password that may stand in it.
+    /// The hub's URL for messages: without a user name and a password.
     pub fn shown(&self) -> String {
         match (
             self.endpoint.split_once("://"),
@@ -176,7 +195,7 @@ fn token(text: impl Fn(&str) -> Option<String>, paths: Option<&HubPaths>) -> Opt
 }
 
 impl Proxies {
-    /// In either case of letters.
+    /// The proxies that variables name, in lower case or in upper case.
     fn new(text: impl Fn(&str) -> Option<String>) -> Self {
         let either = |name: &str| text(&name.to_lowercase()).or_else(|| text(name));
         let all = either("ALL_PROXY");
@@ -189,15 +208,15 @@ impl Proxies {
         }
     }
 
-    /// The proxy on the way to a host.
-    pub fn on_the_way(&self, scheme: &str, host: &str) -> Option<&str> {
+    /// The proxy for requests to a host. `scheme` is that of the requested URL.
+    pub fn proxy_for(&self, scheme: &str, host: &str) -> Option<&str> {
         let host = host.to_lowercase();
-        let direct = |entry: &String| {
+        let is_direct = |entry: &String| {
             let entry = entry.split(':').next().unwrap_or_default();
             let domain = entry.trim_start_matches("*.").trim_start_matches('.');
             entry == "*" || host == domain || host.ends_with(&format!(".{domain}"))
         };
-        if self.direct.iter().any(direct) {
+        if self.direct.iter().any(is_direct) {
             return None;
         }
         match scheme {

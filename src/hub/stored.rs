@@ -1,4 +1,5 @@
-//! What the cache holds, and how it is taken away again. Knows files and links, and nothing of models.
+//! The inventory of the cache, and removal from it. Owns sizes, times and what can be deleted safely; it
+//! must never know what is in a model's files.
 
 use std::collections::HashSet;
 use std::fs::{File, TryLockError};
@@ -12,40 +13,48 @@ use crate::error::Result;
 /// A repository in the cache.
 #[derive(Debug, Clone)]
 pub struct StoredModel {
+    /// The repository id, `owner/name`.
     pub id: String,
+    /// The folder of the repository.
     pub folder: PathBuf,
     /// Bytes on disk.
     pub bytes: u64,
+    /// The cached commits. Those with a branch or a tag come first.
     pub snapshots: Vec<Snapshot>,
-    /// Downloads that were cut short: files, bytes.
+    /// Interrupted downloads: the number of files, and their bytes so far.
     pub incomplete: (usize, u64),
-    /// Of any file; the time of use where the disk keeps it.
+    /// When a file was last written.
     pub modified: Option<SystemTime>,
+    /// When a file was last read, on disks that record it.
     pub used: Option<SystemTime>,
 }
 
-/// One commit of it, or what was fetched of that.
+/// The cached files of one commit.
 #[derive(Debug, Clone)]
 pub struct Snapshot {
+    /// The commit's hash.
     pub commit: String,
-    /// Branches and tags that were this commit when they were last asked for.
+    /// Branches and tags that were this commit when the hub was last asked.
     pub revisions: Vec<String>,
+    /// The folder of the files.
     pub folder: PathBuf,
+    /// The number of files.
     pub files: usize,
-    /// Bytes of its files, some of which others may share.
+    /// Bytes of the files. Other snapshots can share some of them.
     pub bytes: u64,
 }
 
-/// What is to be taken away.
+/// Paths to delete.
 #[derive(Debug, Clone, Default)]
 pub struct Removal {
-    /// Folders and files, whole.
+    /// Files, and folders with all that they contain.
     pub paths: Vec<PathBuf>,
+    /// Bytes that the deletion frees.
     pub bytes: u64,
 }
 
 impl Cache {
-    /// All models that are there, by name.
+    /// All cached models, sorted by id.
     pub fn stored(&self) -> Vec<StoredModel> {
         let entries = std::fs::read_dir(&self.root)
             .into_iter()
@@ -61,7 +70,7 @@ impl Cache {
         stored.collect()
     }
 
-    /// One of them.
+    /// The cached model with an id.
     pub fn stored_as(&self, id: &str) -> Option<StoredModel> {
         let folder = self.repo(id);
         folder.is_dir().then(|| {
@@ -75,15 +84,12 @@ impl Cache {
                 folder,
             };
             for (path, data) in files(&stored.folder) {
-                // Links are as good as nothing; what they lead to is counted where it lies.
+                // Links take no space. Their blobs are counted as files of their own.
                 if data.is_symlink() {
                     continue;
                 }
                 stored.bytes += data.len();
-                if path
-                    .extension()
-                    .is_some_and(|ending| ending == "incomplete")
-                {
+                if path.extension().is_some_and(|e| e == "incomplete") {
                     stored.incomplete.0 += 1;
                     stored.incomplete.1 += data.len();
                 }
@@ -94,34 +100,38 @@ impl Cache {
         })
     }
 
-    /// What goes with a model, or with one of its snapshots alone: contents that others use stay.
+    /// What to delete to remove a model, or `only` one of its snapshots. Blobs that other snapshots use stay.
     pub fn removal(&self, stored: &StoredModel, only: Option<&Snapshot>) -> Removal {
-        let Some(gone) = only.filter(|_| stored.snapshots.len() > 1) else {
+        let Some(removed) = only.filter(|_| stored.snapshots.len() > 1) else {
             let locks = Some(self.locks(&stored.id)).filter(|locks| locks.is_dir());
             return Removal {
                 paths: [stored.folder.clone()].into_iter().chain(locks).collect(),
                 bytes: stored.bytes,
             };
         };
-        let others = stored.snapshots.iter().filter(|s| s.commit != gone.commit);
+        let others = stored
+            .snapshots
+            .iter()
+            .filter(|s| s.commit != removed.commit);
         let used: HashSet<String> = others.flat_map(|s| contents(&s.folder)).collect();
         let mut removal = Removal::default();
-        // Where there are no links, files lie in the snapshot itself.
-        let own = files(&gone.folder)
+        // Without links, the files are in the snapshot itself.
+        let own = files(&removed.folder)
             .into_iter()
             .filter(|(_, data)| !data.is_symlink());
         removal.bytes += own.map(|(_, data)| data.len()).sum::<u64>();
-        removal.paths.push(gone.folder.clone());
-        let nowhere = stored.folder.join(".no_exist").join(&gone.commit);
-        let tree = stored.folder.join(format!("trees/{}.json", gone.commit));
-        let refs = gone.revisions.iter();
+        removal.paths.push(removed.folder.clone());
+        // Python's records of files that do not exist, and of a commit's whole list.
+        let no_exist = stored.folder.join(".no_exist").join(&removed.commit);
+        let tree = stored.folder.join(format!("trees/{}.json", removed.commit));
+        let refs = removed.revisions.iter();
         let refs = refs.map(|revision| stored.folder.join("refs").join(revision));
-        let beside = refs.chain([nowhere, tree]).filter(|path| path.exists());
-        removal.paths.extend(beside);
-        let mut of_it: Vec<String> = contents(&gone.folder);
-        of_it.sort_unstable();
-        of_it.dedup();
-        for content in of_it.iter().filter(|content| !used.contains(*content)) {
+        let records = refs.chain([no_exist, tree]).filter(|path| path.exists());
+        removal.paths.extend(records);
+        let mut own: Vec<String> = contents(&removed.folder);
+        own.sort_unstable();
+        own.dedup();
+        for content in own.iter().filter(|content| !used.contains(*content)) {
             let blob = self.blob(&stored.id, content);
             if let Ok(data) = blob.metadata() {
                 removal.bytes += data.len();
@@ -131,27 +141,30 @@ impl Cache {
         removal
     }
 
-    /// Whether a process fetches something of a model at this moment.
+    /// Whether a process is downloading files of a model.
     pub fn is_busy(&self, id: &str) -> bool {
-        let held = |(path, _): (PathBuf, std::fs::Metadata)| {
+        let is_held = |(path, _): (PathBuf, std::fs::Metadata)| {
             let lock = File::options().write(true).open(path);
             lock.is_ok_and(|lock| matches!(lock.try_lock(), Err(TryLockError::WouldBlock)))
         };
-        files(&self.locks(id)).into_iter().any(held)
+        files(&self.locks(id)).into_iter().any(is_held)
     }
 
-    /// Takes it away: links first, so that none ever leads nowhere.
+    /// Deletes paths in their order: links come before their blobs, so that no link is ever broken.
+    ///
+    /// # Errors
+    /// A model error if a path cannot be deleted.
     pub fn remove(&self, removal: &Removal) -> Result<()> {
         for path in &removal.paths {
-            let removed = match path.is_dir() {
-                true => std::fs::remove_dir_all(path),
-                false => std::fs::remove_file(path),
+            let removed = if path.is_dir() {
+                std::fs::remove_dir_all(path)
+            } else {
+                std::fs::remove_file(path)
             };
-            match removed {
-                Err(e) if e.kind() != std::io::ErrorKind::NotFound => {
-                    return Err(self.cannot_write(&e));
-                }
-                _ => {}
+            if let Err(e) = removed
+                && e.kind() != std::io::ErrorKind::NotFound
+            {
+                return Err(self.cannot_write(&e));
             }
         }
         Ok(())
@@ -175,7 +188,7 @@ fn snapshots(folder: &Path) -> Vec<Snapshot> {
         .filter(|path| path.is_dir())
         .map(|path| snapshot(path, &refs))
         .collect();
-    // What branches lead to comes first.
+    // Snapshots with a branch or a tag come first.
     snapshots.sort_by_key(|s| {
         (
             s.revisions.is_empty(),
@@ -189,11 +202,11 @@ fn snapshots(folder: &Path) -> Vec<Snapshot> {
 fn snapshot(folder: PathBuf, refs: &[(String, String)]) -> Snapshot {
     let commit = folder.file_name().unwrap_or_default();
     let commit = commit.to_string_lossy().into_owned();
-    let of_it = refs.iter().filter(|(_, to)| *to == commit);
-    let mut revisions: Vec<String> = of_it.map(|(name, _)| name.clone()).collect();
+    let own = refs.iter().filter(|(_, target)| *target == commit);
+    let mut revisions: Vec<String> = own.map(|(name, _)| name.clone()).collect();
     revisions.sort();
-    let whole = files(&folder).into_iter();
-    let sizes: Vec<u64> = whole
+    let sizes: Vec<u64> = files(&folder)
+        .into_iter()
         .filter_map(|(path, _)| Some(path.metadata().ok()?.len()))
         .collect();
     Snapshot {
@@ -206,26 +219,24 @@ fn snapshot(folder: PathBuf, refs: &[(String, String)]) -> Snapshot {
 }
 
 impl StoredModel {
-    /// Of a branch, a tag, a commit or its first signs.
+    /// The snapshot of a branch, a tag, or a commit. Six or more first digits of a commit are enough.
     pub fn snapshot(&self, revision: &str) -> Option<&Snapshot> {
         let mut snapshots = self.snapshots.iter();
-        let begins = |commit: &str| revision.len() >= 6 && commit.starts_with(revision);
-        let is =
-            |s: &&Snapshot| s.revisions.iter().any(|name| name == revision) || begins(&s.commit);
-        match is_commit(revision) {
-            true => snapshots.find(|s| s.commit == revision),
-            false => snapshots.find(is),
+        if is_commit(revision) {
+            return snapshots.find(|s| s.commit == revision);
         }
+        let abbreviates = |commit: &str| revision.len() >= 6 && commit.starts_with(revision);
+        snapshots.find(|s| s.revisions.iter().any(|r| r == revision) || abbreviates(&s.commit))
     }
 }
 
-/// Names of the contents that a folder's links lead to.
+/// Names of the blobs that a folder's links lead to.
 fn contents(folder: &Path) -> Vec<String> {
     let links = files(folder).into_iter();
     links.filter_map(|(path, _)| content_of(&path)).collect()
 }
 
-/// Every file and link below a folder.
+/// All files and links below a folder.
 fn files(folder: &Path) -> Vec<(PathBuf, std::fs::Metadata)> {
     let mut found = vec![];
     for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {

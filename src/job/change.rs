@@ -2,9 +2,12 @@
 //! Owns the measure and the thresholds of its warnings; knows no tensor.
 
 use image::{GrayImage, RgbImage};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::PreparedEdit;
+use crate::message;
+use crate::message::Message;
+use crate::setting::Setting;
 
 /// Below this mean difference nobody sees an edit.
 const NOTHING: f64 = 0.5;
@@ -12,7 +15,7 @@ const NOTHING: f64 = 0.5;
 const EVERYTHING: f64 = 14.0;
 
 /// How far an edited picture is from the picture it is an edit of.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Change {
     pub whole: Difference,
     /// Where the edit acts: inside the blend mask, else where the words of the edit are.
@@ -23,7 +26,7 @@ pub struct Change {
 }
 
 /// Between two pictures, or parts of them.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Difference {
     /// Share of the picture that is compared.
     pub share: f64,
@@ -66,51 +69,77 @@ impl Change {
         }
     }
 
-    /// What looks like a mistake, with the flag to try.
-    pub fn warning(&self, edit: &PreparedEdit) -> Option<String> {
+    /// What looks like a mistake, with the setting to try.
+    pub fn warning(&self, edit: &PreparedEdit) -> Option<Message> {
         let acting = self.inside.unwrap_or(self.whole);
         if acting.mean_abs.max(self.whole.mean_abs) < NOTHING {
-            return nothing(edit, self.inside.is_none() && self.outside.is_some());
+            let shut = self.inside.is_none() && self.outside.is_some();
+            let cure = why_nothing(edit, shut)?;
+            return Some(cure.after("nothing to see has changed; "));
         }
         // Words that are everywhere, such as a season's, may change everything.
-        if edit.blend.is_some() && self.outside.is_none() {
+        if edit.settings.blend_from.is_some() && self.outside.is_none() {
             let cure = match edit.mask_sha256 {
-                Some(_) => "paint black in --mask what must stay",
-                None => "raise --blend-threshold, or name fewer words",
+                Some(_) => message!["paint black in ", Setting::Mask, " what must stay"],
+                None => message!["raise ", Setting::BlendThreshold, ", or name fewer words"],
             };
-            return Some(format!(
-                "the blend covers the whole picture and confines nothing; {cure}"
-            ));
+            return Some(cure.after("the blend covers the whole picture and confines nothing; "));
         }
-        let elsewhere = self.outside.filter(|outside| outside.share > 0.2)?;
-        let everything = elsewhere.psnr.is_some_and(|psnr| psnr < EVERYTHING);
+        let outside = self.outside.filter(|outside| outside.share > 0.2)?;
+        let everything = outside.psnr.is_some_and(|psnr| psnr < EVERYTHING);
         everything.then(|| {
-            "nearly everything has changed; if that is not wanted, keep more with --self-steps 0.8 \
-             or confine it with --blend auto"
-                .to_owned()
+            message![
+                "nearly everything has changed; if that is not wanted, keep more with ",
+                Setting::SelfSteps.to(0.8),
+                " or confine it with ",
+                Setting::Blend.to("auto"),
+            ]
         })
     }
 }
 
-/// Why there is nothing to see, and what to do about it.
-fn nothing(edit: &PreparedEdit, shut: bool) -> Option<String> {
+/// What to do where nothing has changed; `shut` says that the region leaves no place. `None` where that was
+/// asked for.
+fn why_nothing(edit: &PreparedEdit, shut: bool) -> Option<Message> {
+    let settings = &edit.settings;
     let factors = edit.factors.iter().any(|f| *f != 1.0);
-    let cure = if edit.strength == 0.0 {
-        return None; // as asked
-    } else if edit.latents.is_some() {
-        "shorten --inject-latents: while it is open, the latents are the source's"
+    Some(if settings.strength() == 0.0 {
+        return None;
+    } else if settings.inject_latents.is_some() {
+        message![
+            "shorten ",
+            Setting::InjectLatents,
+            ": while it is open, the latents are the source's"
+        ]
     } else if shut && edit.region.mask.is_some() {
-        "the mask leaves nothing to change: white is what may change"
-    } else if shut && edit.blend.is_some() {
-        "the blend leaves nothing to change: lower --blend-threshold"
+        "the mask leaves nothing to change: white is what may change".into()
+    } else if shut && settings.blend_from.is_some() {
+        message![
+            "the blend leaves nothing to change: lower ",
+            Setting::BlendThreshold
+        ]
     } else if edit.changed.0.is_empty() && edit.changed.1.is_empty() && !factors {
-        "the prompts say the same: change a word, or give one a --weight"
+        message![
+            "the prompts say the same: change a word, or give one a ",
+            Setting::Weight
+        ]
     } else if factors {
-        "give the words stronger factors, such as --weight WORD=-2, or lower --self-steps"
+        message![
+            "give the words stronger factors, such as ",
+            Setting::Weight.of("WORD", -2),
+            ", or lower ",
+            Setting::SelfSteps,
+        ]
     } else {
-        "open the edit more: lower --cross-steps (for the new word alone: WORD=0.3) and --self-steps"
-    };
-    Some(format!("nothing to see has changed; {cure}"))
+        message![
+            "open the edit more: lower ",
+            Setting::CrossSteps,
+            " (for the new word alone: ",
+            Setting::CrossSteps.of("WORD", 0.3),
+            ") and ",
+            Setting::SelfSteps,
+        ]
+    })
 }
 
 impl Difference {

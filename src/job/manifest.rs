@@ -1,204 +1,173 @@
-//! The manifest: everything that determines a run's pictures, as data, so that it can be repeated
-//! and understood. Timings stand apart: they are the one thing in it that differs between two runs.
+//! The manifest: everything that determines a run's pictures, as data, so that the run can be repeated and
+//! understood. Owns its form; the [settings](super::RunSettings) in it own their keys.
 
 use serde::{Deserialize, Serialize};
 
-use super::{Change, EditSpec, Job, PictureRole, Prepared, PreparedEdit, Settings};
-use crate::edit::{Rules, Window};
+use super::{
+    Change, EditSettings, PictureRole, PictureSettings, Prepared, PreparedEdit, RunSettings,
+};
 use crate::kernels::family;
 use crate::model::{ComponentOverrides, Components, LoraId, Origin, SchedulerConfig};
 use crate::prompt::Tokens;
 
-/// `manifest.json`, and what `--json` prints.
+/// The content of `manifest.json`, which `--json` prints.
 #[derive(Debug, Clone, Serialize)]
 pub struct Manifest {
+    /// The form of this file: `p2p.edit/v1`.
     pub schema: &'static str,
+    /// The version of p2p.
     pub version: &'static str,
+    /// The model that drew the pictures.
     pub model: ModelId,
+    /// The source prompt.
     pub source: Prompt,
+    /// The edits in order.
     pub edits: Vec<Edit>,
-    pub negative_prompt: String,
-    pub seed: u64,
+    /// The settings of all rows.
+    #[serde(flatten)]
+    pub run: RunSettings,
     /// The generator that turns the seed into noise.
     pub rng: &'static str,
-    pub steps: usize,
-    pub guidance: f64,
-    pub scheduler: &'static str,
+    /// The noise schedule that the model was trained with.
     pub noise_schedule: SchedulerConfig,
-    pub width: usize,
-    pub height: usize,
-    /// The finest downscale at which self-attention is injected.
-    pub self_res: usize,
-    /// `reference` under `--compat reference`.
-    pub compat: Option<&'static str>,
+    /// Whether edits control attention.
     pub edit_control: bool,
+    /// Whether the edited prompts were drawn without attention control too.
     pub baseline: bool,
-    /// `false` under `--no-source`.
+    /// Whether the picture of the source was wanted.
     pub draw_source: bool,
-    /// Whether it was drawn under `--fast`.
-    pub fast: bool,
-    /// The numbers that the UNet was computed in.
-    pub dtype: &'static str,
-    /// What computed UNet and VAE: `cpu`, `cuda` or `metal`.
+    /// The device that computed UNet and VAE: `cpu`, `cuda` or `metal`.
     pub device: &'static str,
-    /// Within what bits agree, see [`family`].
+    /// The family of kernels, within which results have equal bits, see [`family`].
     pub kernels: &'static str,
-    /// Whether pictures were decoded in bands.
-    pub vae_tiling: bool,
-    /// Of all that determines the files; whoever writes them fills it in.
+    /// A hash of everything that determines the files. Whoever writes the files fills it in.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub fingerprint: String,
-    /// Source, edits, baselines: what determines each.
+    /// The pictures in order: source, edits, baselines.
     pub pictures: Vec<PictureEntry>,
-    /// The folder's files; whoever writes them lists them.
+    /// The names of the folder's files. Whoever writes the files lists them.
     pub files: Vec<String>,
+    /// How long the parts of the run took. Of all values only these differ between two equal runs.
     pub timings: Timings,
 }
 
 /// A picture of the run.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct PictureEntry {
+    /// The name of its file.
     pub file: String,
+    /// What the picture is in its run.
     pub role: PictureRole,
     /// The edit that it shows, with control or without, from 1.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub edit: Option<usize>,
-    pub settings: Settings,
+    /// What determines its pixels.
+    pub settings: PictureSettings,
 }
 
+/// What identifies a model.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct ModelId {
+    /// `storybook`, the name of the folder or file, or the id on the hub.
     pub id: String,
-    /// Of a model of the hub: commit and variant.
+    /// Commit and variant of a model of the hub.
     #[serde(flatten, default, skip_serializing_if = "Option::is_none")]
     pub origin: Option<Origin>,
-    /// Over the weight files of UNet, VAE and text encoder, in this order.
+    /// SHA-256 over the weight files of UNet, VAE and text encoders, in this order.
     pub weights_sha256: String,
-    /// Over its configs and tokenizer.
+    /// SHA-256 over configs and tokenizer.
     pub configs_sha256: String,
-    /// What of it came from elsewhere, by its flag.
+    /// Components that replace the model's own, by the name of their setting.
     #[serde(
         default,
         alias = "elsewhere",
         skip_serializing_if = "ComponentOverrides::is_empty"
     )]
     pub overrides: ComponentOverrides,
-    /// What was added to the weights.
+    /// The LoRAs that were added to the weights.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub loras: Vec<LoraId>,
 }
 
+/// A prompt and its tokens.
 #[derive(Debug, Clone, Serialize)]
 pub struct Prompt {
+    /// The text.
     pub prompt: String,
-    /// Begin and end included, pads left out.
+    /// The texts of the tokens, begin and end included, pads left out.
     pub tokens: Vec<String>,
 }
 
+/// An edit, and what it did.
 #[derive(Debug, Clone, Serialize)]
 pub struct Edit {
+    /// The edited prompt.
     #[serde(flatten)]
     pub prompt: Prompt,
-    /// The edit it is an edit of, from 1, in a chain.
+    /// The edit that this one edits, from 1, in a chain.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub of_edit: Option<usize>,
-    pub negative_prompt: String,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub preset: Option<&'static str>,
-    pub kind: &'static str,
+    /// The edit's settings.
+    #[serde(flatten)]
+    pub settings: EditSettings,
+    /// Why the edit is of its kind, for people.
     pub kind_chosen_because: String,
-    /// Windows are written as they are typed: `0..0.8`.
-    pub cross_steps: CrossSteps,
-    pub self_steps: String,
-    pub weights: Vec<Weight>,
+    /// SHA-256 of the user's mask at the latents' size.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub weight_steps: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub inject_latents: Option<String>,
-    pub strength: f64,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub blend: Option<Blend>,
-    /// Per token of the edited prompt, pads left out.
+    pub mask_sha256: Option<String>,
+    /// Per token of the edited prompt, pads left out, what it reads.
     pub alignment: Vec<AlignedToken>,
-    /// What it did to the picture; absent where the picture it is an edit of was not drawn.
+    /// The change to the picture. `None` where the picture that it edits was not drawn.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub change: Option<Change>,
 }
 
-#[derive(Debug, Clone, Serialize)]
-pub struct CrossSteps {
-    pub default: String,
-    /// Of words that the prompt it edits doesn't have.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub changed: Option<String>,
-    pub words: Vec<WordWindow>,
-}
-
-#[derive(Debug, Clone, Serialize)]
-pub struct WordWindow {
-    pub word: String,
-    pub window: String,
-}
-
-/// Local blend.
-#[derive(Debug, Clone, Serialize)]
-pub struct Blend {
-    /// Words that say where, as they are typed: `cat:dog`, `auto`.
-    pub words: Vec<String>,
-    /// Words of what is left alone.
-    pub keep: Vec<String>,
-    pub threshold: f32,
-    pub keep_threshold: f32,
-    /// Part of the run from which on it acts.
-    pub from: f64,
-    pub soft: bool,
-    /// Of the user's mask, at the latents' size.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub mask_sha256: Option<String>,
-}
-
-#[derive(Debug, Clone, Serialize)]
-pub struct Weight {
-    pub word: String,
-    pub factor: f32,
-}
-
+/// A token of an edited prompt.
 #[derive(Debug, Clone, Serialize)]
 pub struct AlignedToken {
+    /// Its index in the prompt.
     pub token: usize,
+    /// Its text.
     pub text: String,
-    /// The source tokens whose attention it reads; empty where it keeps its own.
+    /// The tokens of the base prompt whose attention it reads. Empty where it keeps its own.
     pub reads: Vec<ReadToken>,
+    /// The factor of its attention.
     pub factor: f32,
 }
 
+/// A token whose attention another token reads.
 #[derive(Debug, Clone, Serialize)]
 pub struct ReadToken {
+    /// Its index in the base prompt.
     pub token: usize,
+    /// Its text.
     pub text: String,
+    /// The share of its attention that is read.
     pub weight: f32,
 }
 
-/// Seconds.
+/// Durations in seconds.
 #[derive(Debug, Clone, Copy, Serialize)]
 pub struct Timings {
     /// Reading the weights; 0 where the caller had loaded them.
     pub load_s: f64,
+    /// Encoding the prompts.
     pub text_s: f64,
+    /// Denoising.
     pub denoise_s: f64,
+    /// Decoding the latents to pictures.
     pub decode_s: f64,
 }
 
 impl Manifest {
     pub(super) fn new(
-        job: &Job,
         prepared: &Prepared,
         model: &dyn Components,
-        scheduler: &'static str,
         changes: Vec<Option<Change>>,
         timings: Timings,
     ) -> Self {
         let [weights, configs] = model.hashes();
+        let edits = prepared.edits.iter().zip(changes);
         Self {
             schema: "p2p.edit/v1",
             version: env!("CARGO_PKG_VERSION"),
@@ -211,32 +180,15 @@ impl Manifest {
                 loras: model.loras().to_vec(),
             },
             source: prompt(&prepared.source),
-            edits: prepared
-                .edits
-                .iter()
-                .zip(&job.edits)
-                .zip(changes)
-                .map(|((e, spec), change)| edit(e, spec, prepared, change))
-                .collect(),
-            negative_prompt: job.negative_prompt.clone(),
-            seed: job.seed,
+            edits: edits.map(|(e, change)| edit(e, prepared, change)).collect(),
+            run: prepared.run.clone(),
             rng: "torch-cpu",
-            steps: prepared.steps,
-            guidance: prepared.guidance,
-            scheduler,
             noise_schedule: model.scheduler().clone(),
-            width: prepared.width,
-            height: prepared.height,
-            self_res: prepared.controller.self_res,
-            compat: (job.rules == Rules::Reference).then_some("reference"),
-            edit_control: job.control,
-            baseline: job.baseline,
-            draw_source: job.draw_source,
-            fast: job.fast,
-            dtype: prepared.compute.dtype.as_str(),
+            edit_control: prepared.control,
+            baseline: prepared.baseline,
+            draw_source: prepared.draw_source,
             device: prepared.compute.kind(),
             kernels: family(&prepared.compute),
-            vae_tiling: prepared.compute.vae_tiling,
             fingerprint: String::new(),
             pictures: vec![],
             files: vec![],
@@ -259,51 +211,17 @@ fn prompt(tokens: &Tokens) -> Prompt {
     }
 }
 
-fn edit(edit: &PreparedEdit, spec: &EditSpec, prepared: &Prepared, change: Option<Change>) -> Edit {
+fn edit(edit: &PreparedEdit, prepared: &Prepared, change: Option<Change>) -> Edit {
     let base = prepared.base_of(edit);
-    let word = |(word, window): &(String, Window)| WordWindow {
-        word: word.clone(),
-        window: window.to_string(),
-    };
-    let weight = |(word, factor): &(String, f32)| Weight {
-        word: word.clone(),
-        factor: *factor,
-    };
+    let tokens = 0..edit.tokens.len;
     Edit {
         prompt: prompt(&edit.tokens),
         of_edit: (edit.base > 0).then_some(edit.base),
-        negative_prompt: edit.negative.text.clone(),
-        preset: spec.preset.map(|preset| preset.name()),
-        kind: edit.alignment.kind.name(),
+        settings: edit.settings.clone(),
         kind_chosen_because: edit.reason.clone(),
-        cross_steps: CrossSteps {
-            default: edit.cross.default.to_string(),
-            changed: edit.cross.changed.map(|w| w.to_string()),
-            words: edit.cross.words.iter().map(word).collect(),
-        },
-        self_steps: edit.self_window.to_string(),
-        weights: edit.weights.iter().map(weight).collect(),
-        weight_steps: edit.weight_steps.map(|w| w.to_string()),
-        inject_latents: edit.latents.map(|w| w.to_string()),
-        strength: edit.strength,
-        blend: edit.blend.map(|from| blend(edit, spec, from)),
-        alignment: (0..edit.tokens.len)
-            .map(|j| aligned_token(edit, base, j))
-            .collect(),
-        change,
-    }
-}
-
-fn blend(edit: &PreparedEdit, spec: &EditSpec, from: f64) -> Blend {
-    let thresholds = edit.region.thresholds;
-    Blend {
-        words: spec.blend_words().iter().map(|w| w.to_string()).collect(),
-        keep: spec.blend.keep.clone(),
-        threshold: thresholds.words,
-        keep_threshold: thresholds.keep,
-        from,
-        soft: thresholds.soft,
         mask_sha256: edit.mask_sha256.clone(),
+        alignment: tokens.map(|j| aligned_token(edit, base, j)).collect(),
+        change,
     }
 }
 

@@ -13,7 +13,11 @@ use sha2::{Digest, Sha256};
 
 use crate::edit::Grid;
 use crate::error::{Error, Result};
+use crate::format::hex;
+use crate::message;
+use crate::message::Message;
 use crate::report::png;
+use crate::setting::Setting;
 
 const INLINE: &str = "data:image/png;base64,";
 
@@ -36,7 +40,7 @@ impl FromStr for MaskSource {
         let bytes = BASE64_STANDARD.decode(inline);
         bytes
             .map(Self::Inline)
-            .map_err(|e| refused(&format!("--mask after {INLINE}"), &e.to_string()))
+            .map_err(|e| refused(message![Setting::Mask, format!(" after {INLINE}")], &e))
     }
 }
 
@@ -60,10 +64,10 @@ impl MaskSource {
         Self::Inline(png::encode(&picture, &[]).expect("memory takes every byte"))
     }
 
-    fn name(&self) -> String {
+    fn name(&self) -> Message {
         match self {
-            Self::File(path) => format!("--mask {}", path.display()),
-            Self::Inline(_) => "--mask, which stands inline".to_owned(),
+            Self::File(path) => Setting::Mask.to(path.display()).into(),
+            Self::Inline(_) => message!["the inline ", Setting::Mask],
         }
     }
 
@@ -74,7 +78,7 @@ impl MaskSource {
                 .and_then(|bytes| decode(&bytes)),
             Self::Inline(bytes) => decode(bytes),
         };
-        picture.map_err(|cause| refused(&self.name(), &cause))
+        picture.map_err(|cause| refused(self.name(), &cause))
     }
 }
 
@@ -82,11 +86,12 @@ fn decode(bytes: &[u8]) -> std::result::Result<DynamicImage, String> {
     image::load_from_memory(bytes).map_err(|e| e.to_string())
 }
 
-fn refused(name: &str, cause: &str) -> Error {
+fn refused(name: Message, cause: &dyn fmt::Display) -> Error {
     Error::usage(
-        format!("cannot read {name}: {cause}"),
+        name.after("cannot read ").then(format!(": {cause}")),
         "give a PNG picture, white where the picture may change",
     )
+    .about(Setting::Mask)
 }
 
 /// A mask as the sampler wants it.
@@ -95,7 +100,7 @@ pub(super) struct Mask {
     pub grid: Grid,
     /// Over the pixels as used: where the file lies doesn't matter.
     pub sha256: String,
-    pub warning: Option<String>,
+    pub warning: Option<Message>,
 }
 
 /// Reads a mask. Each latent is the brightness around it, smoothly averaged, cut in the middle unless
@@ -116,10 +121,13 @@ pub(super) fn load(
     let full = image::ImageBuffer::<image::Luma<f32>, _>::from_raw(w, h, values)
         .expect("a value per pixel");
     let small = imageops::resize(&full, width as u32, height as u32, FilterType::Triangle);
-    let cut = |v: f32| match soft {
-        // In steps that a picture has, so that metadata can carry the mask.
-        true => (v.clamp(0.0, 1.0) * 255.0).round() / 255.0,
-        false => f32::from(u8::from(v > 0.5)),
+    let cut = |v: f32| {
+        if soft {
+            // In steps of 1/255, so that metadata can carry the mask as a picture.
+            (v.clamp(0.0, 1.0) * 255.0).round() / 255.0
+        } else {
+            f32::from(u8::from(v > 0.5))
+        }
     };
     let values: Vec<f32> = small.into_raw().into_iter().map(cut).collect();
     let shape = |w: f64, h: f64| w / h;
@@ -129,18 +137,13 @@ pub(super) fn load(
         sha256: hash(&values),
         grid: Grid::new((height, width), values),
         warning: stretched.then(|| {
-            format!(
-                "{} is {w}x{h}: it is stretched to the picture",
-                source.name()
-            )
+            let shape = format!(" is {w}x{h}: it is stretched to the picture");
+            source.name().then(shape)
         }),
     })
 }
 
 fn hash(values: &[f32]) -> String {
     let bytes: Vec<u8> = values.iter().flat_map(|v| v.to_le_bytes()).collect();
-    Sha256::digest(bytes)
-        .iter()
-        .map(|byte| format!("{byte:02x}"))
-        .collect()
+    hex(Sha256::digest(bytes))
 }

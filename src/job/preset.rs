@@ -1,7 +1,12 @@
 //! Named settings: what the reference's demos used for kinds of edits.
 //! Owns the table; explicit settings win over a preset's, a preset's over the model's.
 
+use std::fmt;
+use std::str::FromStr;
+
 use crate::edit::{EditKind, Window};
+use crate::message::Piece;
+use crate::setting::Setting;
 
 /// Settings for a kind of edit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -36,6 +41,7 @@ impl Preset {
         Self::FreeShape,
     ];
 
+    /// The name that is typed.
     pub fn name(self) -> &'static str {
         match self {
             Self::Swap => "swap",
@@ -53,7 +59,7 @@ impl Preset {
             Self::Swap => "one thing for another in the same place: squirrel -> lion",
             Self::Style => "the whole picture in another manner: -> a watercolor painting of ...",
             Self::Season => "season, weather or time of day: -> ... in winter",
-            Self::Attribute => "a word turned up or down; add --weight fluffy=2",
+            Self::Attribute => "a word turned up or down, with a weight such as fluffy=2",
             Self::Local => "a change that stays inside its object: soup -> pea soup with croutons",
             Self::FreeShape => "a thing that needs another shape: squirrel -> lion, rest kept",
         }
@@ -93,22 +99,34 @@ impl Preset {
         }
     }
 
-    /// The settings as flags.
-    pub fn flags(self) -> String {
+    /// The settings that the preset stands for, as a user would type them.
+    pub fn assignments(self) -> Vec<Piece> {
         let set = self.settings();
-        let mut flags = vec![];
-        if let Some(kind) = set.kind {
-            flags.push(format!("--edit {}", kind.name()));
-        }
-        flags.push(format!("--cross-steps {}", set.cross_steps));
-        if let Some(window) = set.cross_steps_changed {
-            flags.push(format!("--cross-steps NEW-WORD={window}"));
-        }
-        flags.push(format!("--self-steps {}", set.self_steps));
-        if set.blend {
-            flags.push("--blend auto".to_owned());
-        }
-        flags.join(" ")
+        let kind = set.kind.map(|kind| Setting::Edit.to(kind.name()));
+        let changed = set.cross_steps_changed;
+        let changed = changed.map(|window| Setting::CrossSteps.of("NEW-WORD", window));
+        let blend = set.blend.then(|| Setting::Blend.to("auto"));
+        kind.into_iter()
+            .chain([Setting::CrossSteps.to(set.cross_steps)])
+            .chain(changed)
+            .chain([Setting::SelfSteps.to(set.self_steps)])
+            .chain(blend)
+            .collect()
+    }
+}
+
+impl fmt::Display for Preset {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+impl FromStr for Preset {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let found = Self::ALL.into_iter().find(|preset| preset.name() == text);
+        found.ok_or_else(|| format!("use one of {}", Self::ALL.map(Self::name).join(", ")))
     }
 }
 

@@ -9,17 +9,15 @@ use image::{GrayImage, RgbImage};
 
 use super::shared_run::{Joined, Member, join};
 use super::{
-    Change, Job, Manifest, PictureEntry, PictureRole, Prepared, PreparedEdit, Settings, Timings,
+    Change, Manifest, PictureEntry, PictureRole, PictureSettings, Prepared, PreparedEdit, Timings,
 };
 use crate::edit::{Grid, Rules};
 use crate::error::Result;
-use crate::model::{Components, PromptStates};
+use crate::model::{Components, Conditioning, PromptStates};
 use crate::prompt::Tokens;
 use crate::report::picture::{Rounding, to_rgb};
 use crate::sample::noise::TorchRng;
-use crate::sample::{
-    AttentionObserver, Conditioning, Controller, Prompted, RowsOf, Sampler, lockstep,
-};
+use crate::sample::{AttentionObserver, Controller, RowsOf, Sampler, Start, lockstep};
 
 /// One row of a run, drawn.
 #[derive(Debug, Clone)]
@@ -34,7 +32,7 @@ pub struct Picture {
     pub image: RgbImage,
     pub role: PictureRole,
     /// What determines it, and nothing else.
-    pub settings: Settings,
+    pub settings: PictureSettings,
 }
 
 /// What a run made.
@@ -42,7 +40,7 @@ pub struct Picture {
 pub struct Outcome {
     /// Source, edits in order, baselines in order. The source is left out where it has stopped before.
     pub pictures: Vec<Picture>,
-    /// Final latents of source and edits, `[1 + N, 4, h, w]` f32; of the edits alone where the job
+    /// Final latents of source and edits, `[1 + N, channels, h, w]` f32; of the edits alone if the job
     /// doesn't draw the source.
     pub latents: Tensor,
     /// Per edit, where it was made: white may have changed. `None` where nothing says so.
@@ -65,14 +63,12 @@ fn picture(pictures: &[Picture], row: usize) -> Option<&RgbImage> {
 /// Runs a job. `observers` see the rows' attention, the source's as long as it runs. `after_step` is
 /// told each finished step, counted from 1, and may end the run by an error.
 pub fn run(
-    job: &Job,
     prepared: &Prepared,
     model: &dyn Components,
     observers: &mut [&mut dyn AttentionObserver],
     after_step: &mut (dyn FnMut(usize) -> Result<()> + Send),
 ) -> Result<Outcome> {
     let member = Member {
-        job,
         prepared,
         observers: observers.iter_mut().map(|w| &mut **w as _).collect(),
     };
@@ -95,17 +91,16 @@ pub fn run_together(
         prompts,
         rows,
     } = join(&members);
-    let (job, prepared) = (members[0].job, members[0].prepared);
+    let prepared = members[0].prepared;
     let mut clock = Clock::start();
     let states = text_states(&prompts, prepared, model)?;
-    let unet = model.unet()?;
-    let prompted = Prompted::new(&unet, &states)?;
+    let mut denoiser = model.denoiser(&states)?;
     let text_s = clock.lap();
-    let (noise, rng) = draw_noise(job, prepared)?;
-    let mut scheduler = prepared
-        .scheduler
-        .build(model.scheduler(), prepared.steps, rng)?;
-    let sampler = Sampler::new(&prompted, &mut *scheduler, prepared.guidance, &noise)?;
+    let (noise, rng) = draw_noise(prepared)?;
+    let run = &prepared.run;
+    let mut scheduler = run.scheduler.build(model.scheduler(), run.steps, rng)?;
+    let start = Start::Noise(noise);
+    let sampler = Sampler::new(&mut *denoiser, &mut *scheduler, run.guidance, start)?;
     let watching = members.iter_mut().zip(&rows);
     let mut watching: Vec<RowsOf> = watching
         .flat_map(|(member, rows)| {
@@ -119,10 +114,9 @@ pub fn run_together(
         after_step(step)
     })?;
     let denoise_s = clock.lap();
-    drop(prompted);
-    drop(unet);
+    drop(denoiser);
     let first = usize::from(!controller.keep_source);
-    let images = images(job.rules, model, &finished.latents, first)?;
+    let images = images(run.rules, model, &finished.latents, first)?;
     let timings = Timings {
         load_s: 0.0,
         text_s,
@@ -130,16 +124,15 @@ pub fn run_together(
         decode_s: clock.lap(),
     };
     let outcome = |(member, rows): (&Member, &Vec<usize>)| {
-        let (job, prepared) = (member.job, member.prepared);
-        let pictures = pictures(job, prepared, rows, &images);
+        let prepared = member.prepared;
+        let pictures = pictures(prepared, rows, &images);
         let masks = masks(prepared, rows, &finished.regions);
         let changes = changes(prepared, &pictures, &masks);
-        let named = scheduler.name();
-        let first = usize::from(!job.draw_source);
+        let first = usize::from(!prepared.draw_source);
         let latents = rows[first..1 + prepared.edits.len()].iter();
         let latents = latents.map(|row| finished.latents.narrow(0, *row, 1));
-        let mut manifest = Manifest::new(job, prepared, model, named, changes, timings);
-        manifest.pictures = entries(job, &pictures);
+        let mut manifest = Manifest::new(prepared, model, changes, timings);
+        manifest.pictures = entries(prepared, &pictures);
         Ok(Outcome {
             latents: Tensor::cat(&latents.collect::<candle_core::Result<Vec<_>>>()?, 0)?,
             pictures,
@@ -151,8 +144,8 @@ pub fn run_together(
 }
 
 /// The pictures as the manifest lists them.
-fn entries(job: &Job, pictures: &[Picture]) -> Vec<PictureEntry> {
-    let edits = job.edits.len();
+fn entries(prepared: &Prepared, pictures: &[Picture]) -> Vec<PictureEntry> {
+    let edits = prepared.edits.len();
     let entry = |picture: &Picture| PictureEntry {
         file: format!("{}.png", picture.name),
         role: picture.role,
@@ -160,13 +153,13 @@ fn entries(job: &Job, pictures: &[Picture]) -> Vec<PictureEntry> {
         settings: picture.settings.clone(),
     };
     // The source may have been drawn for maps or for other jobs.
-    let wanted = |picture: &&Picture| job.draw_source || picture.row != Controller::SOURCE;
+    let wanted = |picture: &&Picture| prepared.draw_source || picture.row != Controller::SOURCE;
     pictures.iter().filter(wanted).map(entry).collect()
 }
 
 /// Per edit, where it was made.
 fn masks(prepared: &Prepared, rows: &[usize], regions: &[Option<Grid>]) -> Vec<Option<GrayImage>> {
-    let size = (prepared.width as u32, prepared.height as u32);
+    let size = (prepared.run.width as u32, prepared.run.height as u32);
     let mask = |row: &usize| Some(mask_picture(regions[*row].as_ref()?, size));
     rows[1..=prepared.edits.len()].iter().map(mask).collect()
 }
@@ -197,19 +190,22 @@ fn mask_picture(mask: &Grid, (width, height): (u32, u32)) -> GrayImage {
 }
 
 /// The one noise that all rows start from, `[1, 4, h, w]`.
-pub fn starting_noise(job: &Job, prepared: &Prepared) -> Result<Tensor> {
-    Ok(draw_noise(job, prepared)?.0)
+pub fn starting_noise(prepared: &Prepared) -> Result<Tensor> {
+    Ok(draw_noise(prepared)?.0)
 }
 
 /// The start noise, and the generator where it left off: a solver that needs noise draws on.
-fn draw_noise(job: &Job, prepared: &Prepared) -> Result<(Tensor, TorchRng)> {
+fn draw_noise(prepared: &Prepared) -> Result<(Tensor, TorchRng)> {
     let (h, w) = prepared.latent_size;
-    let mut rng = TorchRng::new(job.seed);
+    let mut rng = TorchRng::new(prepared.run.seed);
     let noise = rng.randn(4 * h * w);
     Ok((Tensor::from_vec(noise, (1, 4, h, w), &Device::Cpu)?, rng))
 }
 
 /// Text states of every row.
+///
+/// # Errors
+/// If the text encoders cannot be read.
 pub fn conditioning(prepared: &Prepared, model: &dyn Components) -> Result<Conditioning> {
     text_states(&prepared.row_prompts(), prepared, model)
 }
@@ -221,16 +217,18 @@ fn text_states(
     prepared: &Prepared,
     model: &dyn Components,
 ) -> Result<Conditioning> {
-    let (encoders, size) = (model.text_encoders()?, (prepared.height, prepared.width));
+    let encoders = model.text_encoders()?;
+    let size = (prepared.run.height, prepared.run.width);
     let mut known: HashMap<(Vec<u32>, bool), PromptStates> = HashMap::new();
     let mut encode = |tokens: &Tokens, negative: bool| -> Result<PromptStates> {
         let key = (tokens.ids.clone(), negative);
         if let Some(states) = known.get(&key) {
             return Ok(states.clone());
         }
-        let states = match negative {
-            true => encoders.read_negative(tokens, size, None)?,
-            false => encoders.read(tokens, size, None)?,
+        let states = if negative {
+            encoders.read_negative(tokens, size, None)?
+        } else {
+            encoders.read(tokens, size, None)?
         };
         known.insert(key, states.clone());
         Ok(states)
@@ -238,15 +236,16 @@ fn text_states(
     let (mut cond, mut uncond) = (vec![], vec![]);
     for (prompt, negative) in prompts {
         cond.push(encode(prompt, false)?);
-        if prepared.guided() {
+        if prepared.run.guided() {
             uncond.push(encode(negative, true)?);
         }
     }
     Ok(Conditioning {
-        cond: PromptStates::cat(&cond)?,
-        uncond: match uncond.is_empty() {
-            true => None,
-            false => Some(PromptStates::cat(&uncond)?),
+        cond: PromptStates::cat(&cond)?.into(),
+        uncond: if uncond.is_empty() {
+            None
+        } else {
+            Some(PromptStates::cat(&uncond)?.into())
         },
     })
 }
@@ -263,30 +262,25 @@ fn images(
         Rules::Reference => Rounding::Truncate,
     };
     let vae = model.vae()?;
-    let image = |row| match row < first {
-        true => Ok(None),
-        false => {
-            let decoded = vae.decode(&latents.narrow(0, row, 1)?)?;
-            to_rgb(&decoded.get(0)?, rounding).map(Some)
+    let image = |row| {
+        if row < first {
+            return Ok(None);
         }
+        let decoded = vae.decode(&latents.narrow(0, row, 1)?)?;
+        to_rgb(&decoded.get(0)?, rounding).map(Some)
     };
     (0..latents.dim(0)?).map(image).collect()
 }
 
 /// A job's pictures under their names; `rows` are the job's among those that were drawn.
-fn pictures(
-    job: &Job,
-    prepared: &Prepared,
-    rows: &[usize],
-    images: &[Option<RgbImage>],
-) -> Vec<Picture> {
+fn pictures(prepared: &Prepared, rows: &[usize], images: &[Option<RgbImage>]) -> Vec<Picture> {
     let edits = prepared.edits.len();
     let prompts = prepared.row_prompts();
     let picture = |(row, (prompt, _)): (usize, &(&Tokens, &Tokens))| {
         let image = images[rows[row]].clone()?;
         let (name, label) = match row {
             0 => ("source".to_owned(), "source".to_owned()),
-            r if r <= edits && !job.control => {
+            r if r <= edits && !prepared.control => {
                 (format!("edited-{r}"), "without control".to_owned())
             }
             r if r <= edits && edits == 1 => ("edited-1".to_owned(), "edited".to_owned()),
@@ -296,12 +290,12 @@ fn pictures(
                 "without control".to_owned(),
             ),
         };
-        let (role, settings) = Settings::of(job, prepared, row);
+        let (role, settings) = PictureSettings::of(prepared, row);
         Some(Picture {
             row,
             name,
             label,
-            caption: caption(job, prepared, row, &prompt.text),
+            caption: caption(prepared, row, &prompt.text),
             image,
             role,
             settings,
@@ -310,23 +304,28 @@ fn pictures(
     prompts.iter().enumerate().filter_map(picture).collect()
 }
 
-/// The prompt, with the factors of its words and its strength: without them it looks unedited.
-fn caption(job: &Job, prepared: &Prepared, row: usize, prompt: &str) -> String {
+/// The caption of a picture: its prompt, with the factors of its words and its strength. Without these a
+/// re-weighted picture looks unedited.
+fn caption(prepared: &Prepared, row: usize, prompt: &str) -> String {
     let edit = row.checked_sub(1).and_then(|i| prepared.edits.get(i));
-    let Some(edit) = edit.filter(|_| job.control) else {
+    let Some(edit) = edit.filter(|_| prepared.control) else {
         return prompt.to_owned();
     };
-    let mut settings: Vec<String> = edit
-        .weights
-        .iter()
-        .map(|(w, f)| format!("{w}={f}"))
-        .collect();
-    if edit.strength != 1.0 {
-        settings.push(format!("strength {}", edit.strength));
+    let weighed = match prepared.run.rules {
+        Rules::Ours => edit,
+        // The reference applies the factors of the first edit to all.
+        Rules::Reference => &prepared.edits[0],
+    };
+    let weight = weighed.settings.weight.iter();
+    let mut settings: Vec<String> = weight.map(|(w, f)| format!("{w}={f}")).collect();
+    let strength = edit.settings.strength();
+    if strength != 1.0 {
+        settings.push(format!("strength {strength}"));
     }
-    match settings.is_empty() {
-        true => prompt.to_owned(),
-        false => format!("{prompt} ({})", settings.join(", ")),
+    if settings.is_empty() {
+        prompt.to_owned()
+    } else {
+        format!("{prompt} ({})", settings.join(", "))
     }
 }
 

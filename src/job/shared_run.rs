@@ -1,43 +1,34 @@
-//! Jobs of one source as rows of one lockstep run: whether they may share it, and whose row is whose.
-//! What a row becomes does not depend on its neighbours (law 5), so each job ends as if it had run
-//! alone.
+//! Jobs of one source as rows of one lockstep run: whether they may share it, and which rows belong to which
+//! job. A row's result does not depend on the other rows (law 5 of the tests), so each job ends as if it had
+//! run alone.
 
-use super::{Job, Prepared};
+use super::Prepared;
 use crate::prompt::Tokens;
 use crate::sample::{AttentionObserver, Controller, RowEdit};
 
-/// A job of a run, and who looks at its rows.
+/// A job of a shared run, with the observers of its rows.
 pub struct Member<'a> {
-    pub job: &'a Job,
+    /// The job, checked against the model.
     pub prepared: &'a Prepared,
+    /// The observers of the job's attention maps.
     pub observers: Vec<&'a mut dyn AttentionObserver>,
 }
 
-/// Whether two jobs of one model can be rows of one run: all but their edits is the same.
-pub fn may_share((job, prepared): (&Job, &Prepared), (other, theirs): (&Job, &Prepared)) -> bool {
-    let settings = |job: &Job| (job.seed, job.rules, job.fast);
-    let run = |p: &Prepared| (p.steps, p.scheduler, p.width, p.height, p.guidance);
-    let controller = |p: &Prepared| {
-        let c = &p.controller;
-        (c.self_res, c.layout, c.keep_source)
-    };
-    settings(job) == settings(other)
-        && run(prepared) == run(theirs)
-        && controller(prepared) == controller(theirs)
-        && prepared.source.text == theirs.source.text
-        && prepared.negative.text == theirs.negative.text
+/// Whether two jobs of one model can be rows of one run: they differ in their edits alone.
+pub fn may_share(a: &Prepared, b: &Prepared) -> bool {
+    a.run == b.run && a.controller.keep_source == b.controller.keep_source
 }
 
-/// Members' rows in one run.
+/// The rows of all members in one run.
 pub(super) struct Joined<'a> {
     pub controller: Controller,
     /// Prompt and negative prompt of each row.
     pub prompts: Vec<(&'a Tokens, &'a Tokens)>,
-    /// Per member its rows, in its own order: source, edits, baselines.
+    /// The rows of each member in the member's own order: source, edits, baselines.
     pub rows: Vec<Vec<usize>>,
 }
 
-/// One source, then each member's other rows.
+/// Puts the members' rows into one run: one source, then the other rows of each member.
 pub(super) fn join<'a>(members: &[Member<'a>]) -> Joined<'a> {
     let first = members[0].prepared;
     let mut joined = Joined {

@@ -1,11 +1,17 @@
 //! Words that a job names, looked up in its prompts: weights, windows, blends.
 //! Owns who must contain a word and what is said where nobody does. Knows no tensor.
 
-use super::{BlendWords, EditSpec, Job, PreparedEdit};
+use indexmap::IndexMap;
+
+use super::{BlendWords, EditSettings, Job, PreparedEdit};
 use crate::edit::{Region, Rules};
 use crate::error::{Error, Result};
+use crate::format::nearest;
+use crate::message;
+use crate::message::Message;
 use crate::model::ModelFolder;
-use crate::prompt::{Tokens, WordRef, nearest, unknown_word};
+use crate::prompt::{Tokens, WordRef, unknown_word};
+use crate::setting::Setting;
 
 /// The prompts of a job.
 #[derive(Debug, Clone)]
@@ -38,57 +44,79 @@ impl Prompts {
     }
 }
 
-/// Weights, windows and blends: a word counts for the edits that contain it; one that none contains
-/// is an error. The reference passes over it in silence: its mode goes on, but says so.
-pub(super) fn check(job: &Job, prompts: &Prompts, warnings: &mut Vec<String>) -> Result<()> {
+/// Checks the words of weights, windows and blends. A word counts for the edits that contain it; a word that
+/// none contains is an error. The reference passes over such a word in silence: its mode goes on with a notice.
+///
+/// # Errors
+/// Usage, with the setting and the word.
+pub(super) fn check(job: &Job, prompts: &Prompts, warnings: &mut Vec<Message>) -> Result<()> {
     let (bases, edits) = (prompts.all_bases(), prompts.all_edits());
-    let mut check = |word: &str, among: &[&Tokens], error: &dyn Fn() -> Error| {
-        let found = among.iter().any(|p| !job.rules.find(p, word).is_empty());
+    let both = [&bases[..], &edits].concat();
+    let mut check = |named: &Named, among: &[&Tokens], error: &dyn Fn() -> Error| {
+        let word = named.word;
+        if among.iter().any(|p| !job.rules.find(p, word).is_empty()) {
+            return Ok(());
+        }
         match job.rules {
-            Rules::Ours if !found => return Err(error()),
-            Rules::Reference if !found => {
-                push_once(
-                    warnings,
-                    format!("the reference's lookup finds no word \"{word}\""),
-                );
+            Rules::Ours => Err(error().about(named.setting).word(word)),
+            Rules::Reference => {
+                let notice = format!("the reference's lookup finds no word \"{word}\"");
+                push_once(warnings, notice);
+                Ok(())
             }
-            _ => {}
         }
-        Ok(())
     };
-    for spec in &job.edits {
-        let weighted = spec.weights.iter().map(|(word, _)| word);
-        for word in weighted.chain(spec.cross_steps_of.iter().map(|(word, _)| word)) {
-            check(word, &edits, &|| not_edited(word, &edits, &prompts.source))?;
+    for edit in &job.edits {
+        let weighted = named(Setting::Weight, edit.weight.keys());
+        let windows = named(Setting::CrossSteps, edit.cross_steps.words.keys());
+        for named in weighted.chain(windows) {
+            let error = || not_edited(named.word, &edits, &prompts.source);
+            check(&named, &edits, &error)?;
         }
-        let both = [&bases[..], &edits].concat();
-        for words in &spec.blend.words {
-            let BlendWords::Pair(base, edited) = words else {
-                continue;
-            };
-            for word in base {
-                check(word, &bases, &|| {
-                    unknown_word(word, &bases, "source prompt")
-                })?;
-            }
-            for word in edited {
-                check(word, &edits, &|| {
-                    unknown_word(word, &edits, "edited prompt")
-                })?;
+        for words in &edit.blend {
+            let unknown = |word: &str, among: &[&Tokens], of: &str| unknown_word(word, among, of);
+            match words {
+                BlendWords::Changed => {}
+                BlendWords::Pair(base, edited) => {
+                    for named in named(Setting::Blend, base) {
+                        let error = || unknown(named.word, &bases, "source prompt");
+                        check(&named, &bases, &error)?;
+                    }
+                    for named in named(Setting::Blend, edited) {
+                        let error = || unknown(named.word, &edits, "edited prompt");
+                        check(&named, &edits, &error)?;
+                    }
+                }
+                BlendWords::Either(words) => {
+                    for named in named(Setting::Blend, words) {
+                        check(&named, &both, &|| unknown(named.word, &both, "prompts"))?;
+                    }
+                }
             }
         }
-        let either = spec.blend.words.iter().filter_map(|words| match words {
-            BlendWords::Either(words) => Some(words),
-            _ => None,
-        });
-        for word in either.flatten().chain(&spec.blend.keep) {
-            check(word, &both, &|| unknown_word(word, &both, "prompts"))?;
+        for named in named(Setting::BlendKeep, &edit.blend_keep) {
+            check(&named, &both, &|| {
+                unknown_word(named.word, &both, "prompts")
+            })?;
         }
     }
     Ok(())
 }
 
-/// The commonest slip is to name the word that was swapped away.
+/// A word that a setting names.
+struct Named<'a> {
+    setting: Setting,
+    word: &'a str,
+}
+
+fn named<'a>(
+    setting: Setting,
+    words: impl IntoIterator<Item = &'a String>,
+) -> impl Iterator<Item = Named<'a>> {
+    words.into_iter().map(move |word| Named { setting, word })
+}
+
+/// The error for a word of weights or windows. The commonest slip is to name the word that was swapped away.
 fn not_edited(word: &str, edited: &[&Tokens], source: &Tokens) -> Error {
     if source.find(&WordRef::new(word)).is_empty() {
         return unknown_word(word, edited, "edited prompt");
@@ -99,9 +127,11 @@ fn not_edited(word: &str, edited: &[&Tokens], source: &Tokens) -> Error {
     )
 }
 
-/// Where an edit acts, and whether the rest of the picture is to be put back.
+/// The region of an edit.
 pub(super) struct BlendRegion {
+    /// Where the edit acts.
     pub region: Region,
+    /// Whether the rest of the picture is restored.
     pub blends: bool,
 }
 
@@ -113,9 +143,9 @@ pub(super) fn region(
     prompts: &Prompts,
     changed: &(Vec<usize>, Vec<usize>),
 ) -> Result<BlendRegion> {
-    let (spec, rules) = (&job.edits[i], job.rules);
+    let (edit, rules) = (&job.edits[i], job.rules);
     let sides = [prompts.base(i), &prompts.edits[i]];
-    let acting = acting(spec, rules, sides, changed);
+    let acting = acting(edit, rules, sides, changed);
     let mut region = Region::default();
     let add = |to: &mut [Vec<usize>; 2], side: usize, words: &[String]| {
         to[side].extend(tokens(rules, sides[side], words));
@@ -127,14 +157,18 @@ pub(super) fn region(
         BlendWords::Pair(base, edited) => stands(0, base) && stands(1, edited),
         _ => true,
     };
-    let any_counts = spec.blend_words().iter().any(counts);
-    for words in spec.blend_words() {
+    let any_counts = edit.blend_words().iter().any(counts);
+    for words in edit.blend_words() {
         match words {
             BlendWords::Changed if acting.iter().all(|tokens| tokens.is_empty()) => {
                 return Err(Error::usage(
-                    format!("--blend auto: edit {} changes no word", i + 1),
-                    "name the words, such as --blend bicycle",
-                ));
+                    message![
+                        Setting::Blend.to("auto"),
+                        format!(": edit {} changes no word", i + 1),
+                    ],
+                    message!["name the words, such as ", Setting::Blend.to("bicycle")],
+                )
+                .about(Setting::Blend));
             }
             BlendWords::Changed => (0..2).for_each(|side| region.words[side].extend(&acting[side])),
             BlendWords::Either(words) => {
@@ -149,7 +183,7 @@ pub(super) fn region(
             }
         }
     }
-    (0..2).for_each(|side| add(&mut region.keep, side, &spec.blend.keep));
+    (0..2).for_each(|side| add(&mut region.keep, side, &edit.blend_keep));
     let blends = region.is_somewhere();
     if !blends {
         region.words = acting;
@@ -164,13 +198,13 @@ pub(super) fn region(
 
 /// Tokens in which the prompts differ, function words left out; else those with a weight.
 fn acting(
-    spec: &EditSpec,
+    edit: &EditSettings,
     rules: Rules,
     sides: [&Tokens; 2],
     (base, edited): &(Vec<usize>, Vec<usize>),
 ) -> [Vec<usize>; 2] {
     if base.is_empty() && edited.is_empty() {
-        let weighted: Vec<String> = spec.weights.iter().map(|(word, _)| word.clone()).collect();
+        let weighted: Vec<String> = edit.weight.keys().cloned().collect();
         return sides.map(|prompt| tokens(rules, prompt, &weighted));
     }
     let telling = [telling(sides[0], base), telling(sides[1], edited)];
@@ -204,8 +238,9 @@ fn telling(prompt: &Tokens, tokens: &[usize]) -> Vec<usize> {
         .collect()
 }
 
-/// A small model draws something for a word it never saw, and nobody would know why.
-pub(super) fn check_vocabulary(prompt: &Tokens, model: &ModelFolder, warnings: &mut Vec<String>) {
+/// Adds a notice for each word that a small model was never taught, and for each sign that its tokenizer
+/// cannot read. Such a model draws something for them, and the user would not know why.
+pub(super) fn check_vocabulary(prompt: &Tokens, model: &ModelFolder, warnings: &mut Vec<Message>) {
     for i in (1..prompt.eos()).filter(|&i| prompt.ids[i] == prompt.ids[prompt.eos()]) {
         let sign = &prompt.text[prompt.spans[i - 1].clone()];
         push_once(warnings, format!("{} cannot read \"{sign}\"", model.id));
@@ -217,28 +252,70 @@ pub(super) fn check_vocabulary(prompt: &Tokens, model: &ModelFolder, warnings: &
         if known.is_empty() || known.contains(&text) || !is_text(text) {
             continue;
         }
-        let near = nearest(text, &known).map(|near| format!("; did you mean \"{near}\"?"));
+        let near =
+            nearest(text, known.iter().copied()).map(|near| format!("; did you mean \"{near}\"?"));
         let near = near.unwrap_or_default();
         let id = &model.id;
-        push_once(
-            warnings,
-            format!("{id} was never taught the word \"{text}\"{near}"),
-        );
+        let notice = format!("{id} was never taught the word \"{text}\"{near}");
+        push_once(warnings, notice);
     }
 }
 
-pub(super) fn push_once(warnings: &mut Vec<String>, warning: String) {
+/// Adds a notice unless it is there already.
+pub(super) fn push_once(warnings: &mut Vec<Message>, warning: impl Into<Message>) {
+    let warning = warning.into();
     if !warnings.contains(&warning) {
         warnings.push(warning);
     }
 }
 
-/// The reference builds its equalizer from the first edited prompt and applies it to all.
+/// Words and their factors as pairs.
+pub(super) fn pairs(weight: &IndexMap<String, f32>) -> Vec<(String, f32)> {
+    weight.iter().map(|(w, f)| (w.clone(), *f)).collect()
+}
+
+/// Applies the factors of the first edit to all edits. The reference builds its equalizer from the first
+/// edited prompt.
 pub(super) fn first_equalizer_for_all(edits: &mut [PreparedEdit]) {
     if let Some((first, rest)) = edits.split_first_mut() {
-        rest.iter_mut().for_each(|edit| {
-            edit.factors = first.factors.clone();
-            edit.weights = first.weights.clone();
-        });
+        rest.iter_mut()
+            .for_each(|edit| edit.factors.clone_from(&first.factors));
+    }
+}
+
+/// Which of a run's words are about one edit. The others are about the other edits of the run. The reference
+/// passes over words that it does not find, so under its rules they stay.
+pub(super) struct EditWords<'a> {
+    pub rules: Rules,
+    /// The prompt that is edited, and the edited prompt.
+    pub sides: [&'a Tokens; 2],
+}
+
+impl EditWords<'_> {
+    /// Whether a word stands in the prompt that is edited (side 0) or in the edited prompt (side 1).
+    pub fn stand(&self, side: usize, word: &str) -> bool {
+        self.rules == Rules::Reference || !self.rules.find(self.sides[side], word).is_empty()
+    }
+
+    /// The part of the blend's words that is about this edit.
+    pub fn blend(&self, words: &BlendWords) -> Option<BlendWords> {
+        let of = |side: usize, words: &[String]| -> Vec<String> {
+            let standing = words.iter().filter(|word| self.stand(side, word));
+            standing.cloned().collect()
+        };
+        match words {
+            BlendWords::Changed => Some(BlendWords::Changed),
+            BlendWords::Either(either) => {
+                let stands = |word: &&String| self.stand(0, word) || self.stand(1, word);
+                let standing: Vec<String> = either.iter().filter(stands).cloned().collect();
+                (!standing.is_empty()).then_some(BlendWords::Either(standing))
+            }
+            BlendWords::Pair(base, edited) => {
+                let (from, to) = (of(0, base), of(1, edited));
+                let whole =
+                    from.is_empty() == base.is_empty() && to.is_empty() == edited.is_empty();
+                whole.then_some(BlendWords::Pair(from, to))
+            }
+        }
     }
 }

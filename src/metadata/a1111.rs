@@ -7,6 +7,7 @@ use regex::Regex;
 use serde_json::{Map, Value};
 
 use super::{ForeignMetadata, Metadata};
+use crate::job::SchedulerName;
 use crate::model::LoraId;
 
 pub(super) const KEYWORD: &str = "parameters";
@@ -21,11 +22,14 @@ static SETTING: LazyLock<Regex> = LazyLock::new(|| {
 /// The block of a picture of ours.
 pub(super) fn write(metadata: &Metadata) -> String {
     let settings = &metadata.settings;
-    let negative = match settings.own_negative_prompt() {
+    let negative = match settings.negative_prompt() {
         "" => String::new(),
         negative => format!("{NEGATIVE} {negative}\n"),
     };
-    let (sampler, guidance) = (sampler(&settings.scheduler), settings.guidance);
+    let (sampler, guidance) = (
+        sampler(settings.run.scheduler.name()),
+        settings.run.guidance,
+    );
     let hash = metadata.model.weights_sha256.get(..10).unwrap_or_default();
     let model = quote(&metadata.model.id);
     let Metadata { generator, .. } = metadata;
@@ -40,26 +44,19 @@ pub(super) fn write(metadata: &Metadata) -> String {
         "{prompt}{loras}\n{negative}Steps: {steps}, Sampler: {sampler}, CFG scale: {guidance}, Seed: {seed}, \
          Size: {width}x{height}, Model hash: {hash}, Model: {model}, RNG: CPU, Version: {name} {version}",
         prompt = settings.prompt(),
-        steps = settings.steps,
-        seed = settings.seed,
-        width = settings.width,
-        height = settings.height,
+        steps = settings.run.steps,
+        seed = settings.run.seed,
+        width = settings.run.width,
+        height = settings.run.height,
         name = generator.name,
         version = generator.version,
     )
 }
 
-/// A1111's names.
+/// A1111's name of a scheduler.
 fn sampler(scheduler: &str) -> &str {
-    match scheduler {
-        "ddim" => "DDIM",
-        "pndm" => "PLMS",
-        "dpm++2m" => "DPM++ 2M",
-        "unipc" => "UniPC",
-        "euler" => "Euler",
-        "euler-a" => "Euler a",
-        other => other,
-    }
+    let known = scheduler.parse::<SchedulerName>();
+    known.map_or(scheduler, |known| known.metadata_name())
 }
 
 /// What would end a value early makes it a JSON string.

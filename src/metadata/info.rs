@@ -87,7 +87,7 @@ fn tell(metadata: &Metadata, lines: &mut Lines) {
     let settings = metadata.settings.to_map();
     let source = metadata.settings.edit.is_empty();
     if !source {
-        lines.add("source", &metadata.settings.src);
+        lines.add("source", &metadata.settings.run.src);
     }
     let edits: Vec<&Value> = settings["edit"].as_array().into_iter().flatten().collect();
     for (i, edit) in edits.iter().enumerate() {

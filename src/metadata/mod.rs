@@ -2,7 +2,7 @@
 //! to read; and the stories that other tools write.
 //!
 //! Owns what the text chunks say. How they are kept in a file is `report::png`'s, what determines a
-//! picture [`Settings`]'.
+//! picture [`PictureSettings`]'.
 
 mod a1111;
 mod comfyui;
@@ -17,7 +17,7 @@ pub use difference::PixelDifference;
 pub use info::Info;
 
 use crate::error::{Error, Result};
-use crate::job::{ModelId, PictureRole, Settings};
+use crate::job::{ModelId, PictureRole, PictureSettings};
 use crate::report::png::{Contents, TextChunk};
 use crate::report::xmp::ai_mark;
 
@@ -36,7 +36,7 @@ pub struct Metadata {
     pub role: PictureRole,
     /// The generator that turns the seed into noise.
     pub rng: String,
-    pub settings: Settings,
+    pub settings: PictureSettings,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -57,7 +57,12 @@ impl Generator {
 
 impl Metadata {
     /// Of a picture drawn here and now by this [`family`](crate::kernels::family) of kernels.
-    pub fn new(model: &ModelId, kernels: &str, role: PictureRole, settings: &Settings) -> Self {
+    pub fn new(
+        model: &ModelId,
+        kernels: &str,
+        role: PictureRole,
+        settings: &PictureSettings,
+    ) -> Self {
         Self {
             schema: SCHEMA.to_owned(),
             generator: Generator::here(),
@@ -171,7 +176,7 @@ impl PictureMetadata {
 
     pub fn negative_prompt(&self) -> &str {
         match self {
-            Self::Ours(metadata) => metadata.settings.own_negative_prompt(),
+            Self::Ours(metadata) => metadata.settings.negative_prompt(),
             Self::Foreign(foreign) => &foreign.negative_prompt,
         }
     }

@@ -4,13 +4,13 @@
 
 use std::borrow::Cow;
 
+use super::denoiser::{Conditioning, Denoiser, UNetDenoiser};
 use super::folder::{Model, ModelFolder};
 use super::lora::LoraId;
 use super::remote::Origin;
 use super::scheduler_config::SchedulerConfig;
 use super::source::ComponentOverrides;
 use super::states::TextEncoders;
-use super::unet::UNet;
 use super::vae::Vae;
 use crate::error::Result;
 use crate::kernels::Packing;
@@ -42,11 +42,11 @@ pub trait Components: Sync {
     /// share this.
     fn text_encoders(&self) -> Result<Cow<'_, TextEncoders>>;
 
-    /// The denoiser.
+    /// The model's denoiser for a run with these text states.
     ///
     /// # Errors
-    /// See [`text_encoders`](Self::text_encoders).
-    fn unet(&self) -> Result<Cow<'_, UNet>>;
+    /// If weights are missing or damaged, or if the text states do not fit the model.
+    fn denoiser(&self, conditioning: &Conditioning) -> Result<Box<dyn Denoiser + '_>>;
 
     /// The decoder from latents to pictures.
     ///
@@ -84,8 +84,8 @@ impl Components for Model {
         Ok(Cow::Borrowed(&self.text_encoders))
     }
 
-    fn unet(&self) -> Result<Cow<'_, UNet>> {
-        Ok(Cow::Borrowed(&self.unet))
+    fn denoiser(&self, conditioning: &Conditioning) -> Result<Box<dyn Denoiser + '_>> {
+        Ok(Box::new(UNetDenoiser::new(&self.unet, conditioning)?))
     }
 
     fn vae(&self) -> Result<Cow<'_, Vae>> {
@@ -171,8 +171,9 @@ impl Components for OnDemandModel {
         self.folder.load_text_encoders(self.packing).map(Cow::Owned)
     }
 
-    fn unet(&self) -> Result<Cow<'_, UNet>> {
-        self.folder.load_unet(self.packing).map(Cow::Owned)
+    fn denoiser(&self, conditioning: &Conditioning) -> Result<Box<dyn Denoiser + '_>> {
+        let unet = self.folder.load_unet(self.packing)?;
+        Ok(Box::new(UNetDenoiser::new(unet, conditioning)?))
     }
 
     fn vae(&self) -> Result<Cow<'_, Vae>> {

@@ -26,6 +26,11 @@ const FILES: &[(&str, &[u8])] = embed![
     "scheduler/scheduler_config.json",
 ];
 
+/// The size of the embedded model's files in bytes.
+pub fn storybook_size() -> u64 {
+    FILES.iter().map(|(_, bytes)| bytes.len() as u64).sum()
+}
+
 pub(super) fn files() -> ModelFiles {
     ModelFiles::Embedded(FILES)
 }

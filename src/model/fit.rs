@@ -6,7 +6,8 @@ use candle_core::DType;
 use super::ModelFolder;
 use super::footprint::MemoryOptions;
 use crate::error::Result;
-use crate::machine::{Memory, gib};
+use crate::format;
+use crate::machine::Memory;
 use crate::message;
 use crate::message::{Message, Piece};
 use crate::setting::Setting;
@@ -53,7 +54,7 @@ impl ModelFolder {
             return Ok(());
         }
         let rows = size.rows;
-        let what = format!("a run of {rows} {} at ", plural(rows, "row"));
+        let what = format!("a run of {} at ", format::count(rows, "row"));
         let what = Message::from(what).then(size.settings(self.vae.factor()));
         let (cure, about) = self.cure(size, options, memory)?;
         memory
@@ -81,7 +82,7 @@ impl ModelFolder {
                 let added = added_settings(options, *way);
                 let about = added.first().map(|(setting, _)| *setting);
                 let cure = Message::from("add ").then(joined(&added));
-                let cure = cure.then(format!(": then it needs about {}", gib(needed)));
+                let cure = cure.then(format!(": then it needs about {}", format::bytes(needed)));
                 return Ok((cure, about));
             }
         }
@@ -103,7 +104,7 @@ impl ModelFolder {
         let rows = footprint.rows_in(memory.available.saturating_sub(size.extra_bytes));
         if rows > 1 {
             let edits = rows - 1;
-            let cure = format!("draw at most {edits} {} at once", plural(edits, "edit"));
+            let cure = format!("draw at most {} at once", format::count(edits, "edit"));
             return Ok((Message::from(cure).then(with), Some(Setting::Dst)));
         }
         Ok(match self.smaller(size, least, memory)? {
@@ -139,11 +140,6 @@ impl ModelFolder {
         }
         Ok(None)
     }
-}
-
-fn plural(count: usize, noun: &str) -> String {
-    let ending = if count == 1 { "" } else { "s" };
-    format!("{noun}{ending}")
 }
 
 /// Options that save memory, from the one that costs least to all together.

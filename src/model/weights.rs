@@ -17,6 +17,7 @@ use super::lora::Additions;
 use super::tensor_file::{TensorFile, not_safetensors};
 use super::weight_files::{damaged, shards_at};
 use crate::error::{Error, Result};
+use crate::format::hex;
 use crate::hub::Cached;
 use crate::kernels::Packing;
 
@@ -259,14 +260,14 @@ pub fn sha256(files: &ModelFiles, paths: &[String]) -> Result<String> {
             FileSource::Section(_) => {}
         }
     }
-    Ok(hex(hash))
+    Ok(hex(hash.finalize()))
 }
 
 /// SHA-256 of one file, in hex.
 pub fn file_sha256(path: &Path) -> Result<String> {
     let mut hash = Sha256::new();
     update(&mut hash, path)?;
-    Ok(hex(hash))
+    Ok(hex(hash.finalize()))
 }
 
 /// Adds a file's bytes to a hash. A file in the hub's cache is named by its own hash, so damage since the
@@ -292,13 +293,8 @@ fn update(hash: &mut Sha256, path: &Path) -> Result<()> {
             own.update(&piece[..read]);
         }
     }
-    match cached.zip(own.map(hex)) {
+    match cached.zip(own.map(|own| hex(own.finalize()))) {
         Some((cached, own)) if cached.differs(&own) => Err(damaged(&cached)),
         _ => Ok(()),
     }
-}
-
-fn hex(hash: Sha256) -> String {
-    let bytes = hash.finalize();
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }

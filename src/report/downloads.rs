@@ -1,5 +1,5 @@
-//! What is said of downloads: a bar for the file and one for all of them on a terminal, lines elsewhere.
-//! Never knows what the files are for.
+//! The progress of downloads on stderr. A terminal shows a bar for the current file and one for all files; a
+//! pipe gets plain lines. It must never know what the files are for.
 
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -8,93 +8,97 @@ use std::time::{Duration, Instant};
 
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-use super::console::{Console, duration};
+use super::console::{Console, PIPE_INTERVAL, duration};
 use crate::error::{Error, Result};
-use crate::hub::{Watch, size};
+use crate::format;
+use crate::hub::ProgressReporter;
 
-/// Between two plain lines at least.
-const SELDOM: Duration = Duration::from_secs(2);
-/// Columns of a file's name beside its bar.
+/// Width of a file's name beside its bar, in columns.
 const NAME: usize = 30;
-/// Bytes.
-const WORTH_A_LINE: u64 = 1 << 20;
+/// Bytes from which a download is reported. Configs are there at once.
+const REPORT_FROM: u64 = 1 << 20;
 
+/// Reports downloads on a console.
 pub struct Downloads<'a> {
     console: &'a Console,
     stop: Arc<AtomicBool>,
-    /// Neither bars nor lines on how far it is.
-    still: bool,
-    now: Mutex<Option<Transfer>>,
+    /// Whether bars and progress lines are off.
+    is_silent: bool,
+    /// The current time. Tests set their own.
+    now: fn() -> Instant,
+    transfer: Mutex<Option<Transfer>>,
 }
 
-/// Files on their way.
+/// The state of a running download.
 struct Transfer {
     files: usize,
-    /// The one that is fetched, from 1.
-    nth: usize,
+    /// The number of the current file, from 1.
+    file: usize,
+    /// Bytes of all files.
     bytes: u64,
-    /// Of the files before this one.
-    before: u64,
-    /// Of this one: its size, what is there, and what was there when it was begun.
+    /// Bytes of the files before the current one.
+    earlier: u64,
+    /// Size of the current file, and how much of it is on the disk, in bytes.
     size: u64,
-    at: u64,
-    /// Fetched by this run.
-    fetched: u64,
+    position: u64,
+    /// Bytes that this run downloaded.
+    downloaded: u64,
     start: Instant,
-    said: Instant,
+    last_line: Instant,
     bars: Option<Bars>,
 }
 
 struct Bars {
     file: ProgressBar,
-    all: ProgressBar,
+    total: ProgressBar,
 }
 
 impl<'a> Downloads<'a> {
-    /// `stop` ends them; what came so far is kept.
+    /// Reports downloads on `console`. Setting `stop` interrupts them; the bytes so far are kept.
     pub fn new(console: &'a Console, stop: Arc<AtomicBool>) -> Self {
+        Self::with_clock(console, stop, Instant::now)
+    }
+
+    /// The same reports by another clock than the system's.
+    pub fn with_clock(console: &'a Console, stop: Arc<AtomicBool>, now: fn() -> Instant) -> Self {
         let value = std::env::var("HF_HUB_DISABLE_PROGRESS_BARS").unwrap_or_default();
-        let still = ["1", "ON", "YES", "TRUE"].contains(&&*value.trim().to_uppercase());
         Self {
             console,
             stop,
-            still,
-            now: Mutex::new(None),
+            is_silent: ["1", "ON", "YES", "TRUE"].contains(&&*value.trim().to_uppercase()),
+            now,
+            transfer: Mutex::new(None),
         }
     }
 
-    fn now(&self) -> MutexGuard<'_, Option<Transfer>> {
-        self.now.lock().unwrap_or_else(PoisonError::into_inner)
+    fn transfer(&self) -> MutexGuard<'_, Option<Transfer>> {
+        self.transfer.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn bars(&self, bytes: u64) -> Option<Bars> {
-        if self.still || !self.console.draws_bars() {
+        if self.is_silent || !self.console.draws_bars() {
             return None;
         }
-        let target = ProgressDrawTarget::stderr();
-        let both = MultiProgress::with_draw_target(target);
-        let fill = if self.console.is_colourful() {
-            ".cyan"
-        } else {
-            ""
-        };
+        let both = MultiProgress::with_draw_target(ProgressDrawTarget::stderr());
+        let is_colourful = self.console.is_colourful();
+        let fill = if is_colourful { ".cyan" } else { "" };
         let style = |rest: &str| {
             let template = format!(
-                "{{msg:{NAME}!}} [{{bar:24{fill}}}] {{decimal_bytes}}/{{decimal_total_bytes}}{rest}"
+                "{{msg:{NAME}!}} [{{bar:24{fill}}}] {{binary_bytes}}/{{binary_total_bytes}}{rest}"
             );
             let style = ProgressStyle::with_template(&template);
-            style.expect("it is well formed").progress_chars("=> ")
+            style.expect("the template is valid").progress_chars("=> ")
         };
         let file = both.add(ProgressBar::new(0).with_style(style("")));
-        let all = style(", {decimal_bytes_per_sec}, ETA {eta}");
-        let all = both.add(ProgressBar::new(bytes).with_style(all));
-        all.set_message("in all");
-        self.console.hold(Some(all.clone()));
-        Some(Bars { file, all })
+        let total = style(", {decimal_bytes_per_sec}, ETA {eta}");
+        let total = both.add(ProgressBar::new(bytes).with_style(total));
+        total.set_message("total");
+        self.console.hold(Some(total.clone()));
+        Some(Bars { file, total })
     }
 }
 
-impl Watch for Downloads<'_> {
+impl ProgressReporter for Downloads<'_> {
     fn note(&self, line: &str) {
         self.console.note(line);
     }
@@ -103,121 +107,121 @@ impl Watch for Downloads<'_> {
         self.console.warn(line);
     }
 
-    fn go_on(&self) -> Result<()> {
-        match self.stop.load(Ordering::Relaxed) {
-            true => Err(Error::Interrupted),
-            false => Ok(()),
+    fn check_interrupted(&self) -> Result<()> {
+        if self.stop.load(Ordering::Relaxed) {
+            return Err(Error::Interrupted);
         }
+        Ok(())
     }
 
-    fn begin(&self, files: usize, bytes: u64, of: &str, into: &Path) {
-        // A config is there before it is read of.
-        if bytes >= WORTH_A_LINE {
+    fn start(&self, files: usize, bytes: u64, repo: &str, into: &Path) {
+        if bytes >= REPORT_FROM {
             let s = if files == 1 { "" } else { "s" };
             self.console.note(&format!(
-                "fetching {files} file{s} of {of}, {}, into {}",
-                size(bytes),
+                "downloading {files} file{s} of {repo}, {}, into {}",
+                format::bytes(bytes),
                 into.display()
             ));
         }
-        *self.now() = Some(Transfer {
+        let now = (self.now)();
+        *self.transfer() = Some(Transfer {
             files,
-            nth: 0,
+            file: 0,
             bytes,
-            before: 0,
+            earlier: 0,
             size: 0,
-            at: 0,
-            fetched: 0,
-            start: Instant::now(),
-            said: Instant::now(),
-            bars: (bytes >= WORTH_A_LINE).then(|| self.bars(bytes)).flatten(),
+            position: 0,
+            downloaded: 0,
+            start: now,
+            last_line: now,
+            bars: (bytes >= REPORT_FROM).then(|| self.bars(bytes)).flatten(),
         });
     }
 
-    fn file(&self, path: &str, bytes: u64) {
-        if let Some(now) = self.now().as_mut() {
-            now.nth += 1;
-            now.before += now.size;
-            (now.size, now.at) = (bytes, 0);
-            if let Some(bars) = &now.bars {
-                bars.file.set_length(bytes);
+    fn file(&self, path: &str, size: u64) {
+        if let Some(transfer) = self.transfer().as_mut() {
+            transfer.file += 1;
+            transfer.earlier += transfer.size;
+            (transfer.size, transfer.position) = (size, 0);
+            if let Some(bars) = &transfer.bars {
+                bars.file.set_length(size);
                 bars.file.set_position(0);
-                bars.file.set_message(short(path));
+                bars.file.set_message(shortened(path));
             }
         }
     }
 
-    fn at(&self, bytes: u64) {
-        let mut now = self.now();
-        let Some(now) = now.as_mut() else {
+    fn position(&self, bytes: u64) {
+        let mut transfer = self.transfer();
+        let Some(transfer) = transfer.as_mut() else {
             return;
         };
-        // A first word on a file says what was there before.
-        if now.at > 0 {
-            now.fetched += bytes.saturating_sub(now.at);
+        // The first position of a file counts what earlier runs downloaded.
+        if transfer.position > 0 {
+            transfer.downloaded += bytes.saturating_sub(transfer.position);
         }
-        now.at = bytes;
-        let done = now.before + bytes;
-        match &now.bars {
-            Some(bars) => {
-                bars.file.set_position(bytes);
-                bars.all.set_position(done);
-            }
-            None if !self.still && now.said.elapsed() >= SELDOM => {
-                now.said = Instant::now();
-                self.console.note(&now.line());
-            }
-            None => {}
+        transfer.position = bytes;
+        if let Some(bars) = &transfer.bars {
+            bars.file.set_position(bytes);
+            bars.total.set_position(transfer.earlier + bytes);
+            return;
+        }
+        let now = (self.now)();
+        if !self.is_silent && now - transfer.last_line >= PIPE_INTERVAL {
+            transfer.last_line = now;
+            self.console.note(&transfer.line(now));
         }
     }
 
-    fn end(&self) {
-        let Some(done) = self.now().take() else {
+    fn finish(&self) {
+        let Some(transfer) = self.transfer().take() else {
             return;
         };
-        if let Some(bars) = &done.bars {
+        if let Some(bars) = &transfer.bars {
             bars.file.finish_and_clear();
-            bars.all.finish_and_clear();
+            bars.total.finish_and_clear();
             self.console.hold(None);
         }
         if self.stop.load(Ordering::Relaxed) {
             self.console
-                .note("what came so far is kept: the next time it goes on from there");
+                .note("the partial download is kept: the next run resumes it");
         }
     }
 }
 
-/// A name as wide as the bars have room for: its folder and its ending.
-fn short(path: &str) -> String {
-    const BEGIN: usize = 12;
-    let signs: Vec<char> = path.chars().collect();
-    if signs.len() <= NAME {
+/// A path that fits beside the bars: its start and its end.
+fn shortened(path: &str) -> String {
+    const START: usize = 12;
+    let chars: Vec<char> = path.chars().collect();
+    if chars.len() <= NAME {
         return path.to_owned();
     }
-    let end = &signs[signs.len() - (NAME - BEGIN - 1)..];
-    let (begin, end): (String, String) = (signs[..BEGIN].iter().collect(), end.iter().collect());
-    format!("{begin}…{end}")
+    let end = &chars[chars.len() - (NAME - START - 1)..];
+    let (start, end): (String, String) = (chars[..START].iter().collect(), end.iter().collect());
+    format!("{start}…{end}")
 }
 
 impl Transfer {
-    fn line(&self) -> String {
-        let done = self.before + self.at;
-        let far = format!(
+    /// `file 2/3, 1.10 GB of 4.00 GB, 12.0 MB/s, ETA 4:02 min`
+    fn line(&self, now: Instant) -> String {
+        let done = self.earlier + self.position;
+        let progress = format!(
             "file {}/{}, {} of {}",
-            self.nth,
+            self.file,
             self.files,
-            size(done),
-            size(self.bytes)
+            format::bytes(done),
+            format::bytes(self.bytes)
         );
-        // Another process fetched it.
-        if self.fetched == 0 {
-            return far;
+        // There is no speed if another process downloaded the files so far.
+        if self.downloaded == 0 {
+            return progress;
         }
-        let speed = self.fetched as f64 / self.start.elapsed().as_secs_f64().max(1e-3);
+        let seconds = (now - self.start).as_secs_f64().max(1e-3);
+        let speed = self.downloaded as f64 / seconds;
         let left = self.bytes.saturating_sub(done) as f64 / speed.max(1.0);
         format!(
-            "{far}, {}/s, ETA {}",
-            size(speed as u64),
+            "{progress}, {}/s, ETA {}",
+            format::bytes(speed as u64),
             duration(Duration::from_secs_f64(left.min(1e9)))
         )
     }

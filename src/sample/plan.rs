@@ -1,28 +1,30 @@
-//! What happens at each step, as plain data: `Controller::plan(call) -> EditPlan`.
-//! Owns the schedule; knows no tensor, so a plan can be printed, compared and tested on paper.
+//! The edit of each step as plain data: `Controller::plan(call) -> EditPlan`.
+//! Owns the schedule of all edits. It must never know a tensor, so a plan can be printed, compared and
+//! tested on paper.
 
 use crate::edit::{Acts, Clock, MapEdit, Region, Rules, TokenMap, Window, windows};
 
 /// The edit of one row.
 #[derive(Debug, Clone, PartialEq)]
 pub struct RowEdit {
-    /// The row it is an edit of: the source, or in a chain an edited row before it.
+    /// The row that this row edits: the source, or in a chain an edited row before it.
     pub base: usize,
-    /// With every gate open.
+    /// The edit of cross-attention, with every gate open.
     pub edit: MapEdit,
-    /// When each token of the edited prompt is edited.
+    /// For each token of the edited prompt the window of its edit.
     pub cross: Vec<Window>,
-    /// Factors of the tokens that have a window apart from the edit's.
+    /// Factors of tokens with a window of their own.
     pub late_factors: Option<LateFactors>,
-    /// When the base's self-attention is injected.
+    /// The window in which the base's self-attention is injected.
     pub self_window: Window,
-    /// When the latents are the base's.
+    /// The window in which the latents are copied from the base.
     pub latents: Option<Window>,
-    /// How much of the difference to the base's guided prediction is kept: 1 is all, 0 none.
+    /// The share of the difference to the base's guided prediction that is kept: 1 is all, 0 none.
     pub strength: f64,
-    /// Where it changes the picture, for blending and for telling what it did.
+    /// The region of the picture that the edit changes, for local blend and for the report.
     pub region: Region,
-    /// From which part of the run on what lies outside of `region` is put back; `None` is never.
+    /// The fraction of the run from which on local blend restores the base outside of `region`; `None`
+    /// is no local blend.
     pub blend: Option<f64>,
 }
 
@@ -42,7 +44,7 @@ impl RowEdit {
         }
     }
 
-    /// The edit of cross-attention at a call: the step gate, and factors that are scheduled apart.
+    /// The edit of cross-attention at a call: gated by the windows, with the late factors of that call.
     fn map_edit(&self, call: usize, clock: &Clock) -> MapEdit {
         let gated = self
             .edit
@@ -59,53 +61,64 @@ impl RowEdit {
     }
 }
 
-/// Factors with a window of their own, per token: of borrowed attention and of the row's own.
+/// Factors of tokens with a window of their own, apart from the edit's.
 #[derive(Debug, Clone, PartialEq)]
 pub struct LateFactors {
+    /// A factor for each token's attention that is borrowed from the base.
     pub borrowed: Vec<f32>,
+    /// A factor for each token's attention of the row itself.
     pub own: Vec<f32>,
+    /// The window in which the factors apply.
     pub window: Window,
 }
 
-/// Knows every row's edit and says what to do at a step. Row 0 is the source.
+/// The edits of all rows and their schedule. Row 0 is the source.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Controller {
+    /// Steps and denoiser calls of the run.
     pub clock: Clock,
     /// Tokens of a padded prompt.
     pub tokens: usize,
-    /// The finest downscale at which self-attention is injected: this and coarser.
+    /// The finest downscale at which self-attention is injected; it is injected there and at all coarser
+    /// ones.
     pub self_res: usize,
-    /// The downscale whose cross-attention says where a word is.
+    /// The downscale whose cross-attention locates words.
     pub layout: usize,
-    /// Per row; `None` is a row that attends by itself (the source, a baseline).
+    /// The edit of each row; `None` for a row that attends by itself (the source, a baseline).
     pub rows: Vec<Option<RowEdit>>,
-    /// Whether the source runs to its end though no edit needs it: its picture is wanted, or its maps.
+    /// Whether the source runs to its end even if no edit needs it: for its picture or its maps.
     pub keep_source: bool,
 }
 
-/// A sum over rows' maps, each times a number.
+/// A sum over the maps of rows: each row with the factor, or the token map, that its map is multiplied
+/// by.
 pub type Sum<T> = Vec<(usize, T)>;
 
-/// A step's edit of every row's attention.
+/// The edit of every row's attention at one step.
 #[derive(Debug, Clone, PartialEq)]
 pub struct EditPlan {
-    /// `P'_row = sum P_r . S`
+    /// Cross-attention of each row: `P'_row = sum P_r . S`.
     pub cross: Vec<Sum<TokenMap>>,
-    /// `P'_row = sum P_r s`
+    /// Self-attention of each row: `P'_row = sum P_r s`.
     pub self_attention: Vec<Sum<f32>>,
-    /// The finest downscale at which `self_attention` holds.
+    /// The finest downscale at which `self_attention` applies. At finer ones a row attends by itself.
     pub self_res: usize,
 }
 
 impl EditPlan {
-    /// Of these rows alone, counted anew.
+    /// The plan of some rows, numbered by their place in `rows`.
     ///
     /// # Panics
-    /// Where one of them reads a row that is not among them.
+    /// If one of the rows reads a row that is not in `rows`.
     pub fn of_rows(&self, rows: &[usize]) -> Self {
         fn picked<T: Clone>(sums: &[Sum<T>], rows: &[usize]) -> Vec<Sum<T>> {
             let place = |row: usize| rows.iter().position(|own| *own == row);
-            let term = |(row, how): &(usize, T)| (place(*row).expect("a row of them"), how.clone());
+            let term = |(row, how): &(usize, T)| {
+                (
+                    place(*row).expect("the rows read each other only"),
+                    how.clone(),
+                )
+            };
             rows.iter()
                 .map(|row| sums[*row].iter().map(term).collect())
                 .collect()
@@ -119,10 +132,10 @@ impl EditPlan {
 }
 
 impl Controller {
-    /// The row all edits are made from.
+    /// The row of the source.
     pub const SOURCE: usize = 0;
 
-    /// Rows that nobody edits.
+    /// A controller for rows without edits.
     pub fn plain(rows: usize, steps: usize, tokens: usize) -> Self {
         Self {
             clock: Clock::new(steps),
@@ -134,18 +147,19 @@ impl Controller {
         }
     }
 
+    /// The rules of the run.
     pub fn rules(&self) -> Rules {
         self.clock.rules
     }
 
-    /// The rows that are edited, in order: a row comes after the one it is an edit of.
+    /// The edited rows in order. A row comes after its base.
     pub fn edits(&self) -> impl Iterator<Item = (usize, &RowEdit)> {
         let rows = self.rows.iter().enumerate();
         rows.filter_map(|(row, edit)| Some((row, edit.as_ref()?)))
     }
 
-    /// Denoiser calls that the source takes part in, the first ones: to the last in which an edit of it
-    /// needs it. After that it changes no bit of any other row.
+    /// The number of denoiser calls after which the source stops: no later call of an edit needs it, so
+    /// no bit of any other row changes.
     pub fn source_calls(&self) -> usize {
         let mut edits = self.edits_of_source();
         if self.keep_source || edits.any(|edit| edit.blend.is_some() || edit.strength != 1.0) {
@@ -160,7 +174,7 @@ impl Controller {
         edits.filter(|edit| edit.base == Self::SOURCE)
     }
 
-    /// Whether a row reads the source's attention or latents at a call.
+    /// Whether any row reads the source's attention or latents at a call.
     fn needs_source(&self, call: usize) -> bool {
         let plan = self.plan(call);
         let copies = |edit: &RowEdit| {
@@ -172,16 +186,16 @@ impl Controller {
             || self.edits_of_source().any(copies)
     }
 
-    /// Whether it is told where row `row` is edited: that takes the attention of the row it is an edit
-    /// of, over the whole run.
+    /// Whether the region of row `row`'s edit is known at the end. It takes the attention of the base
+    /// over the whole run.
     pub fn locates(&self, row: usize) -> bool {
         let whole = |edit: &RowEdit| self.keep_source || edit.base != Self::SOURCE;
         let edit = self.rows[row].as_ref();
         edit.is_some_and(|e| e.region.is_somewhere() && (e.blend.is_some() || whole(e)))
     }
 
-    /// The edit at denoiser call `call`, 0-based. Equal plans are equal values: a run of them is a
-    /// segment.
+    /// The edit at denoiser call `call`, counted from 0. The loop compares plans and prepares tensors only
+    /// when the plan changes.
     pub fn plan(&self, call: usize) -> EditPlan {
         let mut plan = EditPlan {
             cross: vec![],
@@ -205,7 +219,7 @@ impl Controller {
         plan
     }
 
-    /// What the base's map is made of, each through `B`, and the row's own share.
+    /// The terms of the base's map, each through `B`, and the row's own map times `o`.
     fn cross_terms(
         &self,
         so_far: &EditPlan,
@@ -214,9 +228,14 @@ impl Controller {
         call: usize,
     ) -> Sum<TokenMap> {
         let MapEdit { borrow, own } = edit.map_edit(call, &self.clock);
-        let through = |(map_of, map): &(usize, TokenMap)| match map.is_identity() {
-            true => (*map_of, borrow.clone()),
-            false => (*map_of, map.then(&borrow)),
+        let through = |(map_of, map): &(usize, TokenMap)| {
+            let is_plain = map.is_identity();
+            let map = if is_plain {
+                borrow.clone()
+            } else {
+                map.then(&borrow)
+            };
+            (*map_of, map)
         };
         let borrowed = so_far.cross[edit.base].iter().map(through);
         let own = (row, TokenMap::diagonal(&own));
@@ -226,6 +245,7 @@ impl Controller {
             .collect()
     }
 
+    /// The terms of the base's map times the gate, and the row's own map times the rest.
     fn self_terms(&self, so_far: &EditPlan, row: usize, edit: &RowEdit, call: usize) -> Sum<f32> {
         let open = edit.self_window.gate(call, &self.clock, Acts::SelfAttn);
         let borrowed = so_far.self_attention[edit.base].iter();
@@ -237,7 +257,7 @@ impl Controller {
     }
 }
 
-/// Whether a row other than the source does.
+/// Whether a row other than the source reads the source's map.
 fn reads_source<T>(rows: &[Sum<T>]) -> bool {
     let others = rows.iter().skip(Controller::SOURCE + 1);
     others

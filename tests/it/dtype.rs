@@ -3,9 +3,11 @@
 use candle_core::{DType, Device, Tensor};
 use prompt_to_prompt::device::{Compute, ComputeChoice, DeviceChoice, DtypeChoice};
 use prompt_to_prompt::error::Error;
-use prompt_to_prompt::job::{EditSpec, Job, Outcome, Prepared, run};
+use prompt_to_prompt::job::{EditSettings, Job, Outcome, Prepared, run};
+use prompt_to_prompt::message::Flags;
 use prompt_to_prompt::model::ModelFolder;
 use prompt_to_prompt::sample::{AttentionObserver, Recorder, Recording};
+use prompt_to_prompt::setting::Setting;
 
 use crate::allocations::peak_during;
 use crate::common::relative;
@@ -22,7 +24,7 @@ fn lab(dtype: DType) -> Lab {
 }
 
 /// A swap, and added words with a weight: token maps and diagonals.
-fn edits() -> Vec<EditSpec> {
+fn edits() -> Vec<EditSettings> {
     vec![edit(SWAP), weighted(edit(REFINED), "fluffy", 2.0)]
 }
 
@@ -84,7 +86,7 @@ fn heatmaps_come_near() {
         let sites = lab.folder.unet.sites(prepared.latent_size);
         let mut recorder = Recorder::new(Recording::layout(&sites, 4, 2));
         let observers = &mut [&mut recorder as &mut dyn AttentionObserver];
-        run(&job, &prepared, &lab.model, observers, &mut |_| Ok(())).unwrap();
+        run(&prepared, &lab.model, observers, &mut |_| Ok(())).unwrap();
         let recorded = recorder.recorded().iter();
         recorded
             .map(|map| flat(&map.mean().unwrap()))
@@ -142,22 +144,21 @@ fn an_overflow_names_its_step_and_a_cure() {
             ..Job::new(SRC, vec![edit(SWAP)])
         };
         let prepared = Prepared::new(&job, &folder)?;
-        run(&job, &prepared, &folder.load()?, &mut [], &mut |_| Ok(()))
+        run(&prepared, &folder.load()?, &mut [], &mut |_| Ok(()))
     };
-    let Err(Error::Run(report)) = draw(DType::F16) else {
+    let Err(error @ Error::Run(_)) = draw(DType::F16) else {
         panic!("f16 draws values that overflow");
     };
+    let (cause, cure) = error.parts(&Flags);
     assert!(
-        report
-            .cause
-            .to_string()
-            .contains("not finite after step 1 of 3, computed in f16"),
-        "{report}"
+        cause.contains("not finite after step 1 of 3, computed in f16"),
+        "{error}"
     );
     assert!(
-        report.cure.to_string().contains("--dtype bf16")
-            && report.cure.to_string().contains("--dtype f32")
+        cure.contains("--dtype bf16") && cure.contains("--dtype f32"),
+        "{cure}"
     );
+    assert_eq!(error.report().about, Some(Setting::Dtype));
     for dtype in [DType::F32, DType::BF16] {
         let outcome = draw(dtype).unwrap();
         assert_eq!(rows(&outcome.latents).len(), 2);
@@ -175,9 +176,12 @@ fn auto_is_f32_on_the_cpu_and_recorded_in_the_manifest() {
     assert_eq!(compute.to_string(), "f32 on cpu");
     let lab = lab(DType::BF16);
     let manifest = lab.outcome(&lab.job(vec![])).manifest;
-    assert_eq!((manifest.dtype, manifest.device), ("bf16", "cpu"));
-    assert_eq!((manifest.kernels, manifest.vae_tiling), ("plain", false));
-    assert_eq!(manifest.pictures[0].settings.dtype.as_deref(), Some("bf16"));
+    assert_eq!((manifest.run.dtype, manifest.device), (DType::BF16, "cpu"));
+    assert_eq!(
+        (manifest.kernels, manifest.run.vae_tiling),
+        ("plain", false)
+    );
+    assert_eq!(manifest.pictures[0].settings.run.dtype, DType::BF16);
 }
 
 #[test]

@@ -6,27 +6,30 @@ use std::path::PathBuf;
 use image::{GrayImage, Luma};
 use prompt_to_prompt::edit::{EditKind, Window};
 use prompt_to_prompt::job::{
-    BlendSpec, BlendWords, EditSpec, Job, MaskSource, Prepared, SchedulerName,
+    BlendWords, CrossSteps, EditSettings, Job, MaskSource, Prepared, SchedulerName,
 };
 
 use crate::common::relative;
 use crate::laws::{Lab, REFINED, SRC, SWAP, edit, everywhere, literal_run, moves, weighted};
 
 /// An edit that is confined.
-fn blended(spec: EditSpec, blend: BlendSpec) -> EditSpec {
-    EditSpec {
-        blend: BlendSpec {
-            from: Some(0.0),
-            ..blend
-        },
+fn blended(spec: EditSettings, blend: EditSettings) -> EditSettings {
+    EditSettings {
+        blend: blend.blend,
+        blend_keep: blend.blend_keep,
+        blend_threshold: blend.blend_threshold,
+        blend_soft: blend.blend_soft,
+        mask: blend.mask,
+        blend_from: Some(0.0),
         ..spec
     }
 }
 
-fn words(base: &str, edited: &str) -> BlendSpec {
-    BlendSpec {
-        words: vec![BlendWords::Pair(vec![base.into()], vec![edited.into()])],
-        ..BlendSpec::default()
+/// A blend by one word of each prompt.
+fn words(base: &str, edited: &str) -> EditSettings {
+    EditSettings {
+        blend: vec![BlendWords::Pair(vec![base.into()], vec![edited.into()])],
+        ..EditSettings::default()
     }
 }
 
@@ -40,13 +43,13 @@ fn mask_file(folder: &tempfile::TempDir, share: f32) -> PathBuf {
     path
 }
 
-fn masked(spec: EditSpec, mask: PathBuf) -> EditSpec {
+fn masked(spec: EditSettings, mask: PathBuf) -> EditSettings {
     let mask = Some(MaskSource::File(mask));
     blended(
         spec,
-        BlendSpec {
+        EditSettings {
             mask,
-            ..BlendSpec::default()
+            ..EditSettings::default()
         },
     )
 }
@@ -75,8 +78,8 @@ fn a_mask_of_zeros_is_the_source_and_one_of_ones_changes_nothing() {
 #[test]
 fn outside_of_its_words_an_edit_is_its_source() {
     let lab = Lab::new();
-    let blend = BlendSpec {
-        threshold: Some((0.6, 0.3)),
+    let blend = EditSettings {
+        blend_threshold: Some((0.6, 0.3)),
         ..words("cat", "hippopotamus")
     };
     let job = lab.job(vec![edit(SWAP), blended(edit(SWAP), blend)]);
@@ -100,7 +103,7 @@ fn outside_of_its_words_an_edit_is_its_source() {
 #[test]
 fn strength_scales_the_whole_edit() {
     let lab = Lab::new();
-    let strong = |strength| EditSpec {
+    let strong = |strength| EditSettings {
         strength: Some(strength),
         ..edit(SWAP)
     };
@@ -122,7 +125,7 @@ fn strength_scales_the_whole_edit() {
 #[test]
 fn copied_latents_are_the_source() {
     let lab = Lab::new();
-    let copied = |window: &str| EditSpec {
+    let copied = |window: &str| EditSettings {
         inject_latents: Some(window.parse().unwrap()),
         ..edit(SWAP)
     };
@@ -139,17 +142,17 @@ fn copied_latents_are_the_source() {
 fn chains_fades_and_late_factors_equal_the_method_written_out() {
     let lab = Lab::new();
     let specs = vec![
-        EditSpec {
+        EditSettings {
             self_steps: Some("0.2~0.9".parse().unwrap()),
-            cross_steps: Some("0.3~1".parse().unwrap()),
+            cross_steps: CrossSteps::all("0.3~1".parse().unwrap()),
             ..weighted(edit(SWAP), "hippopotamus", 1.5)
         },
-        EditSpec {
+        EditSettings {
             of: Some(0),
             weight_steps: Some("0.5..1".parse().unwrap()),
             ..weighted(edit("a photo of a hippopotamus on a red chair"), "red", 2.0)
         },
-        EditSpec {
+        EditSettings {
             of: Some(1),
             self_steps: Some("0.5..0.6~1".parse().unwrap()),
             ..edit("a sketch of a hippopotamus on a red chair")
@@ -158,7 +161,7 @@ fn chains_fades_and_late_factors_equal_the_method_written_out() {
     let job = lab.job(specs);
     let prepared = Prepared::new(&job, &lab.folder).unwrap();
     let got = lab.run(&job);
-    let expected = literal_run(&lab, &job, &prepared).latents;
+    let expected = literal_run(&lab, &prepared).latents;
     assert_eq!((got.len(), expected.len()), (4, 4));
     for row in 0..4 {
         let far = relative(&got[row], &expected[row]);
@@ -174,7 +177,7 @@ fn chains_fades_and_late_factors_equal_the_method_written_out() {
 #[test]
 fn an_edit_of_an_edit_starts_where_that_one_ends() {
     let lab = Lab::new();
-    let then = |spec: EditSpec| EditSpec {
+    let then = |spec: EditSettings| EditSettings {
         of: Some(0),
         ..spec
     };
@@ -186,7 +189,7 @@ fn an_edit_of_an_edit_starts_where_that_one_ends() {
     assert_eq!(rows[1], rows[0]);
     moves(&rows[2], &rows[0]);
     assert_eq!(rows[3], rows[2]);
-    let none = then(EditSpec {
+    let none = then(EditSettings {
         strength: Some(0.0),
         ..edit("a photo of a hippopotamus on a red chair")
     });
@@ -204,7 +207,7 @@ fn a_factor_acts_once_along_a_chain() {
     let lab = Lab::new();
     let chain = |factor: f32| {
         let first = weighted(everywhere(edit(SWAP)), "chair", 3.0);
-        let then = EditSpec {
+        let then = EditSettings {
             of: Some(0),
             ..weighted(everywhere(edit(SWAP)), "chair", factor)
         };
@@ -220,10 +223,10 @@ fn a_factor_acts_once_along_a_chain() {
 #[test]
 fn an_edit_into_the_same_prompt_changes_nothing_whatever_its_windows() {
     let lab = Lab::new();
-    let spec = |of: Option<usize>| EditSpec {
+    let spec = |of: Option<usize>| EditSettings {
         of,
         weight_steps: Some("0.5..1".parse().unwrap()),
-        cross_steps: Some(Window::until(0.5)),
+        cross_steps: CrossSteps::all(Window::until(0.5)),
         self_steps: Some(Window::until(0.25)),
         ..weighted(edit(SWAP), "chair", -1.0)
     };
@@ -231,8 +234,8 @@ fn an_edit_into_the_same_prompt_changes_nothing_whatever_its_windows() {
     moves(&rows[1], &rows[0]);
     let far = relative(&rows[2], &rows[1]);
     assert!(far < 1e-5, "{far:e}");
-    let plain = EditSpec {
-        weights: vec![],
+    let plain = EditSettings {
+        weight: Default::default(),
         weight_steps: None,
         ..spec(None)
     };
@@ -244,11 +247,11 @@ fn an_edit_into_the_same_prompt_changes_nothing_whatever_its_windows() {
 fn nothing_is_nothing_under_every_scheduler() {
     let (lab, folder) = (Lab::new(), tempfile::tempdir().unwrap());
     let [black, white] = [0.0, 1.0].map(|share| mask_file(&folder, share));
-    let none = EditSpec {
+    let none = EditSettings {
         strength: Some(0.0),
         ..edit(REFINED)
     };
-    let then = |spec: EditSpec| EditSpec {
+    let then = |spec: EditSettings| EditSettings {
         of: Some(0),
         ..spec
     };
@@ -284,27 +287,27 @@ fn nothing_is_nothing_under_every_scheduler() {
 #[test]
 fn confined_and_chained_edits_together_equal_each_alone() {
     let lab = Lab::new();
-    let negative = |spec: EditSpec, prompt: &str| EditSpec {
+    let negative = |spec: EditSettings, prompt: &str| EditSettings {
         negative_prompt: Some(prompt.to_owned()),
         ..spec
     };
-    let keep = BlendSpec {
-        keep: vec!["chair".into()],
-        threshold: Some((0.1, 0.9)),
-        soft: true,
+    let keep = EditSettings {
+        blend_keep: vec!["chair".into()],
+        blend_threshold: Some((0.1, 0.9)),
+        blend_soft: true,
         ..words("cat", "cat")
     };
     let specs = [
         blended(
             edit(SWAP),
-            BlendSpec {
-                threshold: Some((0.1, 0.3)),
+            EditSettings {
+                blend_threshold: Some((0.1, 0.3)),
                 ..words("cat", "hippopotamus")
             },
         ),
         negative(edit(SWAP), "a dog"),
         blended(edit(REFINED), keep),
-        EditSpec {
+        EditSettings {
             strength: Some(1.3),
             inject_latents: Some(Window::until(0.25)),
             ..edit(SWAP)
@@ -343,9 +346,11 @@ fn a_negative_prompt_without_guidance_is_warned_of() {
             negative_prompt: negative.to_owned(),
             ..lab.job(vec![edit(SWAP)])
         };
-        let warnings = Prepared::new(&job, &lab.folder).unwrap().warnings.join(" ");
+        let warnings = Prepared::new(&job, &lab.folder).unwrap().warnings;
+        let warnings = warnings.iter().map(ToString::to_string);
+        let warnings = warnings.collect::<Vec<_>>().join(" ");
         assert_eq!(
-            warnings.contains("--negative-prompt does nothing"),
+            warnings.contains("`negative_prompt` has no effect"),
             warned,
             "{warnings}"
         );
@@ -355,7 +360,7 @@ fn a_negative_prompt_without_guidance_is_warned_of() {
 #[test]
 fn negative_prompts_may_differ() {
     let lab = Lab::new();
-    let own = EditSpec {
+    let own = EditSettings {
         negative_prompt: Some("a red chair".to_owned()),
         ..edit(SWAP)
     };
@@ -375,8 +380,8 @@ fn a_mixed_edit_swaps_and_adds() {
     let lab = Lab::new();
     let both = "a photo of a dog on a red chair";
     let kinds = [EditKind::Mixed, EditKind::Refine];
-    let specs = kinds.map(|kind| EditSpec {
-        kind: Some(kind),
+    let specs = kinds.map(|kind| EditSettings {
+        edit: Some(kind.into()),
         ..edit(both)
     });
     let rows = lab.run(&lab.job([specs.to_vec(), vec![edit(both)]].concat()));

@@ -3,7 +3,7 @@
 
 use prompt_to_prompt::edit::{EditKind, Rules};
 use prompt_to_prompt::job::{
-    BlendSpec, BlendWords, EditSpec, Explanation, Job, Prepared, Preset, SchedulerName,
+    BlendWords, CrossSteps, EditSettings, Explanation, Job, Prepared, Preset, SchedulerName,
 };
 use prompt_to_prompt::message::Flags;
 use serde_json::Value;
@@ -11,14 +11,14 @@ use serde_json::Value;
 use crate::common::fixture;
 use crate::parity::mini_sd;
 
-fn edit(dst: &str) -> EditSpec {
-    EditSpec {
+fn edit(dst: &str) -> EditSettings {
+    EditSettings {
         dst: Some(dst.to_owned()),
-        ..EditSpec::default()
+        ..EditSettings::default()
     }
 }
 
-fn job(src: &str, edits: Vec<EditSpec>) -> Job {
+fn job(src: &str, edits: Vec<EditSettings>) -> Job {
     Job {
         seed: 1,
         ..Job::new(src, edits)
@@ -30,9 +30,9 @@ fn said(job: &Job) -> String {
     let folder = mini_sd();
     match Prepared::new(job, &folder) {
         Ok(prepared) => {
-            let warnings = prepared.warnings.iter().map(|w| format!("warning: {w}\n"));
-            warnings.collect::<String>()
-                + &Explanation::new(job, Some(job.seed), &prepared, &folder).to_string()
+            let warnings = prepared.warnings.iter();
+            let warnings = warnings.map(|w| format!("warning: {}\n", w.render(&Flags)));
+            warnings.collect::<String>() + &Explanation::new(&prepared, &folder, false).to_string()
         }
         Err(error) => {
             let (cause, cure) = error.parts(&Flags);
@@ -129,10 +129,10 @@ fn insertions_and_deletions() {
 
 #[test]
 fn weights() {
-    let weighted = |dst: Option<&str>, word: &str, factor| EditSpec {
+    let weighted = |dst: Option<&str>, word: &str, factor| EditSettings {
         dst: dst.map(str::to_owned),
-        weights: vec![(word.to_owned(), factor)],
-        ..EditSpec::default()
+        weight: [(word.to_owned(), factor)].into(),
+        ..EditSettings::default()
     };
     snapshot(
         "reweight",
@@ -140,7 +140,7 @@ fn weights() {
     );
     let second = weighted(Some("a cat and a dog"), "a#2", 2.0);
     snapshot("repeated-words", job("a cat and a cat", vec![second]));
-    let apart = EditSpec {
+    let apart = EditSettings {
         weight_steps: Some("0.5..1".parse().unwrap()),
         ..weighted(Some("soup with croutons"), "croutons", 3.0)
     };
@@ -154,8 +154,8 @@ fn nothing_to_do_and_too_much() {
         job("a cat on a mat", vec![edit("a cat on a mat")]),
     );
     snapshot("too-long", job("a cat", vec![edit(&"very ".repeat(80))]));
-    let shut = EditSpec {
-        cross_steps: Some("0.301..0.309".parse().unwrap()),
+    let shut = EditSettings {
+        cross_steps: CrossSteps::all("0.301..0.309".parse().unwrap()),
         self_steps: Some("0".parse().unwrap()),
         ..edit("a dog on a mat")
     };
@@ -164,9 +164,11 @@ fn nothing_to_do_and_too_much() {
 
 #[test]
 fn windows() {
-    let spec = EditSpec {
-        cross_steps: Some("0.2~0.4..0.6~0.8".parse().unwrap()),
-        cross_steps_of: vec![("car".to_owned(), "steps:0..12".parse().unwrap())],
+    let spec = EditSettings {
+        cross_steps: CrossSteps {
+            default: Some("0.2~0.4..0.6~0.8".parse().unwrap()),
+            words: [("car".to_owned(), "steps:0..12".parse().unwrap())].into(),
+        },
         self_steps: Some("0.1..0.3".parse().unwrap()),
         inject_latents: Some("0.1".parse().unwrap()),
         strength: Some(0.5),
@@ -182,21 +184,18 @@ fn windows() {
 
 #[test]
 fn blends() {
-    let spec = EditSpec {
-        blend: BlendSpec {
-            words: vec![BlendWords::Pair(
-                vec!["squirrel".into()],
-                vec!["lion".into()],
-            )],
-            keep: vec!["burger".into()],
-            threshold: Some((0.3, 0.5)),
-            soft: true,
-            ..BlendSpec::default()
-        },
+    let spec = EditSettings {
+        blend: vec![BlendWords::Pair(
+            vec!["squirrel".into()],
+            vec!["lion".into()],
+        )],
+        blend_keep: vec!["burger".into()],
+        blend_threshold: Some((0.3, 0.5)),
+        blend_soft: true,
         ..edit("a lion eating a burger")
     };
     snapshot("blend", job("a squirrel eating a burger", vec![spec]));
-    let preset = |preset, dst: &str| EditSpec {
+    let preset = |preset, dst: &str| EditSettings {
         preset: Some(preset),
         ..edit(dst)
     };
@@ -211,7 +210,7 @@ fn blends() {
 
 #[test]
 fn chains_and_several_edits() {
-    let then = EditSpec {
+    let then = EditSettings {
         of: Some(0),
         ..edit("a fluffy dog")
     };
@@ -221,7 +220,7 @@ fn chains_and_several_edits() {
     job.baseline = false;
     job.control = false;
     snapshot("no-control", job);
-    let morph = [0.0, 0.1, 1.0].map(|strength| EditSpec {
+    let morph = [0.0, 0.1, 1.0].map(|strength| EditSettings {
         strength: Some(strength),
         ..edit("a dog")
     });
@@ -242,14 +241,14 @@ fn the_plan_is_data_too() {
     let job = job("a cat", vec![edit("a big dog")]);
     let folder = mini_sd();
     let prepared = Prepared::new(&job, &folder).unwrap();
-    let json = Explanation::new(&job, None, &prepared, &folder).to_json();
+    let json = Explanation::new(&prepared, &folder, true).to_json();
     let plan: Value = serde_json::from_str(&json).unwrap();
     assert_eq!(
         (&plan["schema"], &plan["seed"]),
         (&"p2p.explain/v1".into(), &Value::Null)
     );
     let edit = &plan["edits"][0];
-    assert_eq!(edit["kind"], EditKind::Refine.name());
+    assert_eq!(edit["settings"]["edit"], EditKind::Refine.name());
     let big = &edit["tokens"][1];
     assert_eq!(
         (&big["text"], big["reads"].as_array().unwrap().len()),

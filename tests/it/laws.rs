@@ -6,13 +6,13 @@ use prompt_to_prompt::attention::{AttentionHook, Carry, NoHook, Site, SitePlan, 
 use prompt_to_prompt::edit::{Acts, EditKind, MapEdit, Rules, TokenMap, Window, windows};
 use prompt_to_prompt::error::Result;
 use prompt_to_prompt::job::{
-    EditSpec, Job, Outcome, Prepared, SchedulerName, conditioning, run, starting_noise,
+    CrossSteps, EditSettings, Job, Outcome, Prepared, SchedulerName, conditioning, run,
+    starting_noise,
 };
-use prompt_to_prompt::model::{Model, ModelFolder};
+use prompt_to_prompt::model::{Components, Denoiser, DenoiserCall, Eps, Model, ModelFolder};
 use prompt_to_prompt::sample::noise::randn;
 use prompt_to_prompt::sample::{
-    AttentionObserver, Controller, Ddim, Denoiser, EditPlan, Prompted, Recorder, RowEdit, Sampler,
-    lockstep,
+    AttentionObserver, Controller, Ddim, EditPlan, Recorder, RowEdit, Sampler, Start, lockstep,
 };
 
 use crate::common::{numbers, relative};
@@ -41,7 +41,7 @@ impl Lab {
         }
     }
 
-    pub fn job(&self, edits: Vec<EditSpec>) -> Job {
+    pub fn job(&self, edits: Vec<EditSettings>) -> Job {
         Job {
             src: SRC.to_owned(),
             edits,
@@ -68,20 +68,16 @@ impl Lab {
 
     pub fn outcome(&self, job: &Job) -> Outcome {
         let prepared = Prepared::new(job, &self.folder).unwrap();
-        run(job, &prepared, &self.model, &mut [], &mut |_| Ok(())).unwrap()
+        run(&prepared, &self.model, &mut [], &mut |_| Ok(())).unwrap()
     }
 
-    pub fn sample(
-        &self,
-        job: &Job,
-        prepared: &Prepared,
-        recorder: Option<&mut Recorder>,
-    ) -> Vec<Vec<f32>> {
+    pub fn sample(&self, prepared: &Prepared, recorder: Option<&mut Recorder>) -> Vec<Vec<f32>> {
         let conditioning = conditioning(prepared, &self.model).unwrap();
-        let mut ddim = Ddim::new(&self.model.scheduler, prepared.steps);
-        let noise = starting_noise(job, prepared).unwrap();
-        let prompted = Prompted::new(&self.model.unet, &conditioning).unwrap();
-        let sampler = Sampler::new(&prompted, &mut ddim, prepared.guidance, &noise);
+        let mut ddim = Ddim::new(&self.model.scheduler, prepared.run.steps);
+        let noise = starting_noise(prepared).unwrap();
+        let mut denoiser = self.model.denoiser(&conditioning).unwrap();
+        let start = Start::Noise(noise);
+        let sampler = Sampler::new(&mut *denoiser, &mut ddim, prepared.run.guidance, start);
         let recorder = recorder.map(|recorder| recorder as &mut dyn AttentionObserver);
         let finished = lockstep(
             sampler.unwrap(),
@@ -110,25 +106,25 @@ pub fn small_job() -> Job {
     }
 }
 
-pub fn edit(dst: &str) -> EditSpec {
-    EditSpec {
+pub fn edit(dst: &str) -> EditSettings {
+    EditSettings {
         dst: Some(dst.to_owned()),
-        ..EditSpec::default()
+        ..EditSettings::default()
     }
 }
 
-pub fn everywhere(spec: EditSpec) -> EditSpec {
+pub fn everywhere(spec: EditSettings) -> EditSettings {
     let all = Some(Window::until(1.0));
-    EditSpec {
-        cross_steps: all,
+    EditSettings {
+        cross_steps: all.map(CrossSteps::all).unwrap_or_default(),
         self_steps: all,
         ..spec
     }
 }
 
-pub fn weighted(spec: EditSpec, word: &str, factor: f32) -> EditSpec {
-    EditSpec {
-        weights: vec![(word.to_owned(), factor)],
+pub fn weighted(spec: EditSettings, word: &str, factor: f32) -> EditSettings {
+    EditSettings {
+        weight: [(word.to_owned(), factor)].into(),
         ..spec
     }
 }
@@ -156,8 +152,8 @@ fn law_1_the_source_row_is_a_solo_run_of_the_source() {
 fn law_2_without_an_edit_a_row_is_a_plain_run_of_its_prompt() {
     let lab = Lab::new();
     let closed = Some(Window::until(0.0));
-    let none = EditSpec {
-        cross_steps: closed,
+    let none = EditSettings {
+        cross_steps: closed.map(CrossSteps::all).unwrap_or_default(),
         self_steps: closed,
         ..edit(SWAP)
     };
@@ -243,15 +239,18 @@ fn law_7_the_run_equals_the_method_written_out() {
     let lab = Lab::new();
     let specs = vec![
         weighted(edit(SWAP), "hippopotamus", 1.5),
-        EditSpec {
-            cross_steps_of: vec![("fluffy".into(), Window::until(0.5))],
+        EditSettings {
+            cross_steps: CrossSteps {
+                words: [("fluffy".into(), Window::until(0.5))].into(),
+                ..CrossSteps::default()
+            },
             ..edit(REFINED)
         },
     ];
     let job = lab.job(specs);
     let prepared = Prepared::new(&job, &lab.folder).unwrap();
-    let got = lab.sample(&job, &prepared, None);
-    let expected = literal_run(&lab, &job, &prepared).latents;
+    let got = lab.sample(&prepared, None);
+    let expected = literal_run(&lab, &prepared).latents;
     moves(&expected[1], &expected[0]);
     assert_eq!((got.len(), expected.len()), (3, 3));
     for (got, expected) in got.iter().zip(&expected) {
@@ -270,12 +269,13 @@ pub struct LiteralRun {
     pub own: Vec<Vec<Vec<f32>>>,
 }
 
-pub fn literal_run(lab: &Lab, job: &Job, prepared: &Prepared) -> LiteralRun {
+pub fn literal_run(lab: &Lab, prepared: &Prepared) -> LiteralRun {
     let conditioning = conditioning(prepared, &lab.model).unwrap();
-    let mut ddim = Ddim::new(&lab.model.scheduler, prepared.steps);
-    let noise = starting_noise(job, prepared).unwrap();
-    let prompted = Prompted::new(&lab.model.unet, &conditioning).unwrap();
-    let mut sampler = Sampler::new(&prompted, &mut ddim, prepared.guidance, &noise).unwrap();
+    let mut ddim = Ddim::new(&lab.model.scheduler, prepared.run.steps);
+    let noise = starting_noise(prepared).unwrap();
+    let mut denoiser = lab.model.denoiser(&conditioning).unwrap();
+    let (guidance, start) = (prepared.run.guidance, Start::Noise(noise));
+    let mut sampler = Sampler::new(&mut *denoiser, &mut ddim, guidance, start).unwrap();
     let mut hook = Literal {
         edits: vec![],
         self_res: prepared.controller.self_res,
@@ -287,7 +287,7 @@ pub fn literal_run(lab: &Lab, job: &Job, prepared: &Prepared) -> LiteralRun {
     let mean = |sum: &Option<Tensor>| flat(&(sum.as_ref().unwrap() / 5.0).unwrap()); // five sites
     let (mut edited, mut own) = (vec![], vec![]);
     let clock = &prepared.controller.clock;
-    for step in 0..prepared.steps {
+    for step in 0..prepared.run.steps {
         let edit = |row: &RowEdit| {
             let gated = row
                 .edit
@@ -378,8 +378,8 @@ fn law_8_no_allocation_comes_near_a_map() {
 fn law_10_compat_changes_nothing_in_a_same_length_swap() {
     let lab = Lab::new();
     // Windows on which both rules of rounding agree.
-    let windows = EditSpec {
-        cross_steps: Some(Window::until(0.5)),
+    let windows = EditSettings {
+        cross_steps: CrossSteps::all(Window::until(0.5)),
         self_steps: Some(Window::until(0.5)),
         ..edit("a photo of a dog on a chair")
     };
@@ -433,23 +433,17 @@ fn the_sampler_needs_no_unet() {
             self.0.dims()[0]
         }
 
-        fn eps(
-            &self,
-            _: std::ops::Range<usize>,
-            latents: &Tensor,
-            _: usize,
-            _: &mut dyn AttentionHook,
-        ) -> Result<prompt_to_prompt::sample::Eps> {
+        fn eps(&mut self, call: &DenoiserCall, _: &mut dyn AttentionHook) -> Result<Eps> {
             let shift = self.0.reshape(((), 1, 1, 1))?;
-            let cond = latents.broadcast_add(&shift)?;
-            Ok(prompt_to_prompt::sample::Eps { cond, uncond: None })
+            let cond = call.latents.broadcast_add(&shift)?;
+            Ok(Eps { cond, uncond: None })
         }
     }
     let lab = Lab::new();
-    let fake = Fake(Tensor::from_vec(numbers(1, 2), 2, &Device::Cpu).unwrap());
+    let mut fake = Fake(Tensor::from_vec(numbers(1, 2), 2, &Device::Cpu).unwrap());
     let mut ddim = Ddim::new(&lab.model.scheduler, 3);
     let noise = Tensor::from_vec(randn(1, 64), (1, 4, 4, 4), &Device::Cpu).unwrap();
-    let sampler = Sampler::new(&fake, &mut ddim, 1.0, &noise).unwrap();
+    let sampler = Sampler::new(&mut fake, &mut ddim, 1.0, Start::Noise(noise)).unwrap();
     let mut seen = vec![];
     let edit = MapEdit::replace(TokenMap::identity(77));
     let row = RowEdit::new(edit, vec![Window::ALL; 77], Window::ALL);
@@ -468,8 +462,8 @@ fn the_sampler_needs_no_unet() {
 #[test]
 fn replace_and_refine_differ_where_they_should() {
     let lab = Lab::new();
-    let kind = |kind| EditSpec {
-        kind: Some(kind),
+    let kind = |kind: EditKind| EditSettings {
+        edit: Some(kind.into()),
         ..everywhere(edit(SWAP))
     };
     let rows = lab.run(&lab.job(vec![kind(EditKind::Replace), kind(EditKind::Refine)]));

@@ -4,7 +4,9 @@ use std::path::{Path, PathBuf};
 
 /// Modules by layer, lowest first (see the table in `lib.rs`).
 const LAYERS: [&[&str]; 7] = [
-    &["error", "message", "setting", "prompt", "machine", "device"],
+    &[
+        "error", "message", "setting", "format", "prompt", "machine", "device", "guide",
+    ],
     &["kernels", "hub"],
     &["attention"],
     &["model"],
@@ -14,14 +16,16 @@ const LAYERS: [&[&str]; 7] = [
 ];
 
 /// Who may use whom on one layer.
-const NEIGHBOURS: [(&str, &str); 16] = [
+const NEIGHBOURS: [(&str, &str); 18] = [
     ("error", "message"),
     ("error", "setting"),
     ("message", "setting"),
     ("setting", "message"),
     ("prompt", "error"),
+    ("prompt", "format"),
     ("machine", "error"),
     ("machine", "message"),
+    ("machine", "format"),
     ("device", "error"),
     ("device", "message"),
     ("device", "setting"),

@@ -34,7 +34,7 @@ fn drawn(folder: &ModelFolder) -> Vec<f32> {
     let job = small_job();
     let prepared = Prepared::new(&job, folder).unwrap();
     let model = folder.load().unwrap();
-    let done = run(&job, &prepared, &model, &mut [], &mut |_| Ok(())).unwrap();
+    let done = run(&prepared, &model, &mut [], &mut |_| Ok(())).unwrap();
     done.latents.flatten_all().unwrap().to_vec1().unwrap()
 }
 

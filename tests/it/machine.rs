@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use prompt_to_prompt::error::Error;
 use prompt_to_prompt::hub::HubPaths;
-use prompt_to_prompt::machine::{Cpu, Memory, gib};
+use prompt_to_prompt::machine::{Cpu, Memory};
 use prompt_to_prompt::message;
 use prompt_to_prompt::message::Flags;
 use prompt_to_prompt::setting::Setting;
@@ -77,19 +77,6 @@ fn too_little_memory_is_a_memory_error_that_names_both_numbers() {
         "job \"a\" needs about 3.0 GiB of memory, and 1.5 GiB are available"
     );
     assert_eq!(cure, "use --low-memory");
-}
-
-#[test]
-fn bytes_are_shown_in_binary_units() {
-    for (bytes, text) in [
-        (0, "0 KiB"),
-        (2048, "2 KiB"),
-        (153 << 20, "153 MiB"),
-        (1 << 30, "1.0 GiB"),
-        (5 << 29, "2.5 GiB"),
-    ] {
-        assert_eq!(gib(bytes), text);
-    }
 }
 
 /// The paths by the rules of huggingface_hub's `constants.py`.

@@ -32,8 +32,12 @@ mod explain;
 mod families;
 /// Whether a run fits into memory, and what would make it fit.
 mod fit;
+/// Counts, sizes, hashes and misspelled names.
+mod format;
 /// The kernels' forms for different instruction sets.
 mod forms;
+/// The guides and the README: commands, links, how a terminal shows them.
+mod guide;
 /// Which maps are kept, what becomes of them, and whether they point at what they name.
 mod heatmap;
 /// Models of the Hugging Face hub, and what is kept of them.
@@ -65,6 +69,8 @@ mod on_demand;
 mod padding;
 /// The golden trajectories of the reference implementation.
 mod parity;
+/// The plan of each step on paper.
+mod plan;
 /// Word lookup: case, punctuation, phrases, occurrences, unknown words.
 mod prompt;
 /// What a run leaves behind: pictures, strip, folder, console.
@@ -73,12 +79,16 @@ mod report;
 mod schedulers;
 /// Single-file checkpoints against folders and diffusers' converter.
 mod single_file;
-/// A source that nobody wants to see.
+/// Runs that begin with latents, and text states that change during a run.
+mod starts;
+/// A source that stops once no edit needs it.
 mod stops;
 /// Pictures decoded in bands.
 mod tiling;
 /// Ids and places of tokens against transformers.
 mod tokenizer;
+/// Every scheduler's whole runs against diffusers' own.
+mod trajectories;
 /// The UNet: sites, rows, guidance, forms of weights.
 mod unet;
 /// Fractions to steps, ours and the reference's, against golden windows.

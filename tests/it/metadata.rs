@@ -1,8 +1,12 @@
 //! What a picture tells of itself, and what other tools' pictures tell.
 
+use candle_core::DType;
 use image::{GrayImage, RgbImage};
 use indexmap::IndexMap;
-use prompt_to_prompt::job::{EditSettings, ModelId, PictureRole, Settings};
+use prompt_to_prompt::edit::{EditKind, Rules};
+use prompt_to_prompt::job::{
+    CrossSteps, EditSettings, ModelId, PictureRole, PictureSettings, RunSettings,
+};
 use prompt_to_prompt::metadata::{Info, Metadata, PictureMetadata, PixelDifference};
 use prompt_to_prompt::report::png::{self, TextChunk};
 use proptest::prelude::*;
@@ -58,16 +62,16 @@ fn metadata(src: &str, dst: &str, negative: &str, word: &str) -> Metadata {
     };
     let edit = EditSettings {
         dst: Some(dst.to_owned()),
-        edit: Some("replace".to_owned()),
+        edit: Some(EditKind::Replace.into()),
         weight: IndexMap::from([(word.to_owned(), -1.5)]),
-        cross_steps: IndexMap::from([
-            ("default".to_owned(), "0..0.8".to_owned()),
-            (format!("{word} "), "steps:1..2".to_owned()),
-        ]),
+        cross_steps: CrossSteps {
+            default: Some("0..0.8".parse().unwrap()),
+            words: [(format!("{word} "), "steps:1..2".parse().unwrap())].into(),
+        },
         strength: Some(0.1),
         ..EditSettings::default()
     };
-    let settings = Settings {
+    let run = RunSettings {
         src: src.to_owned(),
         negative_prompt: negative.to_owned(),
         seed: u64::MAX,
@@ -75,12 +79,15 @@ fn metadata(src: &str, dst: &str, negative: &str, word: &str) -> Metadata {
         guidance: 5.0,
         width: 9,
         height: 5,
-        scheduler: "dpm++2m".to_owned(),
+        scheduler: "dpm++2m".parse().unwrap(),
         self_res: Some(1),
-        compat: None,
+        rules: Rules::Ours,
         fast: false,
-        dtype: None,
+        dtype: DType::F32,
         vae_tiling: false,
+    };
+    let settings = PictureSettings {
+        run,
         edit_control: Some(true),
         edit: vec![edit],
     };

@@ -94,7 +94,7 @@ fn components_on_demand_draw_the_same_in_less_memory() {
         let mut outcome = None;
         let peak = peak_during(|| {
             let model = folder.open_components(packing, false).unwrap();
-            let drawn = run(&job, &prepared, &*model, &mut [], &mut |_| Ok(()));
+            let drawn = run(&prepared, &*model, &mut [], &mut |_| Ok(()));
             outcome = Some(drawn.unwrap());
         });
         (outcome.unwrap(), peak)

@@ -2,7 +2,7 @@
 //! `tests/reference/pack_parity.py` says where they come from.
 
 use std::collections::HashMap;
-use std::ops::Range;
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use candle_core::{Device, Tensor};
@@ -10,12 +10,12 @@ use prompt_to_prompt::attention::AttentionHook;
 use prompt_to_prompt::edit::{EditKind, Rules, Window, align};
 use prompt_to_prompt::error::Result;
 use prompt_to_prompt::job::{
-    BlendSpec, BlendWords, EditSpec, Job, Prepared, SchedulerName, conditioning, starting_noise,
+    BlendWords, EditSettings, Job, Prepared, SchedulerName, conditioning, starting_noise,
 };
-use prompt_to_prompt::model::{Model, ModelFolder, PromptStates};
-use prompt_to_prompt::sample::{
-    Conditioning, Ddim, Denoiser, Eps, Prompted, Recorder, Recording, Sampler, Scheduler, lockstep,
+use prompt_to_prompt::model::{
+    Components, Conditioning, Denoiser, DenoiserCall, Eps, Model, ModelFolder, PromptStates,
 };
+use prompt_to_prompt::sample::{Ddim, Recorder, Recording, Sampler, Scheduler, Start, lockstep};
 use serde_json::Value;
 
 use crate::common::{fixture, json, relative};
@@ -80,26 +80,29 @@ fn job(case: &Value) -> Job {
         .map(|p| p.as_str().unwrap())
         .collect();
     let kind = case["kind"].as_str().unwrap();
-    let mut spec = EditSpec {
-        kind: Some(if kind.contains("refine") {
-            EditKind::Refine
+    let mut spec = EditSettings {
+        edit: Some(if kind.contains("refine") {
+            EditKind::Refine.into()
         } else {
-            EditKind::Replace
+            EditKind::Replace.into()
         }),
         self_steps: case.get("self_replace_steps").map(window),
-        ..EditSpec::default()
+        ..EditSettings::default()
     };
     match &case["cross_replace_steps"] {
         Value::Object(words) => {
             for (word, value) in words {
                 match word.as_str() {
-                    "default_" => spec.cross_steps = Some(window(value)),
-                    word => spec.cross_steps_of.push((word.to_owned(), window(value))),
+                    "default_" => spec.cross_steps.default = Some(window(value)),
+                    word => {
+                        let words = &mut spec.cross_steps.words;
+                        words.insert(word.to_owned(), window(value));
+                    }
                 }
             }
         }
         Value::Null => {}
-        value => spec.cross_steps = Some(window(value)),
+        value => spec.cross_steps.default = Some(window(value)),
     }
     if let Some(equalizer) = case["equalizer"].as_array() {
         let pairs = equalizer[0]
@@ -107,7 +110,7 @@ fn job(case: &Value) -> Job {
             .unwrap()
             .iter()
             .zip(equalizer[1].as_array().unwrap());
-        spec.weights = pairs
+        spec.weight = pairs
             .map(|(word, x)| {
                 (
                     word.as_str().unwrap().to_owned(),
@@ -117,10 +120,9 @@ fn job(case: &Value) -> Job {
             .collect();
     }
     spec.inject_latents = case.get("inject_latents").map(window);
-    let edit = |(i, dst): (usize, &&str)| EditSpec {
+    let edit = |(i, dst): (usize, &&str)| EditSettings {
         dst: Some((*dst).to_owned()),
-        blend: blend(case, i + 1),
-        ..spec.clone()
+        ..blended(case, i + 1, &spec)
     };
     Job {
         src: prompts[0].to_owned(),
@@ -142,33 +144,33 @@ fn job(case: &Value) -> Job {
 }
 
 /// The reference names a word per prompt.
-fn blend(case: &Value, row: usize) -> BlendSpec {
+fn blended(case: &Value, row: usize, spec: &EditSettings) -> EditSettings {
     let word = |key: &str, row: usize| case[key][row].as_str().map(str::to_owned);
     let words = |row| Vec::from_iter(word("local_blend", row));
     if words(0).is_empty() {
-        return BlendSpec::default();
+        return spec.clone();
     }
     let threshold = |i: usize| case["threshold"][i].as_f64().unwrap_or(0.3) as f32;
     let stable = case["local_blend_flavour"]
         .as_str()
         .unwrap_or("")
         .contains("stable");
-    BlendSpec {
-        words: vec![BlendWords::Pair(words(0), words(row))],
-        keep: Vec::from_iter(word("substruct_words", row)),
-        threshold: Some((threshold(0), threshold(1))),
-        from: Some(
+    EditSettings {
+        blend: vec![BlendWords::Pair(words(0), words(row))],
+        blend_keep: Vec::from_iter(word("substruct_words", row)),
+        blend_threshold: Some((threshold(0), threshold(1))),
+        blend_from: Some(
             case["start_blend"]
                 .as_f64()
                 .unwrap_or(if stable { 0.0 } else { 0.2 }),
         ),
-        ..BlendSpec::default()
+        ..spec.clone()
     }
 }
 
 /// Starts every step from recorded latents, whatever came out of the step before.
 struct Forced<'a> {
-    unet: Prompted<'a>,
+    unet: Mutex<Box<dyn Denoiser + 'a>>,
     ddim: Ddim,
     /// Before each step.
     recorded: &'a [Tensor],
@@ -177,26 +179,20 @@ struct Forced<'a> {
 
 impl Denoiser for &Forced<'_> {
     fn rows(&self) -> usize {
-        self.unet.rows()
+        self.unet.lock().unwrap().rows()
     }
 
-    fn eps(
-        &self,
-        rows: Range<usize>,
-        _: &Tensor,
-        t: usize,
-        hook: &mut dyn AttentionHook,
-    ) -> Result<Eps> {
-        let step = self.step.load(Ordering::Relaxed);
-        self.unet.eps(rows, &self.recorded[step], t, hook)
+    fn eps(&mut self, call: &DenoiserCall, hook: &mut dyn AttentionHook) -> Result<Eps> {
+        let latents = &self.recorded[self.step.load(Ordering::Relaxed)];
+        let call = DenoiserCall {
+            latents,
+            ..call.clone()
+        };
+        self.unet.lock().unwrap().eps(&call, hook)
     }
 }
 
 impl Scheduler for &Forced<'_> {
-    fn name(&self) -> &'static str {
-        self.ddim.name()
-    }
-
     fn timesteps(&self) -> &[usize] {
         self.ddim.timesteps()
     }
@@ -223,12 +219,12 @@ impl Bench {
         let name = case["name"].as_str().unwrap();
         let (recorded, job) = (golden(&format!("parity/{name}")), job(case));
         let prepared = Prepared::new(&job, &self.folder).unwrap();
-        let noise = starting_noise(&job, &prepared).unwrap();
+        let noise = starting_noise(&prepared).unwrap();
         near(name, "noise", &noise, &recorded["initial_latent"], 1e-6);
         check_plan(name, &prepared, &recorded);
         let conditioning = conditioning(&prepared, &self.model).unwrap();
-        let both = [&conditioning.uncond, &Some(conditioning.cond.clone())];
-        let both = both.map(|half| half.clone().unwrap());
+        let halves = [conditioning.uncond.as_ref().unwrap(), &conditioning.cond];
+        let both = halves.map(|half| half.at(0).clone());
         near(
             name,
             "text states",
@@ -259,15 +255,16 @@ impl Bench {
                 .unwrap(),
         ];
         before[0] = before[0].contiguous().unwrap();
-        before.extend((0..prepared.steps).map(|step| recorded.get(step).unwrap()));
+        before.extend((0..prepared.run.steps).map(|step| recorded.get(step).unwrap()));
         let forced = Forced {
-            unet: Prompted::new(&self.model.unet, conditioning).unwrap(),
-            ddim: Ddim::new(&self.model.scheduler, prepared.steps),
+            unet: Mutex::new(self.model.denoiser(conditioning).unwrap()),
+            ddim: Ddim::new(&self.model.scheduler, prepared.run.steps),
             recorded: &before,
             step: AtomicUsize::new(0),
         };
-        let (mut scheduler, denoiser) = (&forced, &forced);
-        let sampler = Sampler::new(&denoiser, &mut scheduler, prepared.guidance, noise);
+        let (mut scheduler, mut denoiser) = (&forced, &forced);
+        let start = Start::Noise(noise.clone());
+        let sampler = Sampler::new(&mut denoiser, &mut scheduler, prepared.run.guidance, start);
         let check = &mut |step: usize, after: &Tensor| {
             // What float64 is away from the recorded float32, times three.
             let bound = 2e-2 * 0.35f64.powi(step as i32 - 1) + 2e-5;
@@ -314,10 +311,11 @@ impl Bench {
         let (golden, job) = (golden(&format!("trajectories/{name}")), job(case));
         let prepared = Prepared::new(&job, &self.folder).unwrap();
         let conditioning = conditioning(&prepared, &self.model).unwrap();
-        let mut ddim = Ddim::new(&self.model.scheduler, prepared.steps);
-        let (guidance, noise) = (prepared.guidance, starting_noise(&job, &prepared).unwrap());
-        let prompted = Prompted::new(&self.model.unet, &conditioning).unwrap();
-        let sampler = Sampler::new(&prompted, &mut ddim, guidance, &noise).unwrap();
+        let mut ddim = Ddim::new(&self.model.scheduler, prepared.run.steps);
+        let (guidance, noise) = (prepared.run.guidance, starting_noise(&prepared).unwrap());
+        let mut denoiser = self.model.denoiser(&conditioning).unwrap();
+        let start = Start::Noise(noise);
+        let sampler = Sampler::new(&mut *denoiser, &mut ddim, guidance, start).unwrap();
         let sites = self.folder.unet.sites(prepared.latent_size);
         let rows = prepared.controller.rows.len();
         let mut recorder = Recorder::new(Recording::layout(&sites, 4, rows));
@@ -398,7 +396,7 @@ fn check_plan(name: &str, prepared: &Prepared, golden: &HashMap<String, Tensor>)
         }
     }
     if let Some(golden) = golden.get("cross_alpha") {
-        for step in 0..prepared.steps {
+        for step in 0..prepared.run.steps {
             for (i, row) in prepared.controller.rows.iter().flatten().enumerate() {
                 let gate = prompt_to_prompt::edit::windows::gate(
                     &row.cross,

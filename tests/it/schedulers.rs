@@ -1,44 +1,34 @@
-//! Each scheduler against diffusers' own: timesteps and sigmas, where a walk through an exact denoiser
-//! ends for step counts from 1 to 1000, and whole trajectories of the calmed miniature.
-//! `tests/reference/schedulers.py` wrote the fixtures.
-
-use prompt_to_prompt::message::Flags;
-use std::ops::Range;
+//! Each scheduler against diffusers' own: timesteps and sigmas, and the end of a run through an exact
+//! denoiser for step counts from 1 to 1000. `tests/reference/schedulers.py` wrote the fixtures.
 
 use candle_core::{Device, Tensor};
 use prompt_to_prompt::attention::{AttentionHook, NoHook};
-use prompt_to_prompt::edit::{Rules, Window};
 use prompt_to_prompt::error::Result;
-use prompt_to_prompt::job::{EditSpec, Job, Prepared, SchedulerName, conditioning, run};
-use prompt_to_prompt::model::{Prediction, SchedulerConfig, Spacing};
+use prompt_to_prompt::job::SchedulerName;
+use prompt_to_prompt::message::Flags;
+use prompt_to_prompt::model::{Denoiser, DenoiserCall, Eps, Prediction, SchedulerConfig, Spacing};
 use prompt_to_prompt::sample::noise::TorchRng;
-use prompt_to_prompt::sample::{
-    Denoiser, DpmPp2m, Eps, Euler, EulerA, Prompted, Sampler, Scheduler, UniPc,
-};
+use prompt_to_prompt::sample::{DpmPp2m, Euler, EulerA, Scheduler, UniPc};
+use prompt_to_prompt::setting::Setting;
 use serde_json::Value;
 
-use crate::common::{fixture, json, relative};
-use crate::laws::Lab;
+use crate::common::{json, relative};
 use crate::parity::{flat, mini_sd};
 
-const SEED: u64 = 21;
-const STEPS: usize = 8;
-const FEW: usize = 3;
-/// Rows, columns.
-const SIZE: (usize, usize) = (12, 20);
-const SRC: &str = "a photo of a cat on a chair";
-const DST: &str = "a photo of a tiger on a chair";
+pub const SEED: u64 = 21;
 const MEAN: f64 = 0.5;
 const SPREAD: f64 = 0.25;
 
-fn start((h, w): (usize, usize)) -> (Tensor, TorchRng) {
+/// The start noise `[1, 4, h, w]` and the generator after it.
+pub fn start((h, w): (usize, usize)) -> (Tensor, TorchRng) {
     let mut rng = TorchRng::new(SEED);
     let noise = rng.randn(4 * h * w);
     let noise = Tensor::from_vec(noise, (1, 4, h, w), &Device::Cpu).unwrap();
     (noise, rng)
 }
 
-/// Knows the noise exactly, for data that are normal with `MEAN` and `SPREAD`: the flow of the fixtures.
+/// The exact noise prediction for normal data of mean `MEAN` and deviation `SPREAD`: the denoiser of the
+/// fixtures.
 struct Exact(Vec<f32>, Prediction);
 
 impl Exact {
@@ -46,7 +36,7 @@ impl Exact {
         f64::from(self.0[timestep.min(self.0.len() - 1)])
     }
 
-    /// How many deviations a value at a noise level lies off the mean, which the flow never changes.
+    /// The distance of a value from the mean in deviations. The exact flow keeps it at every noise level.
     fn deviations(alpha: f64, x: f32) -> f64 {
         (f64::from(x) - alpha.sqrt() * MEAN) / (alpha * SPREAD * SPREAD + 1.0 - alpha).sqrt()
     }
@@ -57,14 +47,8 @@ impl Denoiser for Exact {
         1
     }
 
-    fn eps(
-        &self,
-        _: Range<usize>,
-        latents: &Tensor,
-        timestep: usize,
-        _: &mut dyn AttentionHook,
-    ) -> Result<Eps> {
-        let alpha = self.alpha(timestep);
+    fn eps(&mut self, call: &DenoiserCall, _: &mut dyn AttentionHook) -> Result<Eps> {
+        let (latents, alpha) = (call.latents, self.alpha(call.timestep));
         let variance = alpha * SPREAD * SPREAD + 1.0 - alpha;
         let slope = (1.0 - alpha).sqrt() / variance;
         let noise = latents.affine(slope, -slope * alpha.sqrt() * MEAN)?;
@@ -77,10 +61,10 @@ impl Denoiser for Exact {
     }
 }
 
-/// Walks `rows` equal rows through an exact denoiser. The latents before the last call, as the denoiser
-/// is shown them, and after it.
+/// Runs `rows` equal rows through the exact denoiser. Returns the denoiser's last input, and the latents
+/// after the last call.
 fn flow(scheduler: &mut dyn Scheduler, config: &SchedulerConfig, rows: usize) -> [Tensor; 2] {
-    let exact = Exact(config.alphas_cumprod(), config.prediction_type);
+    let mut exact = Exact(config.alphas_cumprod(), config.prediction_type);
     let (noise, _) = start((2, 2));
     let mut latents = noise
         .broadcast_as((rows, 4, 2, 2))
@@ -91,7 +75,13 @@ fn flow(scheduler: &mut dyn Scheduler, config: &SchedulerConfig, rows: usize) ->
     let mut shown = latents.clone();
     for (step, t) in scheduler.timesteps().to_vec().into_iter().enumerate() {
         shown = scheduler.scale_input(step, &latents).unwrap();
-        let eps = exact.eps(0..rows, &shown, t, &mut NoHook).unwrap();
+        let call = DenoiserCall {
+            index: step,
+            timestep: t,
+            rows: 0..rows,
+            latents: &shown,
+        };
+        let eps = exact.eps(&call, &mut NoHook).unwrap();
         latents = scheduler.step(step, &eps.cond, &latents).unwrap();
     }
     [shown, latents]
@@ -101,7 +91,7 @@ fn build(name: SchedulerName, config: &SchedulerConfig, steps: usize) -> Box<dyn
     name.build(config, steps, start((2, 2)).1).unwrap()
 }
 
-/// A list of the fixtures: all of it, or its ends, and its sum.
+/// Compares a list with a fixture, which holds the list's ends (or all of it) and its sum.
 fn check_list(what: &str, got: &[f64], golden: &Value) {
     let ends: Vec<f64> = serde_json::from_value(golden["ends"].clone()).unwrap();
     assert_eq!(got.len() as u64, golden["len"], "{what}");
@@ -149,7 +139,7 @@ fn check_schedule(case: &Value, config: &SchedulerConfig) {
         config.steps_offset, config.prediction_type, config.timestep_spacing
     );
     if case["timesteps"]["len"] != name.calls(steps) {
-        // Odd in diffusers: rounding makes one timestep more, which is -1.
+        // diffusers' rounding makes one timestep too many here, -1.
         assert!(
             config.timestep_spacing == Spacing::Trailing && steps == 998,
             "{what}"
@@ -165,11 +155,10 @@ fn check_schedule(case: &Value, config: &SchedulerConfig) {
         return;
     }
     let mut scheduler = build(name, &config, steps);
-    assert_eq!(scheduler.name(), name.name());
     assert_eq!(scheduler.timesteps().len(), name.calls(steps), "{what}");
     let [_, end] = flow(&mut *scheduler, &config, 1);
     if fails {
-        // diffusers reads past its table; ours has no noise to remove there.
+        // diffusers reads past its table here. Our table ends, so there is no noise to remove.
         assert!(flat(&end).iter().all(|x| x.is_finite()), "{what}");
         return;
     }
@@ -195,8 +184,8 @@ fn schedules_and_flows_equal_diffusers() {
     cases.iter().for_each(|case| check_schedule(case, &config));
 }
 
-/// How far the flow strays on its way to the last timestep, in deviations.
-fn strays(name: SchedulerName, steps: usize, config: &SchedulerConfig) -> f64 {
+/// The error of the flow at the last timestep, in deviations.
+fn error(name: SchedulerName, steps: usize, config: &SchedulerConfig) -> f64 {
     let exact = Exact(config.alphas_cumprod(), config.prediction_type);
     let mut scheduler = build(name, config, steps);
     let [end, _] = flow(&mut *scheduler, config, 1);
@@ -204,20 +193,21 @@ fn strays(name: SchedulerName, steps: usize, config: &SchedulerConfig) -> f64 {
     let timesteps = scheduler.timesteps();
     let (first, last) = (alpha(timesteps.first()), alpha(timesteps.last()));
     let (noise, end) = (flat(&start((2, 2)).0), flat(&end));
-    let stray = |(noise, end): (&f32, &f32)| {
+    let square = |(noise, end): (&f32, &f32)| {
         (Exact::deviations(last, *end) - Exact::deviations(first, *noise)).powi(2)
     };
-    (noise.iter().zip(&end).map(stray).sum::<f64>() / end.len() as f64).sqrt()
+    (noise.iter().zip(&end).map(square).sum::<f64>() / end.len() as f64).sqrt()
 }
 
-/// Independent of any implementation: more steps stray less, and higher orders less than DDIM.
+/// Holds whatever the implementation: more steps have a smaller error, and higher orders a smaller one
+/// than DDIM.
 #[test]
 fn solvers_converge_to_the_exact_flow() {
     let config = mini_sd().scheduler;
-    let ddim = strays(SchedulerName::Ddim, 20, &config);
-    // The ancestral one ends elsewhere in the same distribution.
+    let ddim = error(SchedulerName::Ddim, 20, &config);
+    // The ancestral solver ends at other values of the same distribution.
     for name in &SchedulerName::ALL[..5] {
-        let [few, many, most] = [20, 80, 998].map(|steps| strays(*name, steps, &config));
+        let [few, many, most] = [20, 80, 998].map(|steps| error(*name, steps, &config));
         println!("{name}: {few:.1e} {many:.1e} {most:.1e}");
         assert!(few < 0.2 && many < 0.05 && most < 0.005, "{name}");
         let first_order = matches!(name, SchedulerName::Ddim | SchedulerName::Euler);
@@ -231,11 +221,11 @@ fn solvers_converge_to_the_exact_flow() {
         SchedulerName::Pndm,
         SchedulerName::Euler,
     ] {
-        assert!(strays(name, 1000, &config) < 0.005, "{name}");
+        assert!(error(name, 1000, &config) < 0.005, "{name}");
     }
 }
 
-/// Fresh noise goes to every row alike, comes from the generator that was given, and comes again.
+/// All rows get the same fresh noise. It comes from the given generator, so it repeats.
 #[test]
 fn ancestral_noise_is_shared_by_rows_and_repeats() {
     let config = mini_sd().scheduler;
@@ -254,157 +244,6 @@ fn ancestral_noise_is_shared_by_rows_and_repeats() {
         draw(TorchRng::new(SEED)),
         "the start noise is not drawn again"
     );
-}
-
-/// The lab of the laws, with solvers.
-impl Lab {
-    /// The fixtures' two rows, or the source alone.
-    fn solved(&self, scheduler: SchedulerName, steps: usize, edits: usize) -> Job {
-        let edit = EditSpec {
-            dst: Some(DST.to_owned()),
-            ..EditSpec::default()
-        };
-        Job {
-            src: SRC.to_owned(),
-            edits: vec![edit; edits],
-            negative_prompt: String::new(),
-            seed: SEED,
-            steps: Some(steps),
-            guidance: Some(7.5),
-            width: Some(8 * SIZE.1),
-            height: Some(8 * SIZE.0),
-            scheduler: Some(scheduler),
-            self_res: None,
-            rules: Rules::Ours,
-            control: false,
-            baseline: false,
-            draw_source: true,
-            fast: false,
-        }
-    }
-
-    /// The latents before the first and after each call.
-    fn walk(&self, job: &Job) -> Vec<Tensor> {
-        let prepared = Prepared::new(job, &self.folder).unwrap();
-        let text = conditioning(&prepared, &self.model).unwrap();
-        let (noise, rng) = start(SIZE);
-        let mut scheduler = prepared
-            .scheduler
-            .build(&self.model.scheduler, prepared.steps, rng)
-            .unwrap();
-        let prompted = Prompted::new(&self.model.unet, &text).unwrap();
-        let guidance = prepared.guidance;
-        let mut sampler = Sampler::new(&prompted, &mut *scheduler, guidance, &noise).unwrap();
-        assert_eq!(sampler.steps(), prepared.controller.clock.calls);
-        let mut seen = vec![sampler.latents().clone()];
-        while !sampler.done() {
-            sampler.step(&mut NoHook).unwrap();
-            seen.push(sampler.latents().clone());
-        }
-        seen
-    }
-
-    /// The way users' runs go, with the calls it told of.
-    fn run_telling(&self, job: &Job) -> (Tensor, Vec<usize>) {
-        let prepared = Prepared::new(job, &self.folder).unwrap();
-        let mut told = vec![];
-        let outcome = run(job, &prepared, &self.model, &mut [], &mut |call| {
-            told.push(call);
-            Ok(())
-        });
-        let outcome = outcome.unwrap();
-        assert_eq!(outcome.manifest.scheduler, prepared.scheduler.name());
-        (outcome.latents, told)
-    }
-}
-
-/// Every state of eight steps, and the end of three by the way of a user's run.
-fn trajectories_equal(name: SchedulerName) {
-    let lab = Lab::new();
-    let golden = fixture(&format!("schedulers/{name}.safetensors"));
-    let golden = candle_core::safetensors::load(golden, &Device::Cpu).unwrap();
-    let near = |what: &str, got: &Tensor, want: &Tensor| {
-        let far = relative(&flat(got), &flat(want));
-        println!("{name}, {what}: {far:.1e}");
-        assert!(far < 1e-5, "{name}, {what}: {far:.1e} off");
-    };
-    let seen = lab.walk(&lab.solved(name, STEPS, 1));
-    assert_eq!(seen.len(), golden["all"].dim(0).unwrap());
-    for (call, latents) in seen.iter().enumerate() {
-        near(
-            &format!("after {call} calls"),
-            latents,
-            &golden["all"].get(call).unwrap(),
-        );
-    }
-    let (few, told) = lab.run_telling(&lab.solved(name, FEW, 1));
-    near("three steps", &few, &golden["few"]);
-    assert_eq!(told, (1..=name.calls(FEW)).collect::<Vec<_>>());
-    let (alone, _) = lab.run_telling(&lab.solved(name, FEW, 0));
-    let source = few.get(0).unwrap();
-    assert_eq!(
-        flat(&alone),
-        flat(&source),
-        "{name}: a row felt its neighbour"
-    );
-}
-
-#[test]
-fn ddim_trajectories_equal_diffusers() {
-    trajectories_equal(SchedulerName::Ddim);
-}
-
-#[test]
-fn pndm_trajectories_equal_diffusers() {
-    trajectories_equal(SchedulerName::Pndm);
-}
-
-#[test]
-fn dpm_trajectories_equal_diffusers() {
-    trajectories_equal(SchedulerName::DpmPp2m);
-}
-
-#[test]
-fn unipc_trajectories_equal_diffusers() {
-    trajectories_equal(SchedulerName::UniPc);
-}
-
-#[test]
-fn euler_trajectories_equal_diffusers() {
-    trajectories_equal(SchedulerName::Euler);
-}
-
-#[test]
-fn euler_a_trajectories_equal_diffusers() {
-    trajectories_equal(SchedulerName::EulerA);
-}
-
-/// Ours counts windows in calls: a window over the whole run covers the call that PLMS adds. The
-/// reference counts self-attention in steps, and leaves it out.
-#[test]
-fn windows_cover_the_calls_of_the_run() {
-    let folder = mini_sd();
-    let edit = EditSpec {
-        dst: Some(DST.to_owned()),
-        cross_steps: Some(Window::until(1.0)),
-        self_steps: Some(Window::until(1.0)),
-        ..EditSpec::default()
-    };
-    let lab = Lab::new();
-    let last = |rules: Rules| {
-        let job = Job {
-            edits: vec![edit.clone()],
-            rules,
-            control: true,
-            ..lab.solved(SchedulerName::Pndm, 50, 1)
-        };
-        let prepared = Prepared::new(&job, &folder).unwrap();
-        assert_eq!((prepared.steps, prepared.controller.clock.calls), (50, 51));
-        let plan = prepared.controller.plan(50);
-        (plan.cross[1][0].0, plan.self_attention[1][0].0)
-    };
-    assert_eq!(last(Rules::Ours), (0, 0));
-    assert_eq!(last(Rules::Reference), (0, 1));
 }
 
 #[test]
@@ -428,9 +267,70 @@ fn names_are_read_as_people_write_them() {
             assert_eq!(text.parse::<SchedulerName>().unwrap(), name, "{text}");
         }
     }
-    let parse = |text: &str| text.parse::<SchedulerName>().unwrap();
-    assert_eq!(parse("DPM++ 2M"), SchedulerName::DpmPp2m);
-    assert_eq!(parse("Euler a"), SchedulerName::EulerA);
+}
+
+/// The names of the table, as settings and as A1111 spell them: each is read back, and stands for the
+/// solver in serde.
+#[test]
+fn names_are_written_and_read_back() {
+    let names = [
+        ("ddim", "DDIM"),
+        ("pndm", "PLMS"),
+        ("dpm++2m", "DPM++ 2M"),
+        ("unipc", "UniPC"),
+        ("euler", "Euler"),
+        ("euler-a", "Euler a"),
+    ];
+    for (solver, (name, metadata_name)) in SchedulerName::ALL.into_iter().zip(names) {
+        assert_eq!(
+            (solver.name(), solver.metadata_name()),
+            (name, metadata_name)
+        );
+        for text in [name, metadata_name] {
+            assert_eq!(text.parse::<SchedulerName>().unwrap(), solver);
+        }
+        assert_eq!(solver.to_string(), name);
+        assert!(!solver.about().is_empty());
+        let json = serde_json::to_string(&solver).unwrap();
+        assert_eq!(json, format!("\"{name}\""));
+        assert_eq!(
+            serde_json::from_str::<SchedulerName>(&json).unwrap(),
+            solver
+        );
+    }
+    assert_eq!(SchedulerName::default(), SchedulerName::Ddim);
+    let error = serde_json::from_str::<SchedulerName>("\"heun\"").unwrap_err();
+    assert!(
+        error.to_string().contains("use one of ddim, pndm"),
+        "{error}"
+    );
+}
+
+#[test]
+fn plms_takes_a_call_more_than_its_steps() {
+    for solver in SchedulerName::ALL {
+        let more = usize::from(solver == SchedulerName::Pndm);
+        assert_eq!(
+            [1, 2, 50].map(|n| solver.calls(n)),
+            [1, 2 + more, 50 + more]
+        );
+    }
+}
+
+/// The error names both settings, and the cure the largest number of steps that works.
+#[test]
+fn too_many_steps_are_answered_with_the_most_that_work() {
+    let config = mini_sd().scheduler;
+    for solver in [SchedulerName::DpmPp2m, SchedulerName::UniPc] {
+        let build = |steps| solver.build(&config, steps, TorchRng::new(0)).map(|_| ());
+        let error = build(1000).unwrap_err();
+        assert_eq!(error.report().about, Some(Setting::Steps));
+        let (cause, cure) = error.parts(&Flags);
+        let told = format!("--steps 1000 --scheduler {solver}: too many steps to keep the model's");
+        assert_eq!(cause, format!("{told} 1000 noise levels apart"));
+        assert_eq!(cure, "use --steps 998 or --scheduler ddim");
+        assert!(build(998).is_ok() && build(999).is_err());
+    }
 }
 
 #[test]
@@ -449,5 +349,7 @@ fn unknown_names_are_answered_with_the_known_ones() {
         assert_eq!(cause, format!("\"{text}\" is not a scheduler"));
         let near = near.map_or(String::new(), |near| format!("did you mean {near}? "));
         assert_eq!(cure, format!("{near}{all}"), "{text}");
+        assert_eq!(error.report().about, Some(Setting::Scheduler));
+        assert_eq!(error.report().word.as_deref(), Some(text));
     }
 }

@@ -91,7 +91,7 @@ fn source(file: &Path, configs: &Path) -> ModelSource {
 pub fn drawn(folder: &ModelFolder) -> (Vec<u32>, Vec<Vec<u8>>) {
     let job = small_job();
     let (prepared, model) = (Prepared::new(&job, folder).unwrap(), folder.load().unwrap());
-    let done = run(&job, &prepared, &model, &mut [], &mut |_| Ok(())).unwrap();
+    let done = run(&prepared, &model, &mut [], &mut |_| Ok(())).unwrap();
     let latents = done.latents.flatten_all().unwrap().to_vec1::<f32>();
     let pictures = done.pictures.into_iter().map(|p| p.image.into_raw());
     let bits = latents.unwrap().into_iter().map(f32::to_bits);

@@ -2,7 +2,6 @@
 //! the denoiser is spared its rows. Where something still needs it, it stays.
 
 use std::ops::Range;
-use std::sync::Mutex;
 
 use candle_core::{Device, Tensor};
 use prompt_to_prompt::attention::AttentionHook;
@@ -10,11 +9,12 @@ use prompt_to_prompt::edit::{MapEdit, TokenMap, Window};
 use prompt_to_prompt::error::Result;
 use prompt_to_prompt::heatmap::{MapSpec, Rows, Selection};
 use prompt_to_prompt::job::{
-    BlendSpec, BlendWords, EditSpec, Explanation, Job, Outcome, Prepared, SchedulerName, run,
+    BlendWords, CrossSteps, EditSettings, Explanation, Job, Outcome, Prepared, SchedulerName, run,
 };
+use prompt_to_prompt::model::{Denoiser, DenoiserCall, Eps};
 use prompt_to_prompt::sample::noise::randn;
 use prompt_to_prompt::sample::{
-    AttentionObserver, Controller, Ddim, Denoiser, Eps, Recorder, RowEdit, Sampler, lockstep,
+    AttentionObserver, Controller, Ddim, Recorder, RowEdit, Sampler, Start, lockstep,
 };
 
 use crate::common::numbers;
@@ -22,10 +22,10 @@ use crate::laws::{Lab, REFINED, STEPS, SWAP, edit, everywhere, moves, rows, weig
 use crate::parity::flat;
 
 /// Both windows shut after `share` of the run.
-fn until(share: f64, spec: EditSpec) -> EditSpec {
+fn until(share: f64, spec: EditSettings) -> EditSettings {
     let window = Some(Window::until(share));
-    EditSpec {
-        cross_steps: window,
+    EditSettings {
+        cross_steps: window.map(CrossSteps::all).unwrap_or_default(),
         self_steps: window,
         ..spec
     }
@@ -64,19 +64,19 @@ fn same_edits(job: &Job, seen: &Outcome, unseen: &Outcome) {
 #[test]
 fn the_edits_are_the_same_to_the_byte() {
     let lab = Lab::new();
-    let then = EditSpec {
+    let then = EditSettings {
         of: Some(0),
         ..until(1.0, edit("a photo of a fluffy hippopotamus on a chair"))
     };
-    let late = EditSpec {
+    let late = EditSettings {
         weight_steps: Some(Window::ALL),
         ..until(0.25, weighted(edit(REFINED), "fluffy", 2.0))
     };
-    let injected = EditSpec {
+    let injected = EditSettings {
         inject_latents: Some(Window::until(0.5)),
         ..until(0.25, edit(SWAP))
     };
-    let job = |edits: &[EditSpec]| lab.job(edits.to_vec());
+    let job = |edits: &[EditSettings]| lab.job(edits.to_vec());
     let base = job(&[until(0.5, edit(SWAP)), until(0.25, edit(REFINED))]);
     let cases = [
         ("two edits", base.clone(), 2),
@@ -139,15 +139,11 @@ fn every_scheduler_goes_on_without_it() {
 #[test]
 fn it_stays_as_long_as_something_needs_it() {
     let lab = Lab::new();
-    let blend = BlendSpec {
-        words: vec![BlendWords::Changed],
-        ..BlendSpec::default()
-    };
-    let blended = EditSpec {
-        blend,
+    let blended = EditSettings {
+        blend: vec![BlendWords::Changed],
         ..until(0.25, edit(SWAP))
     };
-    let weak = EditSpec {
+    let weak = EditSettings {
         strength: Some(0.5),
         ..until(0.25, edit(SWAP))
     };
@@ -173,7 +169,7 @@ fn it_stays_as_long_as_something_needs_it() {
 #[test]
 fn what_an_edit_of_an_edit_did_is_told() {
     let lab = Lab::new();
-    let then = EditSpec {
+    let then = EditSettings {
         of: Some(0),
         ..until(0.5, edit("a photo of a fluffy hippopotamus on a chair"))
     };
@@ -186,7 +182,7 @@ fn what_an_edit_of_an_edit_did_is_told() {
 
 /// Adds to each row a number of its own, and notes which rows it was asked for.
 struct Fake {
-    asked: Mutex<Vec<Range<usize>>>,
+    asked: Vec<Range<usize>>,
 }
 
 impl Denoiser for Fake {
@@ -194,19 +190,14 @@ impl Denoiser for Fake {
         3
     }
 
-    fn eps(
-        &self,
-        rows: Range<usize>,
-        latents: &Tensor,
-        _: usize,
-        _: &mut dyn AttentionHook,
-    ) -> Result<Eps> {
-        assert_eq!(latents.dim(0)?, rows.len());
+    fn eps(&mut self, call: &DenoiserCall, _: &mut dyn AttentionHook) -> Result<Eps> {
+        let rows = call.rows.clone();
+        assert_eq!(call.latents.dim(0)?, rows.len());
         let shift = numbers(1, 3)[rows.clone()].to_vec();
         let shift = Tensor::from_vec(shift, (rows.len(), 1, 1, 1), &Device::Cpu)?;
-        self.asked.lock().unwrap().push(rows);
+        self.asked.push(rows);
         Ok(Eps {
-            cond: latents.broadcast_add(&shift)?,
+            cond: call.latents.broadcast_add(&shift)?,
             uncond: None,
         })
     }
@@ -220,12 +211,10 @@ fn the_denoiser_is_spared_its_rows() {
         Some(RowEdit::new(replace, vec![open; 77], Window::until(0.2)))
     };
     let run = |keep_source| {
-        let fake = Fake {
-            asked: Mutex::new(vec![]),
-        };
+        let mut fake = Fake { asked: vec![] };
         let mut ddim = Ddim::new(&lab.model.scheduler, 5);
         let noise = Tensor::from_vec(randn(1, 64), (1, 4, 4, 4), &Device::Cpu).unwrap();
-        let sampler = Sampler::new(&fake, &mut ddim, 1.0, &noise).unwrap();
+        let sampler = Sampler::new(&mut fake, &mut ddim, 1.0, Start::Noise(noise)).unwrap();
         let mut controller = Controller::plain(3, 5, 77);
         controller.rows[1] = edit(Window::until(0.4));
         controller.rows[2] = edit(Window::until(0.6));
@@ -236,8 +225,7 @@ fn the_denoiser_is_spared_its_rows() {
         (flat(&latents.narrow(0, 1, 2).unwrap()), fake.asked)
     };
     let ((kept, all), (stopped, asked)) = (run(true), run(false));
-    assert_eq!(all.into_inner().unwrap(), vec![0..3; 5]);
-    let asked = asked.into_inner().unwrap();
+    assert_eq!(all, vec![0..3; 5]);
     assert_eq!(asked, [0..3, 0..3, 0..3, 1..3, 1..3]);
     assert_eq!(kept, stopped);
 }
@@ -257,7 +245,7 @@ fn heatmaps_are_those_of_a_whole_run() {
         let selection = Selection::new(&spec, &prepared, &sites).unwrap();
         let mut recorder = Recorder::new(selection.recording);
         let observers: &mut [&mut dyn AttentionObserver] = &mut [&mut recorder];
-        run(job, &prepared, &lab.model, observers, &mut |_| Ok(())).unwrap();
+        run(&prepared, &lab.model, observers, &mut |_| Ok(())).unwrap();
         let sums = recorder.recorded().iter();
         Vec::from_iter(sums.map(|r| (r.row, r.count, flat(&r.sum))))
     };
@@ -280,7 +268,7 @@ fn explain_counts_what_is_saved() {
     let job = lab.job(vec![until(0.5, edit(SWAP))]);
     let explain = |job: &Job| {
         let prepared = Prepared::new(job, &lab.folder).unwrap();
-        Explanation::new(job, None, &prepared, &lab.folder)
+        Explanation::new(&prepared, &lab.folder, true)
     };
     let (seen, unseen) = (explain(&job), explain(&unseen(&job)));
     assert_eq!((seen.source_calls, unseen.source_calls), (4, 2));

@@ -1,57 +1,64 @@
-//! One job of a file, and what it amounts to: settings to a [`Job`], its folder, and where in the file
-//! an error about it belongs.
+//! One job of a file: how its settings become a [`Job`], what its folder is called, and where in the file an
+//! error about it belongs.
 
-use clap::error::{ContextKind, ContextValue};
-use prompt_to_prompt::message::Flags;
+use clap::error::ContextKind;
 
-use prompt_to_prompt::error::Error;
-use prompt_to_prompt::job::{EditSpec, Job};
+use prompt_to_prompt::error::Report;
+use prompt_to_prompt::job::{EditSettings, Job};
+use prompt_to_prompt::message;
+use prompt_to_prompt::message::{Message, Piece};
+use prompt_to_prompt::setting::Setting;
 
 use super::grid::Point;
 use super::name::{self, Values};
 use super::problem::{FileSpan, Problem};
 use super::unreadable::Unreadable;
-use super::vocabulary::{Setting, Settings, Shape, Vocabulary};
+use super::vocabulary::{KeyValue, KeyValues, Vocabulary};
 use crate::cli::DrawArgs;
 
-/// Jobs of a file without a seed have this one: the same file gives the same pictures.
+/// The seed of jobs without one, so that the same file always gives the same pictures.
 pub const SEED: u64 = 0;
 
-/// A text of the file.
+/// A text of the file and its place.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Named {
     pub text: String,
     pub place: Option<FileSpan>,
 }
 
+/// One job of a file.
 #[derive(Debug, Clone)]
 pub struct Entry {
+    /// The job's name, a template.
     pub name: Option<Named>,
-    /// A template.
+    /// The name of the job's folder, a template.
     pub folder: Option<Named>,
+    /// The span of the job's table.
     pub place: Option<FileSpan>,
-    pub settings: Settings,
-    /// Of single edits: all that holds for each.
-    pub edits: Vec<(Option<FileSpan>, Settings)>,
-    /// What a grid gave it.
+    /// The settings of the job.
+    pub settings: KeyValues,
+    /// For each `[[job.edit]]` its span and all settings that apply to it.
+    pub edits: Vec<(Option<FileSpan>, KeyValues)>,
+    /// The values that a grid gives to the job.
     pub point: Point,
-    /// What could not be read of it: then it is checked, never drawn.
-    pub lost: Unreadable,
+    /// What could not be read. Such a job is checked and never drawn.
+    pub unreadable: Unreadable,
 }
 
-/// What is to be drawn.
+/// A job to draw.
 #[derive(Debug)]
 pub struct Order {
+    /// The request.
     pub job: Job,
-    /// Flags beside the job: the model, and what is kept.
+    /// The flags beside the job: the model and the outputs.
     pub args: DrawArgs,
-    /// In the output folder.
+    /// The job's folder, relative to the output folder.
     pub folder: String,
 }
 
 impl Entry {
-    /// A cell of a sweep, in a folder that says what varies.
-    pub fn cell(settings: Settings, point: Vec<(String, String)>) -> Self {
+    /// A cell of a sweep, in a folder whose name says what varies.
+    pub fn cell(settings: KeyValues, point: Vec<(String, String)>) -> Self {
         let named = point
             .iter()
             .map(|(name, value)| format!("{name}-{}", name::plain(value)));
@@ -63,18 +70,21 @@ impl Entry {
             settings,
             edits: vec![],
             point: Point(point),
-            lost: Unreadable::default(),
+            unreadable: Unreadable::default(),
         }
     }
 
-    /// What its folder is called, of a cell.
+    /// The name of a cell's folder.
     pub fn folder_name(&self) -> &str {
         self.name.as_ref().map_or("", |name| &name.text)
     }
 
-    /// `over` is what the command line says.
-    pub fn order(&self, vocabulary: &Vocabulary, over: &Settings) -> Result<Order, Problem> {
-        let whole = self.with(&self.settings, vocabulary, over);
+    /// The job to draw. `over` are the settings of the command line, which win.
+    ///
+    /// # Errors
+    /// A problem of the file.
+    pub fn order(&self, vocabulary: &Vocabulary, over: &KeyValues) -> Result<Order, Problem> {
+        let whole = with(&self.settings, vocabulary, over);
         let mut tables = self.edits.iter();
         let job_alone = (self.place.clone(), self.settings.clone());
         let first = tables.next().unwrap_or(&job_alone);
@@ -83,50 +93,40 @@ impl Entry {
             let (_, more) = self.parsed(table, vocabulary, over, &job.edits)?;
             job.edits.extend(more.edits);
         }
-        // An edit's own settings are not the job's.
-        job.negative_prompt = self.parsed_negative(&whole, vocabulary);
+        // The negative prompt of a single edit is not that of the job.
+        let negative = whole.get(&vocabulary.of(Setting::NegativePrompt));
+        let negative = negative.and_then(|value| value.values.first());
+        job.negative_prompt = negative.cloned().unwrap_or_default();
         let folder = self.folder(&job)?;
         Ok(Order { job, args, folder })
     }
 
-    /// What is about the whole of an edit's table belongs there.
-    fn moved(&self, problem: Problem, place: &Option<FileSpan>) -> Problem {
-        match (place, problem.place == self.place) {
-            (Some(_), true) => Problem {
-                place: place.clone(),
-                ..problem
-            },
-            _ => problem,
-        }
-    }
-
-    /// The command line's settings on top; edited prompts replace all edited prompts.
-    fn with(&self, settings: &Settings, vocabulary: &Vocabulary, over: &Settings) -> Settings {
-        let mut settings = settings.clone();
-        lay_over(&mut settings, over, vocabulary);
-        settings
-    }
-
-    /// The job with the edits of one table; `before` are those of the tables before it.
+    /// The job with the edits of one table. `before` are the edits of the tables before it.
     fn parsed(
         &self,
-        (place, settings): &(Option<FileSpan>, Settings),
+        (place, settings): &(Option<FileSpan>, KeyValues),
         vocabulary: &Vocabulary,
-        over: &Settings,
-        before: &[EditSpec],
+        over: &KeyValues,
+        before: &[EditSettings],
     ) -> Result<(DrawArgs, Job), Problem> {
-        let settings = self.with(settings, vocabulary, over);
+        let settings = with(settings, vocabulary, over);
         let (settings, chained) = unchained(&settings, vocabulary, !before.is_empty());
-        let blame = |cause: &str, cure: &str| self.problem(&settings, vocabulary, cause, cure);
         let args = vocabulary.parse(&settings).map_err(|error| {
-            let (cause, cure) = told(&error, &settings, vocabulary);
-            blame(&cause, &cure)
+            let report = told(&error, &settings, vocabulary);
+            self.blame(&[&settings], vocabulary, report)
         })?;
         let mut job = args.job.job(SEED).map_err(|error| {
-            let problem = self.blame(&settings, vocabulary, &error);
-            self.moved(problem, place)
+            let problem = self.blame(&[&settings], vocabulary, error.report());
+            // What is wrong with an edit as a whole belongs to the edit's table.
+            match place {
+                Some(_) if problem.place == self.place => Problem {
+                    place: place.clone(),
+                    ..problem
+                },
+                _ => problem,
+            }
         })?;
-        let negative = vocabulary.find("negative_prompt").expect("a key");
+        let negative = vocabulary.of(Setting::NegativePrompt);
         let own = settings.get(&negative) != self.settings.get(&negative);
         for edit in &mut job.edits {
             edit.of = match edit.of {
@@ -139,14 +139,6 @@ impl Entry {
             }
         }
         Ok((args, job))
-    }
-
-    fn parsed_negative(&self, settings: &Settings, vocabulary: &Vocabulary) -> String {
-        let key = vocabulary.find("negative_prompt").expect("a key");
-        let given = settings
-            .get(&key)
-            .and_then(|setting| setting.values.first());
-        given.cloned().unwrap_or_default()
     }
 
     fn folder(&self, job: &Job) -> Result<String, Problem> {
@@ -189,83 +181,59 @@ impl Entry {
             .map_or(Ok(name.clone()), |named| filled(named, &values))
     }
 
-    /// Whether a problem of it is one in any case, not only for as long as something could not be read.
-    pub fn is_sure(&self, vocabulary: &Vocabulary, problem: &Problem) -> bool {
-        !self.lost.explains(vocabulary, problem)
+    /// A report about the job as a problem of the file. The place is that of the setting that the error is about.
+    pub fn blamed(&self, vocabulary: &Vocabulary, report: Report) -> Problem {
+        let edits = self.edits.iter().rev().map(|(_, settings)| settings);
+        let tables: Vec<&KeyValues> = edits.chain([&self.settings]).collect();
+        self.blame(&tables, vocabulary, report)
     }
 
-    /// Where an error about flags belongs, and in the file's words.
-    pub fn blame(&self, settings: &Settings, vocabulary: &Vocabulary, error: &Error) -> Problem {
-        let (cause, cure) = error.parts(&Flags);
-        self.problem(settings, vocabulary, &cause, &cure)
-    }
-
-    /// The same of the whole job.
-    pub fn blamed(&self, vocabulary: &Vocabulary, error: &Error) -> Problem {
-        let mut settings = self.settings.clone();
-        for (_, edit) in &self.edits {
-            settings.extend(edit.clone());
-        }
-        self.blame(&settings, vocabulary, error)
-    }
-
-    /// The same, where nothing in it says whose fault it is but that of a key.
-    pub fn blamed_on(&self, name: &str, vocabulary: &Vocabulary, error: &Error) -> Problem {
-        let problem = self.blamed(vocabulary, error);
-        let setting = vocabulary
-            .find(name)
-            .and_then(|key| self.settings.get(&key));
-        match setting.and_then(|setting| setting.place.clone()) {
-            Some(place) if problem.place == self.place => Problem {
-                place: Some(place),
-                ..problem
-            },
-            _ => problem,
-        }
-    }
-
-    fn problem(
-        &self,
-        settings: &Settings,
-        vocabulary: &Vocabulary,
-        cause: &str,
-        cure: &str,
-    ) -> Problem {
-        let named = |text: &str| {
-            let mut keys = vocabulary.named_in(text).into_iter();
-            keys.find_map(|key| settings.get(&key)?.place.clone())
-        };
-        let quoted = || quoted(cause).find_map(|text| holding(settings, vocabulary, text));
-        let place = named(cause).or_else(quoted).or_else(|| named(cure));
-        Problem::new(
-            place.or_else(|| self.place.clone()),
-            vocabulary.in_keys(cause),
-            vocabulary.in_keys(cure),
-        )
+    /// A report as a problem. The first of the tables that sets the report's setting has the place; if the report
+    /// names a word, the first whose value contains it.
+    fn blame(&self, tables: &[&KeyValues], vocabulary: &Vocabulary, report: Report) -> Problem {
+        let named = report.cause.settings().chain(report.cure.settings());
+        let place = report.about.into_iter().chain(named).find_map(|setting| {
+            let mut keys = vocabulary.keys().iter();
+            let key = keys.position(|key| key.setting == setting)?;
+            let values = || tables.iter().filter_map(|table| table.get(&key));
+            let word = report.word.as_deref().unwrap_or_default();
+            let holds = |value: &&KeyValue| value.values.iter().any(|text| text.contains(word));
+            let value = values().find(holds).or_else(|| values().next())?;
+            value.place.clone()
+        });
+        let place = place.or_else(|| self.place.clone());
+        Problem::new(place, report.cause, report.cure)
     }
 }
 
-/// Settings over others: edited prompts replace all edited prompts, of either kind.
-pub fn lay_over(settings: &mut Settings, over: &Settings, vocabulary: &Vocabulary) {
-    let prompts = ["dst", "then"].map(|name| vocabulary.find(name).expect("a key"));
+/// Settings with those of the command line on top.
+fn with(settings: &KeyValues, vocabulary: &Vocabulary, over: &KeyValues) -> KeyValues {
+    let mut settings = settings.clone();
+    lay_over(&mut settings, over, vocabulary);
+    settings
+}
+
+/// Lays settings over others. Edited prompts replace all edited prompts, of either key.
+pub fn lay_over(settings: &mut KeyValues, over: &KeyValues, vocabulary: &Vocabulary) {
+    let prompts = [Setting::Dst, Setting::Then].map(|setting| vocabulary.of(setting));
     if prompts.iter().any(|key| over.contains_key(key)) {
         settings.retain(|key, _| !prompts.contains(key));
     }
-    settings.extend(over.iter().map(|(key, setting)| (*key, setting.clone())));
+    settings.extend(over.iter().map(|(key, value)| (*key, value.clone())));
 }
 
-/// A table that begins with `then` goes on from the edit before it: its first prompt becomes an
-/// edited prompt like any other, and whether it did.
-fn unchained(settings: &Settings, vocabulary: &Vocabulary, may: bool) -> (Settings, bool) {
-    let [dst, then] = ["dst", "then"].map(|name| vocabulary.find(name).expect("a key"));
+/// Turns the first `then` of a table without `dst` into a `dst`, and returns whether it did: such a table edits the
+/// edit before it.
+fn unchained(settings: &KeyValues, vocabulary: &Vocabulary, may: bool) -> (KeyValues, bool) {
+    let [dst, then] = [Setting::Dst, Setting::Then].map(|setting| vocabulary.of(setting));
     let mut settings = settings.clone();
     let chained = may && !settings.contains_key(&dst) && settings.contains_key(&then);
     if chained {
-        let mut setting = settings.remove(&then).expect("seen above");
-        let place = setting.place.clone();
-        let rest = setting.values.split_off(1.min(setting.values.len()));
-        settings.insert(dst, setting);
-        let rest = Setting {
+        let mut value = settings.remove(&then).expect("checked above");
+        let place = value.place.clone();
+        let rest = value.values.split_off(1.min(value.values.len()));
+        settings.insert(dst, value);
+        let rest = KeyValue {
             values: rest,
             place,
         };
@@ -274,77 +242,60 @@ fn unchained(settings: &Settings, vocabulary: &Vocabulary, may: bool) -> (Settin
     (settings, chained)
 }
 
-/// What stands between quotes in a message.
-fn quoted(text: &str) -> impl Iterator<Item = &str> {
-    text.split('"').skip(1).step_by(2)
-}
-
-/// The setting that holds a text; prompts hold every word that others are about.
-fn holding(settings: &Settings, vocabulary: &Vocabulary, text: &str) -> Option<FileSpan> {
-    // The beginning of a long prompt stands for it.
-    let text = text.trim_end_matches(" ...");
-    let holds = |(_, setting): &(&usize, &Setting)| {
-        !text.is_empty() && setting.values.iter().any(|value| value.contains(text))
-    };
-    let is_prompt = |(key, _): &(&usize, &Setting)| vocabulary.key(**key).shape == Shape::Prompt;
-    let (prompts, others): (Vec<_>, Vec<_>) = settings.iter().filter(holds).partition(is_prompt);
-    let (_, setting) = others.into_iter().chain(prompts).next()?;
-    setting.place.clone()
-}
-
-/// Cause and cure of what the parser of flags says.
-pub fn told(error: &clap::Error, settings: &Settings, vocabulary: &Vocabulary) -> (String, String) {
-    let args = flags(error, ContextKind::InvalidArg);
-    let prior = flags(error, ContextKind::PriorArg);
-    let (missing, beside) = (args.join(", "), prior.join(", "));
-    match (args.is_empty(), prior.is_empty()) {
-        (false, false) => (
-            format!("{missing} cannot stand beside {beside}"),
-            "leave one of them out".to_owned(),
+/// What the parser of flags says, in the words of a job file.
+pub fn told(error: &clap::Error, settings: &KeyValues, vocabulary: &Vocabulary) -> Report {
+    let args = vocabulary.settings_in(error, ContextKind::InvalidArg);
+    let beside = vocabulary.settings_in(error, ContextKind::PriorArg);
+    let about = args.first().copied();
+    let report = match (args.is_empty(), beside.is_empty()) {
+        (false, false) => Report::new(
+            names(&args)
+                .then(" cannot be combined with ")
+                .then(names(&beside)),
+            "leave one of them out",
         ),
         (false, true) => match needing(settings, vocabulary, &args) {
-            Some(flag) => (
-                format!("{flag} does nothing without {missing}"),
-                format!("add {missing}, or leave {flag} out"),
+            Some(setting) => Report::new(
+                message![setting, " has no effect without "].then(names(&args)),
+                names(&args)
+                    .after("add ")
+                    .then(message![", or leave ", setting, " out"]),
             ),
-            None => (
-                format!("the job has no {missing}"),
-                "add it to the job or to [defaults]".to_owned(),
+            None => Report::new(
+                names(&args).after("the job has no "),
+                "add it to the job or to [defaults]",
             ),
         },
         _ => {
             let text = error.to_string();
             let line = text.lines().next().unwrap_or_default();
-            (
-                line.trim_start_matches("error: ").to_owned(),
-                "mend the job".to_owned(),
-            )
+            Report::new(line.trim_start_matches("error: "), "correct the job")
         }
-    }
+    };
+    Report { about, ..report }
 }
 
-/// Flags that an error of the parser is about, without their values.
-fn flags(error: &clap::Error, kind: ContextKind) -> Vec<String> {
-    let flag = |text: &String| text.split([' ', '=']).next().unwrap_or_default().to_owned();
-    match error.get(kind) {
-        Some(ContextValue::String(text)) => vec![flag(text)],
-        Some(ContextValue::Strings(texts)) => texts.iter().map(flag).collect(),
-        _ => vec![],
-    }
+/// Settings with commas between them.
+fn names(settings: &[Setting]) -> Message {
+    let comma = |i: usize| Piece::from(if i == 0 { "" } else { ", " });
+    let named = settings.iter().enumerate();
+    named
+        .flat_map(|(i, setting)| [comma(i), Piece::from(*setting)])
+        .collect()
 }
 
-/// The flag that needs these: the parser doesn't say, so each is tried without the others.
-fn needing(settings: &Settings, vocabulary: &Vocabulary, missing: &[String]) -> Option<String> {
-    let src = vocabulary.find("src").expect("a key");
+/// The setting that needs others. The parser does not say which one, so each is tried without the others.
+fn needing(settings: &KeyValues, vocabulary: &Vocabulary, missing: &[Setting]) -> Option<Setting> {
+    let src = vocabulary.of(Setting::Src);
     let src = settings.get_key_value(&src)?;
     let needs = |key: &&usize| {
-        let with = [src, (*key, &settings[*key])].map(|(key, setting)| (*key, setting.clone()));
-        let error = vocabulary.parse(&Settings::from(with)).err();
+        let with = [src, (*key, &settings[*key])].map(|(key, value)| (*key, value.clone()));
+        let error = vocabulary.parse(&KeyValues::from(with)).err();
         error.is_some_and(|error| {
-            let lacks = flags(&error, ContextKind::InvalidArg);
-            missing.iter().all(|flag| lacks.contains(flag))
+            let lacks = vocabulary.settings_in(&error, ContextKind::InvalidArg);
+            missing.iter().all(|setting| lacks.contains(setting))
         })
     };
     let key = settings.keys().find(needs)?;
-    Some(format!("--{}", vocabulary.key(*key).flag))
+    Some(vocabulary.key(*key).setting)
 }

@@ -2,7 +2,7 @@
 //! (`0:1:0.2`, `0..3`) and how a value is laid over the other settings.
 
 use super::problem::FileSpan;
-use super::vocabulary::{Key, Setting, Settings, Takes, Vocabulary};
+use super::vocabulary::{Key, KeyValue, KeyValues, Shape, Takes, Vocabulary};
 
 /// More is a typing error more often than a wish.
 pub const MOST: usize = 10_000;
@@ -21,7 +21,7 @@ pub struct Axis {
 
 #[derive(Debug, Clone)]
 pub struct Value {
-    setting: Setting,
+    setting: KeyValue,
     /// For people.
     pub label: String,
 }
@@ -62,13 +62,13 @@ impl Axis {
         };
         let checked = vocabulary.check(self.key, &values);
         checked.map_err(|cure| (format!("`{}` cannot be {label:?}", self.name), cure))?;
-        let setting = Setting { values, place };
+        let setting = KeyValue { values, place };
         self.values.push(Value { setting, label });
         Ok(())
     }
 
     /// Lays a value over settings.
-    pub fn apply(&self, i: usize, settings: &mut Settings) {
+    pub fn apply(&self, i: usize, settings: &mut KeyValues) {
         let mut setting = self.values[i].setting.clone();
         if let Some(word) = &self.word {
             let others = settings.get(&self.key).map_or(&[][..], |s| &s.values);
@@ -170,8 +170,8 @@ pub fn spread(key: &Key, text: &str) -> Result<Option<Vec<String>>, String> {
     if let (Some(numbers), 3) = (numbers, parts.len()) {
         return steps(&numbers, &parts).map(Some);
     }
-    // ComponentOverrides `0..3` is a window.
-    if !["seed", "steps"].contains(&key.name.as_str()) {
+    // In other settings `0..3` is a window.
+    if key.shape != Shape::Whole {
         return Ok(None);
     }
     let Some((from, to)) = text.split_once("..") else {

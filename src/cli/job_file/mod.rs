@@ -1,5 +1,5 @@
-//! Job files: TOML in the words of the command line. [`read()`] turns a file into entries with all
-//! that is wrong with it, [`Entry::order`] an entry into what is to be drawn.
+//! Job files: TOML whose keys are the flags of the command line. [`read()`] turns a file into entries and a list
+//! of all its problems; [`Entry::order`] turns an entry into a job to draw.
 
 mod axes;
 mod entry;
@@ -26,4 +26,4 @@ pub use problem::{Problem, Sources};
 pub use read::{JobFile, read};
 pub use recorded::Repeat;
 pub use schema::schema;
-pub use vocabulary::{Settings, Vocabulary};
+pub use vocabulary::{KeyValues, Vocabulary};

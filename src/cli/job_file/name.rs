@@ -9,7 +9,7 @@ pub struct Values<'a> {
     pub seed: u64,
     /// The job's own name; in a name, nothing.
     pub name: Option<&'a str>,
-    /// Settings that vary, and theirs.
+    /// KeyValues that vary, and theirs.
     pub point: &'a [(String, String)],
 }
 

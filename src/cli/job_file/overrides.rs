@@ -6,11 +6,11 @@ use clap::{Arg, ArgAction, ArgMatches, Args, Command, FromArgMatches};
 
 use prompt_to_prompt::error::Error;
 
-use super::vocabulary::{Key, Setting, Settings, Takes, Vocabulary};
+use super::vocabulary::{Key, KeyValue, KeyValues, Takes, Vocabulary};
 use crate::cli::DrawArgs;
 
 #[derive(Debug, Clone, Default)]
-pub struct Overrides(pub Settings);
+pub struct Overrides(pub KeyValues);
 
 impl Overrides {
     /// Errors: usage, where a flag cannot be what was typed. The parser takes any text: it doesn't know
@@ -59,7 +59,7 @@ impl FromArgMatches for Overrides {
 /// The flags of `p2p edit` themselves, with their help, gathered as settings: what varies may be any
 /// of them, so that none is required.
 #[derive(Debug, Clone, Default)]
-pub struct Base(pub Settings);
+pub struct Base(pub KeyValues);
 
 impl Args for Base {
     fn augment_args(command: Command) -> Command {
@@ -83,9 +83,9 @@ impl FromArgMatches for Base {
 }
 
 /// What was typed, not what stands there by default.
-fn given(matches: &ArgMatches, id: impl Fn(&Key) -> String) -> Settings {
+fn given(matches: &ArgMatches, id: impl Fn(&Key) -> String) -> KeyValues {
     let vocabulary = Vocabulary::new();
-    let mut settings = Settings::new();
+    let mut settings = KeyValues::new();
     for (index, key) in vocabulary.keys().iter().enumerate() {
         let id = id(key);
         if matches.value_source(&id) != Some(ValueSource::CommandLine) {
@@ -99,7 +99,7 @@ fn given(matches: &ArgMatches, id: impl Fn(&Key) -> String) -> Settings {
                 .collect(),
         };
         let place = None;
-        settings.insert(index, Setting { values, place });
+        settings.insert(index, KeyValue { values, place });
     }
     settings
 }

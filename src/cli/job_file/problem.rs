@@ -1,37 +1,53 @@
-//! What is wrong with a job file, and where: the line, a caret under it, and the cure.
-//! Owns the texts that were read; knows nothing of what they mean.
+//! Problems of job files, and how they are shown: the line, a caret under it, and the cure.
+//! Owns the texts that were read; it must never know what they mean.
 
 use std::ops::Range;
 
 use annotate_snippets::{AnnotationKind, Group, Level, Renderer, Snippet};
 
-/// A stretch of one of the files.
+use prompt_to_prompt::message::{Keys, Message};
+use prompt_to_prompt::setting::Setting;
+
+/// A span of one of the files.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FileSpan {
+    /// The number of the file in [`Sources`].
     pub source: usize,
-    /// In bytes.
+    /// The span in bytes.
     pub span: Range<usize>,
 }
 
+/// A problem of a job file or of a job in it.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Problem {
-    /// `None` where a file cannot be read at all, or the command line is to blame.
+    /// Where the problem is. `None` where a file cannot be read at all, or where the command line is wrong.
     pub place: Option<FileSpan>,
+    /// One line that names what is wrong.
     pub cause: String,
+    /// One line that says what to write.
     pub cure: String,
+    /// The settings that cause and cure name.
+    pub settings: Vec<Setting>,
 }
 
 impl Problem {
-    pub fn new(place: Option<FileSpan>, cause: impl Into<String>, cure: impl Into<String>) -> Self {
+    /// A problem in the words of a job file.
+    pub fn new(
+        place: Option<FileSpan>,
+        cause: impl Into<Message>,
+        cure: impl Into<Message>,
+    ) -> Self {
+        let (cause, cure) = (cause.into(), cure.into());
         Self {
+            settings: cause.settings().chain(cure.settings()).collect(),
+            cause: cause.render(&Keys),
+            cure: cure.render(&Keys),
             place,
-            cause: cause.into(),
-            cure: cure.into(),
         }
     }
 }
 
-/// The files that were read: the one asked for and those that it includes.
+/// The texts of the files that were read: the file itself and those that it includes.
 #[derive(Debug, Clone, Default)]
 pub struct Sources(Vec<Source>);
 
@@ -42,13 +58,13 @@ struct Source {
 }
 
 impl Sources {
-    /// Its number.
+    /// Adds a file and returns its number.
     pub fn add(&mut self, name: String, text: String) -> usize {
         self.0.push(Source { name, text });
         self.0.len() - 1
     }
 
-    /// `jobs.toml:3:5`, for programs and for lines without a picture.
+    /// File, line and column as `jobs.toml:3:5`.
     pub fn position(&self, place: &FileSpan) -> String {
         let (name, line) = self.line(place);
         let before = self.before(place);
@@ -56,7 +72,7 @@ impl Sources {
         format!("{name}:{line}:{column}")
     }
 
-    /// File and line, from 1.
+    /// File name and line number, from 1.
     pub fn line(&self, place: &FileSpan) -> (&str, usize) {
         let line = self.before(place).matches('\n').count() + 1;
         (&self.0[place.source].name, line)
@@ -67,16 +83,17 @@ impl Sources {
         &text[..floor(text, place.span.start)]
     }
 
-    /// The line with a caret under the place.
+    /// The problem with its line and a caret under the span.
     pub fn picture(&self, problem: &Problem, colour: bool) -> String {
-        let renderer = match colour {
-            true => Renderer::styled(),
-            false => Renderer::plain(),
+        let renderer = if colour {
+            Renderer::styled()
+        } else {
+            Renderer::plain()
         };
         let title = Level::ERROR.primary_title(&*problem.cause);
         let Some(place) = &problem.place else {
             let cure = Level::HELP.secondary_title(&*problem.cure);
-            // Each by itself: between two that belong together stands an empty line of a picture.
+            // Rendered apart: together they would have the empty line of a snippet between them.
             let lines = [title, cure].map(|line| renderer.render(&[Group::with_title(line)]));
             return lines.join("\n");
         };
@@ -89,7 +106,7 @@ impl Sources {
     }
 }
 
-/// The part of a span that stands on its first line: a table's span may go on for pages.
+/// The part of a span on its first line. The span of a table may go on for pages.
 fn one_line(text: &str, span: &Range<usize>) -> Range<usize> {
     let start = floor(text, span.start);
     let end = floor(text, span.end.max(start));
@@ -99,7 +116,7 @@ fn one_line(text: &str, span: &Range<usize>) -> Range<usize> {
     start..end.min(line_end)
 }
 
-/// The beginning of the character that holds a byte.
+/// The start of the character that contains a byte.
 fn floor(text: &str, byte: usize) -> usize {
     let byte = byte.min(text.len());
     (0..=byte)

@@ -7,6 +7,9 @@ use std::path::{Path, PathBuf};
 use toml::Spanned;
 use toml::de::{DeString, DeTable, DeValue};
 
+use prompt_to_prompt::message::Message;
+use prompt_to_prompt::setting::Setting;
+
 use super::entry::{Entry, Named, lay_over};
 use super::grid::{Axis, MOST, Point, product};
 use super::problem::{FileSpan, Problem, Sources};
@@ -14,7 +17,7 @@ use super::text::{self, Unread};
 use super::unknown::{unknown, unknown_at_the_top};
 use super::unreadable::Unreadable;
 use super::value::{Wrong, values};
-use super::vocabulary::{Key, Setting, Settings, Vocabulary};
+use super::vocabulary::{Key, KeyValue, KeyValues, Vocabulary};
 
 /// A job file as read, with those that it includes.
 #[derive(Debug, Default)]
@@ -33,7 +36,7 @@ pub fn read(path: &Path, vocabulary: &Vocabulary) -> JobFile {
         file: JobFile::default(),
         including: vec![],
         at: At::default(),
-        lost: Unreadable::default(),
+        unreadable: Unreadable::default(),
     };
     reader.read(path, Defaults::default(), None);
     let file = &mut reader.file;
@@ -48,16 +51,16 @@ pub fn read(path: &Path, vocabulary: &Vocabulary) -> JobFile {
 /// What holds for the jobs of a file.
 #[derive(Debug, Clone, Default)]
 struct Defaults {
-    settings: Settings,
+    settings: KeyValues,
     names: Names,
     /// Of what they were meant to say.
-    lost: Unreadable,
+    unreadable: Unreadable,
 }
 
 impl Defaults {
     /// What could be read of them may be anything.
     fn broken(mut self) -> Self {
-        self.lost.anything();
+        self.unreadable.anything();
         self
     }
 }
@@ -89,7 +92,7 @@ pub(super) struct Reader<'v> {
     including: Vec<PathBuf>,
     pub(super) at: At,
     /// What the table that is being read says and could not be read.
-    lost: Unreadable,
+    unreadable: Unreadable,
 }
 
 type Written<'a, 'i> = &'a Spanned<DeString<'i>>;
@@ -115,9 +118,8 @@ impl Reader<'_> {
         };
         self.including.push(path.canonicalize().unwrap_or_default());
         let (root, errors) = DeTable::parse_recoverable(&text);
-        for (span, message) in text::faults(&errors, &text) {
-            let (cause, cure) = text::mend(message, &text, &span);
-            self.problem(span, cause, cure);
+        for fault in text::faults(&errors, &text) {
+            self.problem(fault.span, fault.cause, fault.cure);
         }
         let defaults = match errors.is_empty() {
             true => self.document(root.get_ref(), around),
@@ -155,7 +157,7 @@ impl Reader<'_> {
                 DeValue::Table(table) => self.defaults(table, &mut defaults),
                 _ => {
                     self.problem(table.span(), "`defaults` is no table", "write [defaults]");
-                    defaults.lost.anything();
+                    defaults.unreadable.anything();
                 }
             }
         }
@@ -201,7 +203,7 @@ impl Reader<'_> {
             let Some(name) = name.filter(|name| !name.is_empty() && !name.contains('\0')) else {
                 let cure = "write include = \"other.toml\" or a list of such";
                 self.problem(file.span(), "`include` names no file", cure);
-                defaults.lost.anything();
+                defaults.unreadable.anything();
                 continue;
             };
             let (path, place) = (self.at.folder.join(name), self.place(file.span()));
@@ -211,7 +213,7 @@ impl Reader<'_> {
             {
                 let cause = format!("`include`: {name} includes itself");
                 self.problem(file.span(), cause, "leave one of the includes out");
-                defaults.lost.anything();
+                defaults.unreadable.anything();
                 continue;
             }
             defaults = self.read(&path, defaults, Some(place));
@@ -220,7 +222,7 @@ impl Reader<'_> {
     }
 
     fn defaults(&mut self, table: &DeTable, defaults: &mut Defaults) {
-        self.lost = Unreadable::default();
+        self.unreadable = Unreadable::default();
         for (key, value) in table.iter() {
             if self.named(key, value, &mut defaults.names) {
                 continue;
@@ -229,38 +231,38 @@ impl Reader<'_> {
                 defaults.settings.insert(index, setting);
             }
         }
-        defaults.lost.add(&self.lost);
+        defaults.unreadable.add(&self.unreadable);
     }
 
     fn job(&mut self, span: Span, table: &DeTable, defaults: &Defaults) {
-        let (mut settings, mut names) = (Settings::new(), Names::default());
+        let (mut settings, mut names) = (KeyValues::new(), Names::default());
         let (mut edits, mut axes) = (vec![], vec![]);
-        self.lost = defaults.lost.clone();
+        self.unreadable = defaults.unreadable.clone();
         for (key, value) in table.iter() {
             match (key.get_ref().as_ref(), value.get_ref()) {
                 ("grid", DeValue::Table(grid)) => {
                     let before = self.file.problems.len();
                     axes = self.grid(grid);
                     if self.file.problems.len() > before {
-                        self.lost.anything();
+                        self.unreadable.anything();
                     }
                 }
                 ("grid", _) => {
                     self.problem(value.span(), "`grid` is no table", "write [job.grid]");
-                    self.lost.anything();
+                    self.unreadable.anything();
                 }
                 ("edit", DeValue::Array(_)) => match tables(value) {
                     Some(of) => edits = of.map(|(span, edit)| self.edit(span, edit)).collect(),
                     None => {
                         let cure = "write [[job.edit]]";
                         self.problem(value.span(), "`edit` is no list of tables", cure);
-                        self.lost.anything();
+                        self.unreadable.anything();
                     }
                 },
                 ("edit", DeValue::Table(_)) => {
                     let cure = "write [[job.edit]], in two brackets";
                     self.problem(key.span(), "`edit` is one table", cure);
-                    self.lost.anything();
+                    self.unreadable.anything();
                 }
                 _ if self.named(key, value, &mut names) => {}
                 _ => settings.extend(self.setting(TableKind::Job, key, value)),
@@ -273,9 +275,9 @@ impl Reader<'_> {
             return;
         }
         // What is left of such a job may well have faults that its mending mends.
-        let src = self.vocabulary.find("src").expect("a key");
+        let src = self.vocabulary.of(Setting::Src);
         let has_src = settings.contains_key(&src) || defaults.settings.contains_key(&src);
-        if self.lost.is_anything() || (self.lost.is_something() && !has_src) {
+        if self.unreadable.is_anything() || (self.unreadable.is_something() && !has_src) {
             return;
         }
         self.expand(span, &settings, names, &edits, &axes, defaults);
@@ -285,9 +287,9 @@ impl Reader<'_> {
     fn expand(
         &mut self,
         span: Span,
-        settings: &Settings,
+        settings: &KeyValues,
         names: Names,
-        edits: &[(Option<FileSpan>, Settings)],
+        edits: &[(Option<FileSpan>, KeyValues)],
         axes: &[Axis],
         defaults: &Defaults,
     ) {
@@ -296,14 +298,14 @@ impl Reader<'_> {
         let place = self.place(span);
         for indices in product(axes) {
             let point = axes.iter().zip(&indices);
-            let apply = |settings: &Settings| {
+            let apply = |settings: &KeyValues| {
                 let mut settings = settings.clone();
                 point
                     .clone()
                     .for_each(|(axis, i)| axis.apply(*i, &mut settings));
                 settings
             };
-            let of_edit = |(place, own): &(Option<FileSpan>, Settings)| {
+            let of_edit = |(place, own): &(Option<FileSpan>, KeyValues)| {
                 let mut settings = base.clone();
                 lay_over(&mut settings, own, self.vocabulary);
                 (place.clone(), apply(&settings))
@@ -317,13 +319,13 @@ impl Reader<'_> {
                 settings: apply(&base),
                 edits: edits.iter().map(of_edit).collect(),
                 point: Point(point.clone().map(label).collect()),
-                lost: self.lost.clone(),
+                unreadable: self.unreadable.clone(),
             };
             self.file.entries.push(entry);
         }
     }
 
-    fn edit(&mut self, span: Span, table: &DeTable) -> (Option<FileSpan>, Settings) {
+    fn edit(&mut self, span: Span, table: &DeTable) -> (Option<FileSpan>, KeyValues) {
         let settings = table.iter();
         let settings =
             settings.filter_map(|(key, value)| self.setting(TableKind::Edit, key, value));
@@ -361,27 +363,27 @@ impl Reader<'_> {
         level: TableKind,
         key: Written,
         value: &Spanned<DeValue>,
-    ) -> Option<(usize, Setting)> {
+    ) -> Option<(usize, KeyValue)> {
         let name = key.get_ref().as_ref();
         let Some(index) = self.vocabulary.find(name) else {
             let (cause, cure) = unknown(self.vocabulary, level, name);
             self.problem(key.span(), cause, cure);
-            self.lost.unknown(self.vocabulary, name);
+            self.unreadable.unknown(self.vocabulary, name);
             return None;
         };
         let of = self.vocabulary.key(index);
         if level == TableKind::Edit && !of.each_edit {
             let cause = format!("`{name}` is a setting of the whole job");
             self.problem(key.span(), cause, "move it up, under [[job]]");
-            self.lost.key(self.vocabulary, index);
+            self.unreadable.key(self.vocabulary, index);
             return None;
         }
         let Some(values) = self.checked(of, index, value) else {
-            self.lost.key(self.vocabulary, index);
+            self.unreadable.key(self.vocabulary, index);
             return None;
         };
         let place = Some(self.place(value.span()));
-        Some((index, Setting { values, place }))
+        Some((index, KeyValue { values, place }))
     }
 
     /// The values of one key, or a problem.
@@ -413,8 +415,8 @@ impl Reader<'_> {
     pub(super) fn problem(
         &mut self,
         span: Span,
-        cause: impl Into<String>,
-        cure: impl Into<String>,
+        cause: impl Into<Message>,
+        cure: impl Into<Message>,
     ) {
         let place = self.place(span);
         self.file

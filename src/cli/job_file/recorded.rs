@@ -3,7 +3,8 @@
 
 use std::path::Path;
 
-use prompt_to_prompt::job::Settings as Recorded;
+use prompt_to_prompt::job::PictureSettings;
+use prompt_to_prompt::setting::Setting;
 use serde_json::{Map, Value};
 use toml::de::{DeTable, DeValue};
 
@@ -12,18 +13,18 @@ use super::grid::{Axis, Point, Refused, key_of};
 use super::problem::Problem;
 use super::unreadable::Unreadable;
 use super::value;
-use super::vocabulary::{Setting, Settings, Shape, Takes, Vocabulary};
+use super::vocabulary::{KeyValue, KeyValues, Shape, Takes, Vocabulary};
 
 /// The settings of one picture, as flags.
 pub struct Repeat<'v> {
     vocabulary: &'v Vocabulary,
-    whole: Settings,
+    whole: KeyValues,
     /// Per edit, all that holds for it.
-    edits: Vec<Settings>,
+    edits: Vec<KeyValues>,
 }
 
 impl<'v> Repeat<'v> {
-    pub fn new(recorded: &Recorded, vocabulary: &'v Vocabulary) -> Result<Self, Refused> {
+    pub fn new(recorded: &PictureSettings, vocabulary: &'v Vocabulary) -> Result<Self, Refused> {
         let mut whole = recorded.to_map();
         let edits = whole.remove("edit").unwrap_or_default();
         let whole = settings(vocabulary, &whole)?;
@@ -42,7 +43,7 @@ impl<'v> Repeat<'v> {
     }
 
     /// Lays flags over all of it.
-    pub fn with(mut self, flags: &Settings) -> Self {
+    pub fn with(mut self, flags: &KeyValues) -> Self {
         for settings in self.edits.iter_mut().chain([&mut self.whole]) {
             settings.extend(flags.clone());
         }
@@ -113,15 +114,15 @@ impl<'v> Repeat<'v> {
             settings: self.whole,
             edits: edits.collect(),
             point: Point::default(),
-            lost: Unreadable::default(),
+            unreadable: Unreadable::default(),
         };
-        entry.order(self.vocabulary, &Settings::new())
+        entry.order(self.vocabulary, &KeyValues::new())
     }
 
     /// Where control was switched off, an edit is its prompts.
     fn without_control(&mut self) {
         let vocabulary = self.vocabulary;
-        let control = vocabulary.find("edit_control").expect("a key");
+        let control = vocabulary.of(Setting::EditControl);
         let prompts = ["dst", "then", "negative_prompt"];
         for settings in &mut self.edits {
             if settings.get(&control).is_some_and(|s| !s.values.is_empty()) {
@@ -136,8 +137,8 @@ impl<'v> Repeat<'v> {
     /// A picture without an edit.
     fn source(&self) -> Result<Order, Problem> {
         let args = self.vocabulary.parse(&self.whole).map_err(|error| {
-            let (cause, cure) = told(&error, &self.whole, self.vocabulary);
-            Problem::new(None, cause, cure)
+            let report = told(&error, &self.whole, self.vocabulary);
+            Problem::new(None, report.cause, report.cure)
         })?;
         let job = args.job.source(SEED);
         Ok(Order {
@@ -148,7 +149,7 @@ impl<'v> Repeat<'v> {
     }
 }
 
-fn settings(vocabulary: &Vocabulary, recorded: &Map<String, Value>) -> Result<Settings, Refused> {
+fn settings(vocabulary: &Vocabulary, recorded: &Map<String, Value>) -> Result<KeyValues, Refused> {
     let setting = |(name, value): (&String, &Value)| {
         let refused = |cause: &str| {
             let cure = "a newer p2p may have written it";
@@ -159,7 +160,7 @@ fn settings(vocabulary: &Vocabulary, recorded: &Map<String, Value>) -> Result<Se
             .ok_or_else(|| refused("is not known"))?;
         let values = values(vocabulary, index, value).ok_or_else(|| refused("cannot be used"))?;
         let place = None;
-        Ok((index, Setting { values, place }))
+        Ok((index, KeyValue { values, place }))
     };
     recorded.iter().map(setting).collect()
 }

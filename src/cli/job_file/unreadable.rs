@@ -1,42 +1,48 @@
-//! What a table of a job file was meant to say and could not be read: a key that is none, a value that
-//! cannot be. What else is wrong with the job is still worth saying, unless it may follow from that.
+//! Keys and values of a job that could not be read, such as a misspelled key. Other problems of the job are still
+//! reported, unless they may be a consequence of what could not be read.
 
 use super::problem::Problem;
 use super::vocabulary::{Shape, Vocabulary};
+use prompt_to_prompt::setting::Setting;
 
+/// What could not be read of a table.
 #[derive(Debug, Clone, Default)]
 pub struct Unreadable {
-    keys: Vec<usize>,
+    /// Settings whose value could not be read.
+    settings: Vec<Setting>,
+    /// Whether any setting may be missing.
     anything: bool,
 }
 
 impl Unreadable {
-    /// No guess can be made.
+    /// Records that any setting may be missing.
     pub fn anything(&mut self) {
         self.anything = true;
     }
 
-    /// Whether what is left of the job says nothing about it.
+    /// Whether any setting may be missing, so that nothing can be said about the job.
     pub fn is_anything(&self) -> bool {
         self.anything
     }
 
+    /// Whether something could not be read.
     pub fn is_something(&self) -> bool {
-        self.anything || !self.keys.is_empty()
+        self.anything || !self.settings.is_empty()
     }
 
-    /// The value of a key.
+    /// Records a key whose value could not be read.
     pub fn key(&mut self, vocabulary: &Vocabulary, key: usize) {
         let of = vocabulary.key(key);
-        // Every word is about a prompt, and the model says what words there are.
-        let rules_the_rest = of.shape == Shape::Prompt || of.name == "model";
-        match rules_the_rest && of.name != "negative_prompt" {
-            true => self.anything(),
-            false => self.keys.push(key),
+        // Prompts and the model decide whether the other settings are right.
+        let decides = of.shape == Shape::Prompt || of.setting == Setting::Model;
+        if decides && of.setting != Setting::NegativePrompt {
+            self.anything();
+        } else {
+            self.settings.push(of.setting);
         }
     }
 
-    /// A key that is none: the nearest is meant, if any is near.
+    /// Records an unknown key. The nearest key is meant, if one is near.
     pub fn unknown(&mut self, vocabulary: &Vocabulary, name: &str) {
         let positive = name.strip_prefix("no_").unwrap_or(name);
         match vocabulary.nearest_key(positive) {
@@ -45,20 +51,17 @@ impl Unreadable {
         }
     }
 
+    /// Adds what could not be read of another table.
     pub fn add(&mut self, other: &Self) {
-        self.keys.extend(&other.keys);
+        self.settings.extend(&other.settings);
         self.anything |= other.anything;
     }
 
-    /// Whether a problem of the job may be gone once what is lost is mended: it speaks of it.
-    pub fn explains(&self, vocabulary: &Vocabulary, problem: &Problem) -> bool {
-        let names = |text: &str, name: &str| {
-            let no_name = |c: char| !c.is_alphanumeric() && c != '_';
-            text.split(no_name).any(|word| word == name)
-        };
-        self.keys.iter().any(|key| {
-            let name = &vocabulary.key(*key).name;
-            names(&problem.cause, name) || names(&problem.cure, name)
-        })
+    /// Whether a problem may be a consequence of what could not be read: it names such a setting.
+    pub fn explains(&self, problem: &Problem) -> bool {
+        problem
+            .settings
+            .iter()
+            .any(|named| self.settings.contains(named))
     }
 }

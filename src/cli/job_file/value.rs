@@ -183,6 +183,7 @@ pub fn cure(key: &Key) -> String {
             format!("write {name} = 0.8 or {name} = {{ default = 0.8, car = 0.4 }}")
         }
         Shape::List => format!("write {name} = [\"...\", \"...\"] or a text with commas"),
+        Shape::Whole => "write a whole number".to_owned(),
         Shape::Plain => match key.choices.is_empty() {
             true => "write a number or a text".to_owned(),
             false => format!("use one of {}", key.choices.join(", ")),

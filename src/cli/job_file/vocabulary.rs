@@ -1,83 +1,108 @@
-//! The keys of a job file, read off the flags of `p2p edit` so that the two cannot drift apart: a
-//! flag's long name with underscores, a switch by its positive name (`metadata` for `--no-metadata`).
-//! Owns that correspondence both ways; knows no TOML.
+//! The keys of a job file. They are made from the flags of `p2p edit`, so that the two cannot differ: a key is the
+//! flag's long name with underscores, a switch has its positive name (`metadata` for `--no-metadata`), and the type
+//! of the flag's value says what the key's value looks like. Owns this correspondence; knows no TOML.
 
+use std::any::TypeId;
 use std::collections::BTreeMap;
 
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Arg, ArgAction, Args, ColorChoice, Command, FromArgMatches};
+use prompt_to_prompt::format;
+
+use prompt_to_prompt::attention::Place;
+use prompt_to_prompt::job::{BlendWords, MaskSource};
+use prompt_to_prompt::setting::Setting;
 
 use super::problem::FileSpan;
 use crate::cli::batch::RunArgs;
 use crate::cli::edits::EachEditArgs;
-use crate::cli::{DrawArgs, OutputArgs, PROMPT};
+use crate::cli::model::LoraArg;
+use crate::cli::values::{
+    CrossArg, ModelName, OutputFile, PathOrName, PromptText, ThresholdArg, WeightArg, Word,
+};
+use crate::cli::{DrawArgs, OutputArgs};
 
-/// Flags that act on the terminal rather than on what is drawn.
+/// Flags that are no keys, since they act on the terminal and not on what is drawn.
 const NO_KEYS: [&str; 1] = ["map-show"];
-/// Flags of the whole job that an edit may nevertheless have of its own.
+/// Flags of the whole job that each edit may set too.
 const ALSO_EACH: [&str; 1] = ["negative-prompt"];
 
+/// All keys, and the parser of flags that they are made from.
 #[derive(Debug)]
 pub struct Vocabulary {
     command: Command,
     keys: Vec<Key>,
-    /// Flags of the commands around a job, as a job file would spell them.
+    /// Flags of the commands around a job, spelled as keys.
     around: Vec<String>,
 }
 
+/// A key of a job file.
 #[derive(Debug)]
 pub struct Key {
-    /// As a job file spells it.
+    /// The setting that the key sets.
+    pub setting: Setting,
+    /// The key as a job file spells it.
     pub name: String,
-    /// As the command line spells it, without the hyphens before it.
+    /// The flag without the hyphens before it.
     pub flag: String,
-    /// As the parser of flags knows it.
+    /// The flag's id in the parser of flags.
     pub id: String,
     aliases: Vec<String>,
+    /// How many values the flag takes.
     pub takes: Takes,
     /// The flag's help.
     pub about: String,
-    /// All it can be, where those are few.
+    /// All possible values, where these are few.
     pub choices: Vec<String>,
-    /// Whether an edit may have its own.
+    /// Whether an edit may have its own value.
     pub each_edit: bool,
+    /// What the values look like.
     pub shape: Shape,
 }
 
+/// How many values a flag takes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Takes {
-    /// On or off; the flag is given where the key is this.
+    /// A switch. The flag is given where the key has this value.
     Switch(bool),
+    /// One value.
     One,
+    /// Any number of values.
     Many,
 }
 
-/// What its values look like beyond plain text.
+/// What a key's values look like in a job file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Shape {
+    /// A number or a text.
     Plain,
+    /// A whole number; a grid may give a range of them, `0..3`.
+    Whole,
+    /// A prompt, or a file with a prompt per line.
     Prompt,
+    /// A file, relative to the job file's folder.
     File,
-    /// A file or a folder, or what is known by a name.
+    /// A file or folder, relative to the job file's folder, or a name.
     Path,
-    /// Several in one value, with commas between them.
+    /// Several values in one text, separated by commas.
     List,
-    /// Per word.
+    /// A value per word.
     Words,
-    /// Per word, and one for all the others, `default`.
+    /// A value per word, and one for all other words, `default`.
     WordsOrDefault,
 }
 
-/// What a key is set to: the values its flag is given, none for a switch that is not given.
+/// The value of a key: the values that its flag is given. A switch that is not given has none.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Setting {
+pub struct KeyValue {
+    /// The values as the flag takes them.
     pub values: Vec<String>,
-    /// `None` on the command line.
+    /// The span in the file. `None` for values of the command line.
     pub place: Option<FileSpan>,
 }
 
-/// Settings by the key's place in the vocabulary.
-pub type Settings = BTreeMap<usize, Setting>;
+/// Values by the index of their key in the vocabulary.
+pub type KeyValues = BTreeMap<usize, KeyValue>;
 
 impl Vocabulary {
     pub fn new() -> Self {
@@ -115,85 +140,82 @@ impl Vocabulary {
         &self.keys[index]
     }
 
-    /// By name, or by a name that others use.
+    /// The index of a key, by its name or an alias.
     pub fn find(&self, name: &str) -> Option<usize> {
         let called = |key: &Key| key.name == name || key.aliases.iter().any(|a| a == name);
         self.keys.iter().position(called)
     }
 
-    /// Whether it is a flag that says how a command runs, not what a job is.
+    /// Whether the name is a flag of a command that is no setting of a job.
     pub fn is_of_the_command(&self, name: &str) -> bool {
         self.around.iter().any(|flag| flag == name)
     }
 
-    /// A key of that name, set to one value as a flag takes it.
+    /// The index of a setting's key.
     ///
     /// # Panics
-    /// Where there is no such key.
-    pub fn given(&self, name: &str, value: &str) -> (usize, Setting) {
+    /// Where the setting is no key of job files.
+    pub fn of(&self, setting: Setting) -> usize {
+        let found = self.keys.iter().position(|key| key.setting == setting);
+        found.unwrap_or_else(|| panic!("{setting:?} is no key of job files"))
+    }
+
+    /// A setting with one value, as its flag takes it.
+    ///
+    /// # Panics
+    /// Where the setting is no key of job files.
+    pub fn given(&self, setting: Setting, value: &str) -> (usize, KeyValue) {
         let values = vec![value.to_owned()];
         let place = None;
-        (self.find(name).expect("a key"), Setting { values, place })
+        (self.of(setting), KeyValue { values, place })
     }
 
-    /// By the flag, without the hyphens before it.
-    pub fn of_flag(&self, flag: &str) -> Option<usize> {
-        self.keys.iter().position(|key| key.flag == flag)
-    }
-
-    /// What is wrong with the values alone, whatever stands beside them.
+    /// Checks values by themselves, whatever the other settings are. The error says what to write.
     pub fn check(&self, key: usize, values: &[String]) -> Result<(), String> {
-        let setting = Setting {
+        let value = KeyValue {
             values: values.to_vec(),
             place: None,
         };
-        match self.parse(&Settings::from([(key, setting)])) {
+        match self.parse(&KeyValues::from([(key, value)])) {
             Err(error) if is_about_a_value(error.kind()) => Err(said(&error)),
             _ => Ok(()),
         }
     }
 
-    /// The flags that the settings amount to, as the command line's own parser reads them.
-    pub fn parse(&self, settings: &Settings) -> Result<DrawArgs, clap::Error> {
+    /// Parses the settings as the command line's parser parses their flags.
+    pub fn parse(&self, settings: &KeyValues) -> Result<DrawArgs, clap::Error> {
         let arguments = settings
             .iter()
-            .flat_map(|(key, setting)| self.keys[*key].arguments(&setting.values));
+            .flat_map(|(key, value)| self.keys[*key].arguments(&value.values));
         let mut command = self.command.clone();
         let matches = command.try_get_matches_from_mut(arguments)?;
         DrawArgs::from_arg_matches(&matches)
     }
 
-    /// "did you mean", where one is near.
+    /// "did you mean", where a key's name is near.
     pub fn nearest(&self, name: &str) -> Option<String> {
         nearest(name, self.keys.iter().map(|key| &*key.name))
     }
 
-    /// The key that a name is near to.
+    /// The index of the key whose name is near.
     pub fn nearest_key(&self, name: &str) -> Option<usize> {
-        near(name, self.keys.iter().map(|key| &*key.name)).and_then(|name| self.find(name))
+        format::nearest(name, self.keys.iter().map(|key| &*key.name))
+            .and_then(|name| self.find(name))
     }
 
-    /// A message about flags, about keys.
-    pub fn in_keys(&self, text: &str) -> String {
-        let (mut out, mut done) = (String::new(), 0);
-        for (at, flag) in flags_in(text) {
-            let Some(key) = self.of_flag(flag).map(|key| &self.keys[key]) else {
-                continue;
-            };
-            out += &text[done..at];
-            out += &match key.takes {
-                Takes::Switch(false) => format!("`{} = false`", key.name),
-                _ => format!("`{}`", key.name),
-            };
-            done = at + "--".len() + flag.len();
+    /// The settings of the flags that an error of the parser of flags is about.
+    pub fn settings_in(&self, error: &clap::Error, kind: ContextKind) -> Vec<Setting> {
+        // The parser gives a flag with its placeholder: `--mask <FILE>`.
+        let setting = |text: &String| {
+            let flag = text.split([' ', '=']).next()?.trim_start_matches('-');
+            let key = self.keys.iter().find(|key| key.flag == flag)?;
+            Some(key.setting)
+        };
+        match error.get(kind) {
+            Some(ContextValue::String(text)) => setting(text).into_iter().collect(),
+            Some(ContextValue::Strings(texts)) => texts.iter().filter_map(setting).collect(),
+            _ => vec![],
         }
-        out + &text[done..]
-    }
-
-    /// The keys whose flags a message names, in its order.
-    pub fn named_in(&self, text: &str) -> Vec<usize> {
-        let flags = flags_in(text).filter_map(|(_, flag)| self.of_flag(flag));
-        flags.collect()
     }
 }
 
@@ -209,16 +231,19 @@ impl Key {
             Takes::Switch(false) => &flag["no-".len()..],
             _ => &flag,
         };
+        let name = underscored(named);
+        let setting = Setting::named(&name);
         let aliases = arg.get_all_aliases().unwrap_or_default();
         let help = arg.get_help().map(ToString::to_string);
         Self {
-            name: underscored(named),
+            setting: setting.unwrap_or_else(|| panic!("{name} is missing in src/setting.rs")),
+            name,
             aliases: aliases.into_iter().map(underscored).collect(),
             takes,
             about: help.unwrap_or_default(),
             choices: match takes {
                 Takes::Switch(_) => vec![],
-                _ => choices(arg),
+                Takes::One | Takes::Many => choices(arg),
             },
             each_edit,
             shape: Shape::of(arg),
@@ -227,7 +252,7 @@ impl Key {
         }
     }
 
-    /// As the command line takes them.
+    /// The values as arguments of the command line.
     pub fn arguments(&self, values: &[String]) -> Vec<String> {
         let flag = &self.flag;
         match self.takes {
@@ -238,46 +263,47 @@ impl Key {
 }
 
 impl Shape {
+    /// The shape that belongs to the type of a flag's value.
     fn of(arg: &Arg) -> Self {
-        let names = arg.get_value_names().unwrap_or_default();
-        let name = names.first().map_or("", |name| name.as_str());
-        match name {
-            "FILE" => Self::File,
-            "PATH" | "DIR" | "MODEL" => Self::Path,
-            _ if name.starts_with("FILE[") => Self::Path,
-            PROMPT => Self::Prompt,
-            _ if name.starts_with("[WORD=]") => Self::WordsOrDefault,
-            _ if name.starts_with("WORD=") => Self::Words,
-            "WORDS" | "PLACES" => Self::List,
-            _ if name.contains(',') => Self::List,
-            _ => Self::Plain,
-        }
+        let value = arg.get_value_parser().type_id();
+        let is_one_of = |types: &[TypeId]| types.iter().any(|known| value == *known);
+        let shapes: [(Self, &[TypeId]); 7] = [
+            (Self::Prompt, &[TypeId::of::<PromptText>()]),
+            (
+                Self::File,
+                &[TypeId::of::<OutputFile>(), TypeId::of::<MaskSource>()],
+            ),
+            (
+                Self::Path,
+                &[
+                    TypeId::of::<ModelName>(),
+                    TypeId::of::<PathOrName>(),
+                    TypeId::of::<LoraArg>(),
+                ],
+            ),
+            (
+                Self::List,
+                &[
+                    TypeId::of::<BlendWords>(),
+                    TypeId::of::<Word>(),
+                    TypeId::of::<ThresholdArg>(),
+                    TypeId::of::<Vec<String>>(),
+                    TypeId::of::<Vec<Place>>(),
+                    TypeId::of::<(f32, f32)>(),
+                ],
+            ),
+            (Self::Words, &[TypeId::of::<WeightArg>()]),
+            (Self::WordsOrDefault, &[TypeId::of::<CrossArg>()]),
+            (Self::Whole, &[TypeId::of::<usize>(), TypeId::of::<u64>()]),
+        ];
+        let found = shapes.into_iter().find(|(_, types)| is_one_of(types));
+        found.map_or(Self::Plain, |(shape, _)| shape)
     }
 }
 
-/// Where flags stand in a text, and their names. Not inside a word: names of folders have hyphens too.
-fn flags_in(text: &str) -> impl Iterator<Item = (usize, &str)> {
-    let inside = |c: char| c.is_alphanumeric() || "-_/".contains(c);
-    let starts = text.match_indices("--").map(|(at, _)| at);
-    // A command that is to be pasted keeps its flags.
-    let command = text.find("p2p models").unwrap_or(text.len());
-    let starts = starts.filter(move |at| *at < command && !text[..*at].ends_with(inside));
-    starts.map(|at| {
-        let rest = &text[at + "--".len()..];
-        let end = rest.find(|c: char| !c.is_ascii_lowercase() && c != '-');
-        (at, &rest[..end.unwrap_or(rest.len())])
-    })
-}
-
-/// "did you mean", where one is near.
+/// "did you mean", where one of the names is near.
 pub fn nearest<'a>(name: &str, names: impl IntoIterator<Item = &'a str>) -> Option<String> {
-    near(name, names).map(|near| format!("did you mean `{near}`?"))
-}
-
-fn near<'a>(name: &str, names: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
-    let distance = |known: &&str| strsim::damerau_levenshtein(name, known);
-    let nearest = names.into_iter().min_by_key(distance)?;
-    (distance(&nearest) <= 1 + name.len() / 4).then_some(nearest)
+    format::nearest(name, names).map(|near| format!("did you mean `{near}`?"))
 }
 
 fn underscored(name: &str) -> String {
@@ -309,7 +335,7 @@ fn is_about_a_value(kind: ErrorKind) -> bool {
     )
 }
 
-/// What the value's own parser says, else what it may be.
+/// What the value's own parser says, else the possible values.
 fn said(error: &clap::Error) -> String {
     if let Some(source) = std::error::Error::source(error) {
         return source.to_string();

@@ -1,6 +1,6 @@
 //! Which tasks are drawn together, and what that takes.
 
-use prompt_to_prompt::job::{Job, Prepared, may_share};
+use prompt_to_prompt::job::may_share;
 
 use super::task::Task;
 
@@ -44,10 +44,7 @@ pub fn groups(tasks: &[Task], pending: &[usize], most: impl Fn(&Task) -> usize) 
 }
 
 fn shares(a: &Task, b: &Task) -> bool {
-    fn of(task: &Task) -> (&Job, &Prepared) {
-        (&task.checked.request.job, &task.checked.prepared)
-    }
     // Looking at heads changes how the means of heads are summed.
     let heads = a.checked.looks_at_heads() || b.checked.looks_at_heads();
-    !heads && may_share(of(a), of(b))
+    !heads && may_share(&a.checked.prepared, &b.checked.prepared)
 }

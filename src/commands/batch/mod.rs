@@ -14,9 +14,10 @@ use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 
 use prompt_to_prompt::error::{Error, Result};
+use prompt_to_prompt::format::count;
 use prompt_to_prompt::report::console::Console;
 
-use crate::cli::{BatchArgs, JobFile, Problem, Settings, Vocabulary, read};
+use crate::cli::{BatchArgs, JobFile, KeyValues, Problem, Vocabulary, read};
 pub use events::Events;
 pub use run::Run;
 pub use task::{Purpose, Tasks};
@@ -59,7 +60,7 @@ pub fn check(path: &Path, console: &Console) -> Result<()> {
     let tasks = Tasks::new(
         &file.entries,
         &vocabulary,
-        &Settings::new(),
+        &KeyValues::new(),
         Purpose::CHECK,
         &out,
         console,
@@ -71,7 +72,7 @@ pub fn check(path: &Path, console: &Console) -> Result<()> {
         .tasks
         .iter()
         .map(|task| task.checked.prepared.edits.len());
-    console.note(&format!(
+    console.note(format!(
         "{} is sound: {}, {}",
         path.display(),
         count(tasks.tasks.len(), "job"),
@@ -99,11 +100,6 @@ fn refuse(path: &Path, file: &JobFile, tasks: &Tasks, console: &Console) -> Resu
             "mend what is marked above; nothing was drawn",
         )),
     }
-}
-
-pub fn count(n: usize, what: &str) -> String {
-    let s = if n == 1 { "" } else { "s" };
-    format!("{n} {what}{s}")
 }
 
 /// `p2p-out/jobs` for `jobs.toml`.

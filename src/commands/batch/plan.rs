@@ -1,8 +1,8 @@
 //! `--dry-run`: what would be drawn, and about what it takes.
 
 use prompt_to_prompt::error::Result;
+use prompt_to_prompt::format;
 use prompt_to_prompt::kernels::fma_peak;
-use prompt_to_prompt::machine::gib;
 
 use super::groups::SharedRun;
 use super::run::Run;
@@ -24,7 +24,7 @@ pub fn tell(run: &Run, groups: &[SharedRun], finished: usize) -> Result<()> {
         let work = run.tasks.models[group.model]
             .folder()
             .work(prepared.latent_size);
-        let halves = if prepared.guided() { 2.0 } else { 1.0 };
+        let halves = if prepared.run.guided() { 2.0 } else { 1.0 };
         let rows = group.rows as f64;
         let flop = rows
             * (halves * prepared.controller.clock.calls as f64 * work.unet_row + work.vae_decode);
@@ -36,14 +36,14 @@ pub fn tell(run: &Run, groups: &[SharedRun], finished: usize) -> Result<()> {
             .zip(takes_memory)
             .map(|(most, takes)| most.max(takes));
         let pictures: usize = tasks.iter().map(|task| task.checked.pictures()).sum();
-        bytes += pictures as f64 * (prepared.width * prepared.height) as f64 * PER_PIXEL;
+        bytes += pictures as f64 * (prepared.run.width * prepared.run.height) as f64 * PER_PIXEL;
         text += &format!(
-            "run {}: {} rows, {} steps, {}x{}, about {}\n",
+            "run {}: {}, {}, {}x{}, about {}\n",
             i + 1,
-            group.rows,
-            prepared.steps,
-            prepared.width,
-            prepared.height,
+            format::count(group.rows, "row"),
+            format::count(prepared.run.steps, "step"),
+            prepared.run.width,
+            prepared.run.height,
             duration(takes)
         );
         for task in tasks {
@@ -52,15 +52,15 @@ pub fn tell(run: &Run, groups: &[SharedRun], finished: usize) -> Result<()> {
     }
     let jobs: usize = groups.iter().map(|group| group.tasks.len()).sum();
     let memory = match memory {
-        Some(bytes) => format!("{} of memory", gib(bytes)),
+        Some(bytes) => format!("{} of memory", format::bytes(bytes)),
         None => "memory not known yet".to_owned(),
     };
     text += &format!(
-        "{} in {}, {finished} there already; about {}, {memory} and {:.1} MB on disk\n",
-        super::count(jobs, "job"),
-        super::count(groups.len(), "run"),
+        "{} in {}, {finished} there already; about {}, {memory} and {} on disk\n",
+        format::count(jobs, "job"),
+        format::count(groups.len(), "run"),
         duration(seconds),
-        bytes / 1e6
+        format::bytes(bytes as u64)
     );
     print(&text)
 }

@@ -8,6 +8,7 @@ use std::sync::atomic::AtomicBool;
 use std::time::Instant;
 
 use prompt_to_prompt::error::{Error, Result};
+use prompt_to_prompt::format;
 use prompt_to_prompt::job::{Member, Outcome, run_together};
 use prompt_to_prompt::kernels::Packing;
 use prompt_to_prompt::model::Components;
@@ -16,7 +17,6 @@ use prompt_to_prompt::report::html;
 use prompt_to_prompt::report::output::OutputFolder;
 use prompt_to_prompt::sample::{AttentionObserver, Recorder};
 
-use super::count;
 use super::events::Events;
 use super::groups::{SharedRun, groups};
 use super::output_lock::{OutputLock, finished};
@@ -119,7 +119,9 @@ impl Run<'_> {
                 self.console.block(&self.picture(failure));
                 said.push(problem);
             }
-            let Problem { place, cause, cure } = problem;
+            let Problem {
+                place, cause, cure, ..
+            } = problem;
             let at = place.as_ref().map(|place| self.sources.position(place));
             self.events
                 .failed(&failure.name, cause, cure, at.as_deref());
@@ -245,7 +247,6 @@ impl Run<'_> {
             .iter()
             .zip(&mut recorders)
             .map(|(task, recorder)| Member {
-                job: &task.checked.request.job,
                 prepared: &task.checked.prepared,
                 observers: recorder
                     .iter_mut()
@@ -261,7 +262,7 @@ impl Run<'_> {
         self.events.started(tasks, rows, calls);
         let of = match tasks {
             [task] => task.name.clone(),
-            _ => count(tasks.len(), "job"),
+            _ => format::count(tasks.len(), "job"),
         };
         let mut progress = self.console.progress(calls, &format!("{label}: {of}"));
         let outcomes = run_together(members, model, &mut |step| {
@@ -275,7 +276,7 @@ impl Run<'_> {
     /// The task's model, loaded unless it is already; one at a time is in memory.
     fn model<'m>(&self, task: &Task, loaded: &'m mut Loaded) -> Result<&'m dyn Components> {
         let packing = Packing {
-            large_tiles: task.checked.request.job.fast,
+            large_tiles: task.checked.prepared.run.fast,
             on_demand: self.args.low_memory,
         };
         let there = loaded
@@ -306,7 +307,7 @@ impl Run<'_> {
         if failed > 0 {
             parts.push(format!("{failed} failed"));
         }
-        let said = format!("{}: {}", super::count(all, "job"), parts.join(", "));
+        let said = format!("{}: {}", format::count(all, "job"), parts.join(", "));
         self.console.note(&said);
         if matches!(ended, Err(Error::Interrupted)) {
             self.console.note("the same command goes on with the rest");
@@ -322,7 +323,7 @@ impl Run<'_> {
         match count.failed {
             0 => Ok(()),
             failed => Err(Error::some_failed(
-                format!("{failed} of {} failed", super::count(all, "job")),
+                format!("{failed} of {} failed", format::count(all, "job")),
                 "mend them and give the same command: what is done is not done again",
             )),
         }

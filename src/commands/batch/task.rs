@@ -6,15 +6,17 @@ use std::collections::{HashMap, HashSet};
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 
-use prompt_to_prompt::error::{Error, Result};
-use prompt_to_prompt::job::{MaskSource, Prepared};
+use prompt_to_prompt::error::{Error, Report, Result};
+use prompt_to_prompt::format::hex;
+use prompt_to_prompt::job::Prepared;
 use prompt_to_prompt::kernels::{Packing, family};
 use prompt_to_prompt::machine::Memory;
 use prompt_to_prompt::model::{Footprint, LoraId, ModelFolder, ModelSource, Need, RunSize};
 use prompt_to_prompt::report::console::Console;
+use prompt_to_prompt::setting::Setting;
 use sha2::{Digest, Sha256};
 
-use crate::cli::{Entry, Order, Problem, RunArgs, Settings, Vocabulary, plain};
+use crate::cli::{Entry, KeyValues, Order, Problem, RunArgs, Vocabulary, plain};
 use crate::commands::draw::{Checked, Latents, Request, go_on, interrupt_flag};
 use crate::commands::open::open_quietly;
 
@@ -108,7 +110,7 @@ impl Tasks {
     pub fn new(
         entries: &[Entry],
         vocabulary: &Vocabulary,
-        over: &Settings,
+        over: &KeyValues,
         purpose: Purpose,
         out: &Path,
         console: &Console,
@@ -129,7 +131,7 @@ impl Tasks {
             go_on(&interrupt_flag(console))?;
         }
         let sure =
-            |(entry, failure): &(&Entry, Failure)| entry.is_sure(vocabulary, &failure.problem);
+            |(entry, failure): &(&Entry, Failure)| !entry.unreadable.explains(&failure.problem);
         let failed = failed.into_iter().filter(sure);
         tasks.failures = failed.map(|(_, failure)| failure).collect();
         Ok(tasks)
@@ -145,27 +147,31 @@ impl Tasks {
         out: &Path,
     ) -> std::result::Result<(), Problem> {
         let target = out.join(name);
-        let blamed = |error: &Error| entry.blamed(vocabulary, error);
+        let blamed = |error: Error| entry.blamed(vocabulary, error.report());
         let request = Request::new(&order.args, order.job);
-        let mut request = request.map_err(|error| blamed(&error))?;
+        let mut request = request.map_err(blamed)?;
         if let Some(file) = request.save_latents.take() {
-            let name = name_of_latents(&file).map_err(|error| blamed(&error))?;
+            let name = name_of_latents(&file).map_err(blamed)?;
             request.save_latents = Some(target.join(name));
         }
         let model = self.model(&request.model, purpose.need, console);
         let opened = &mut self.models[model];
-        let of_model = |error| entry.blamed_on("model", vocabulary, error);
+        let of_model = |error: &Error| {
+            let report = error.report();
+            let about = report.about.or(Some(Setting::Model));
+            entry.blamed(vocabulary, Report { about, ..report })
+        };
         let (folder, hashes) = opened.folder.as_ref().map_err(of_model)?;
-        let checked = Checked::new(request, folder).map_err(|error| blamed(&error))?;
+        let checked = Checked::new(request, folder).map_err(blamed)?;
         let packing = Packing {
-            large_tiles: checked.request.job.fast,
+            large_tiles: checked.prepared.run.fast,
             on_demand: purpose.low_memory,
         };
         let footprint = match hashes {
             Some(_) => Some(fitting(folder, &mut opened.footprints, &checked, packing)),
             None => None,
         };
-        let footprint = footprint.transpose().map_err(|error| blamed(&error))?;
+        let footprint = footprint.transpose().map_err(blamed)?;
         self.tasks.push(Task {
             footprint,
             fingerprint: hashes
@@ -192,7 +198,7 @@ impl Tasks {
         for model in &self.models {
             if let Ok((folder, None)) = &model.folder {
                 let (id, pull) = (&folder.id, model.source.pull_arguments());
-                console.note(&format!(
+                console.note(format!(
                     "the weights of {id} are not on this machine: a run fetches them, and so does p2p models pull {pull}"
                 ));
             }
@@ -201,11 +207,12 @@ impl Tasks {
 
     /// What is amiss with jobs that can be drawn; once, where many say the same.
     pub fn tell_warnings(&self, console: &Console) {
-        let mut said = HashSet::new();
+        let mut said = vec![];
         for task in &self.tasks {
             for warning in &task.checked.prepared.warnings {
-                if said.insert(warning) {
-                    console.warn(&format!("{}: {warning}", task.name));
+                if !said.contains(warning) {
+                    said.push(warning.clone());
+                    console.warn(warning.clone().after(format!("{}: ", task.name)));
                 }
             }
         }
@@ -339,21 +346,25 @@ impl Taken {
     }
 }
 
-/// A hash of all that determines a job's files: another of these, another result.
+/// A hash of everything that determines a job's files. Any difference gives another hash.
 fn fingerprint(
     checked: &Checked,
     (weights, configs): &(String, String),
     loras: &[LoraId],
 ) -> String {
-    let mut job = checked.request.job.clone();
-    let compute = &checked.prepared.compute;
-    // What a mask shows counts, not where it lies.
-    for (edit, prepared) in job.edits.iter_mut().zip(&checked.prepared.edits) {
-        let hash = prepared.mask_sha256.clone();
-        edit.blend.mask = hash.map(|hash| MaskSource::File(hash.into()));
-    }
+    let prepared = &checked.prepared;
+    let edits: Vec<_> = prepared.edits.iter().map(|edit| &edit.settings).collect();
+    let rows = (prepared.control, prepared.baseline, prepared.draw_source);
+    let prompts: Vec<_> = prepared
+        .edits
+        .iter()
+        .map(|e| (&e.tokens.text, e.base))
+        .collect();
+    let settings = (&prepared.run, prompts, edits, rows);
+    let settings = serde_json::to_string(&settings).expect("plain data with string keys");
+    let compute = &prepared.compute;
     let all = format!(
-        "{} {} {compute} {weights} {configs} {job:?} {}{}",
+        "{} {} {compute} {weights} {configs} {settings} {}{}",
         env!("CARGO_PKG_VERSION"),
         family(compute),
         checked.request.kept(),
@@ -362,8 +373,7 @@ fn fingerprint(
             .map(|l| format!(" {} {}", l.sha256, l.scale))
             .collect::<String>()
     );
-    let hash = Sha256::digest(all.as_bytes());
-    hash.iter().map(|byte| format!("{byte:02x}")).collect()
+    hex(Sha256::digest(all.as_bytes()))
 }
 
 /// A job's latents stand in its own folder: a place apart would be written once by each of many jobs.

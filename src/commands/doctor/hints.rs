@@ -2,8 +2,8 @@
 //! machine.
 
 use prompt_to_prompt::device::ComputeChoice;
+use prompt_to_prompt::format;
 use prompt_to_prompt::kernels::Form;
-use prompt_to_prompt::machine::gib;
 use prompt_to_prompt::message::Flags;
 
 use super::diagnosis::{Diagnosis, HubDiagnosis, Kernels, MemoryFacts, Processor};
@@ -64,11 +64,11 @@ fn threads(processor: &Processor) -> Option<String> {
 }
 
 fn memory(memory: &MemoryFacts) -> Option<String> {
-    let available = gib(memory.available_bytes);
+    let available = format::bytes(memory.available_bytes);
     if memory.available_bytes < STORYBOOK_BYTES {
         Some(format!(
             "{available} of memory are available, and an edit with storybook takes about {}: close other programs",
-            gib(STORYBOOK_BYTES)
+            format::bytes(STORYBOOK_BYTES)
         ))
     } else if memory.available_bytes < SD15_BYTES {
         Some(format!(

@@ -1,6 +1,6 @@
 //! A diagnosis for people: a label and its facts, line by line.
 
-use prompt_to_prompt::machine::gib;
+use prompt_to_prompt::format;
 
 use super::diagnosis::{
     CachedModel, DeviceFacts, Diagnosis, HubDiagnosis, MemoryFacts, Processor, Terminal,
@@ -90,7 +90,10 @@ fn memory_line(memory: Option<&MemoryFacts>) -> String {
     let Some(memory) = memory else {
         return "unknown: the system does not tell".to_owned();
     };
-    let (available, total) = (gib(memory.available_bytes), gib(memory.total_bytes));
+    let (available, total) = (
+        format::bytes(memory.available_bytes),
+        format::bytes(memory.total_bytes),
+    );
     let limit = match memory.limited {
         true => " (this container's limit)",
         false => "",
@@ -114,7 +117,11 @@ fn hub_lines(hub: Option<&HubDiagnosis>) -> Vec<String> {
         return vec!["no home folder, and neither HF_HOME nor XDG_CACHE_HOME is set".to_owned()];
     };
     let content = match hub.cache_exists {
-        true => format!("{} in {} models", gib(hub.cache_bytes), hub.models.len()),
+        true => format!(
+            "{} in {}",
+            format::bytes(hub.cache_bytes),
+            format::count(hub.models.len(), "model")
+        ),
         false => "not there".to_owned(),
     };
     let token = match hub.token {
@@ -130,7 +137,12 @@ fn hub_lines(hub: Option<&HubDiagnosis>) -> Vec<String> {
     let model = |model: &CachedModel| {
         let family = model.family.map(|family| format!(", {family}"));
         let family = family.unwrap_or_default();
-        format!("{:<6} {}, {}{family}", "model", model.id, gib(model.bytes))
+        format!(
+            "{:<6} {}, {}{family}",
+            "model",
+            model.id,
+            format::bytes(model.bytes)
+        )
     };
     let about = [
         format!("{:<6} {asked}", "at"),

@@ -1,75 +1,90 @@
-//! Files from the hub into the cache: what is there is left alone, what was begun goes on, what is not what
-//! the hub says is thrown away.
+//! Downloads into the cache. A file that is complete is left alone, a partial one is resumed, and one whose
+//! hash differs from the hub's list is deleted. It must never know which files a model needs.
 
 use std::fs::File;
 use std::io::{Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
-use super::answer::Refusal;
 use super::lock::Lock;
-use super::wire::{Broken, Method, pieces};
-use super::{Online, TRIES, asked};
+use super::refusal::Refusal;
+use super::transport::{Method, TransportError, read_chunks};
+use super::{ATTEMPTS, LONGEST_WAIT, Online, file_target};
 use crate::error::{Error, Result};
+use crate::format::bytes;
 use crate::hub::content::{is_right, is_small};
-use crate::hub::{Repo, RepoFile, size};
+use crate::hub::{Repo, RepoFile};
 
-/// A file on its way.
-struct Job<'r> {
+/// A file to download.
+struct FileDownload<'r> {
     repo: &'r Repo,
+    /// The path in the repository.
     path: &'r str,
     etag: String,
+    /// Size in bytes.
     size: Option<u64>,
-    /// In the snapshot.
+    /// The link in the snapshot.
     pointer: PathBuf,
     blob: PathBuf,
     incomplete: PathBuf,
 }
 
-impl Job<'_> {
-    /// Whether what lies at a path is as long as it should be.
+impl FileDownload<'_> {
+    /// Whether a file of the right size is at a path.
     fn is_at(&self, path: &Path) -> bool {
-        let there = path.metadata().ok().filter(std::fs::Metadata::is_file);
-        there.is_some_and(|data| self.size.is_none_or(|size| size == data.len()))
+        let file = path.metadata().ok().filter(std::fs::Metadata::is_file);
+        file.is_some_and(|data| self.size.is_none_or(|size| size == data.len()))
     }
 
-    fn begun(&self) -> u64 {
+    /// Bytes that earlier attempts and earlier runs left.
+    fn downloaded(&self) -> u64 {
         self.incomplete.metadata().map_or(0, |data| data.len())
+    }
+
+    /// `unet/config.json of owner/name`
+    fn name(&self) -> String {
+        format!("{} of {}", self.path, self.repo.id)
     }
 }
 
 impl Online<'_> {
     pub(super) fn download(&self, repo: &Repo, paths: &[String]) -> Result<()> {
-        let mut jobs = vec![];
+        let mut missing = vec![];
         for path in paths {
             let file = repo.file(path).cloned().unwrap_or_else(|| RepoFile {
                 path: path.clone(),
                 size: None,
                 etag: None,
             });
-            jobs.extend(self.job(repo, path, &file)?);
+            missing.extend(self.missing(repo, path, &file)?);
         }
-        if jobs.is_empty() {
+        if missing.is_empty() {
             return Ok(());
         }
-        let bytes = jobs.iter().filter_map(|job| job.size).sum();
-        let left = |job: &Job| job.size.map_or(0, |size| size.saturating_sub(job.begun()));
-        self.has_room(jobs.iter().map(left).sum())?;
-        let root = &self.kept.cache.root;
-        self.watch.begin(jobs.len(), bytes, &repo.id, root);
-        let done = jobs.iter().try_for_each(|job| self.get(job));
-        self.watch.end();
+        let bytes = missing.iter().filter_map(|file| file.size).sum();
+        let left = |file: &FileDownload| file.size.unwrap_or(0).saturating_sub(file.downloaded());
+        self.check_disk_space(missing.iter().map(left).sum())?;
+        let root = &self.cache_only.cache.root;
+        self.reporter.start(missing.len(), bytes, &repo.id, root);
+        let done = missing.iter().try_for_each(|file| self.download_file(file));
+        self.reporter.finish();
         done
     }
 
-    /// `None` where it is there.
-    fn job<'r>(&self, repo: &'r Repo, path: &'r str, file: &RepoFile) -> Result<Option<Job<'r>>> {
+    /// The download that a file needs, or `None` if the cache has it. A damaged file is deleted.
+    fn missing<'r>(
+        &self,
+        repo: &'r Repo,
+        path: &'r str,
+        file: &RepoFile,
+    ) -> Result<Option<FileDownload<'r>>> {
         let pointer = repo.folder.join(path);
         if file.etag.is_none() && pointer.is_file() {
             return Ok(None);
         }
-        let (etag, size) = self.content(repo, file)?;
-        let blob = self.kept.cache.blob(&repo.id, &etag);
-        let job = Job {
+        let (etag, size) = self.etag_and_size(repo, file)?;
+        let cache = &self.cache_only.cache;
+        let blob = cache.blob(&repo.id, &etag);
+        let download = FileDownload {
             incomplete: blob.with_file_name(format!("{etag}.incomplete")),
             repo,
             path,
@@ -78,170 +93,195 @@ impl Online<'_> {
             pointer,
             blob,
         };
-        if !job.is_at(&job.pointer) {
-            return Ok(Some(job));
+        if !download.is_at(&download.pointer) {
+            return Ok(Some(download));
         }
-        let is_read = self.kept.checks || is_small(&job.etag);
-        if !is_read || self.is_right(&job.etag, &job.pointer)? {
+        let is_hashed = self.cache_only.checks || is_small(&download.etag);
+        if !is_hashed || self.has_right_hash(&download.etag, &download.pointer)? {
             return Ok(None);
         }
-        self.watch
-            .warn(&format!("{path} of {} is damaged: fetched again", repo.id));
-        for path in [&job.pointer, &job.blob]
-            .into_iter()
-            .filter(|path| path.exists())
-        {
-            std::fs::remove_file(path).map_err(|e| self.kept.cache.cannot_write(&e))?;
+        let line = format!("{} is damaged: downloading it again", download.name());
+        self.reporter.warn(&line);
+        for path in [&download.pointer, &download.blob] {
+            if path.exists() {
+                std::fs::remove_file(path).map_err(|e| cache.cannot_write(&e))?;
+            }
         }
-        Ok(Some(job))
+        Ok(Some(download))
     }
 
-    fn is_right(&self, etag: &str, path: &Path) -> Result<bool> {
-        is_right(path, etag, || self.watch.go_on())
+    fn has_right_hash(&self, etag: &str, path: &Path) -> Result<bool> {
+        is_right(path, etag, || self.reporter.check_interrupted())
     }
 
-    fn has_room(&self, needed: u64) -> Result<()> {
-        let root = &self.kept.cache.root;
-        let there = root.ancestors().find(|folder| folder.is_dir());
-        let free = there.and_then(|folder| fs4::available_space(folder).ok());
+    fn check_disk_space(&self, needed: u64) -> Result<()> {
+        let root = &self.cache_only.cache.root;
+        let existing = root.ancestors().find(|folder| folder.is_dir());
+        let free = existing.and_then(|folder| fs4::available_space(folder).ok());
         let Some(free) = free.filter(|free| *free < needed) else {
             return Ok(());
         };
         Err(Error::model(
             format!(
-                "the download takes {}, and the disk of {} has {}",
-                size(needed),
+                "the download needs {}, and the disk of {} has {} free",
+                bytes(needed),
                 root.display(),
-                size(free)
+                bytes(free)
             ),
-            "free some space, p2p models ls says what the models take, or set HF_HUB_CACHE to a folder on another \
+            "free some space (p2p models ls lists the sizes of models), or set HF_HUB_CACHE to a folder on another \
              disk",
         ))
     }
 
-    /// A file, where no other process was quicker.
-    fn get(&self, job: &Job) -> Result<()> {
-        let cache = &self.kept.cache;
-        let what = format!("{} of {}", job.path, job.repo.id);
-        self.watch.file(job.path, job.size.unwrap_or(0));
-        let path = cache.locks(&job.repo.id).join(format!("{}.lock", job.etag));
-        let _lock = Lock::take(cache, &path, &what, self.watch)?;
-        let mut new = false;
-        if !job.is_at(&job.blob) {
-            self.fill(job)?;
-            std::fs::rename(&job.incomplete, &job.blob).map_err(|e| cache.cannot_write(&e))?;
-            new = true;
+    /// Downloads a file, unless another process does so first.
+    fn download_file(&self, file: &FileDownload) -> Result<()> {
+        let cache = &self.cache_only.cache;
+        self.reporter.file(file.path, file.size.unwrap_or(0));
+        let locks = cache.locks(&file.repo.id);
+        let lock = locks.join(format!("{}.lock", file.etag));
+        let _lock = Lock::take(cache, &lock, &file.name(), self.reporter)?;
+        let mut is_new = false;
+        if !file.is_at(&file.blob) {
+            self.complete(file)?;
+            std::fs::rename(&file.incomplete, &file.blob).map_err(|e| cache.cannot_write(&e))?;
+            is_new = true;
         }
-        self.watch.at(job.size.unwrap_or(0));
-        match job.is_at(&job.pointer) {
-            true => Ok(()),
-            false => cache.link(&job.blob, &job.pointer, new),
+        self.reporter.position(file.size.unwrap_or(0));
+        if file.is_at(&file.pointer) {
+            return Ok(());
         }
+        cache.link(&file.blob, &file.pointer, is_new)
     }
 
-    /// Makes the incomplete file complete: with another try where its content is not what it should be.
-    fn fill(&self, job: &Job) -> Result<()> {
-        for last in [false, true] {
-            self.stream(job)?;
-            if self.is_right(&job.etag, &job.incomplete)? {
+    /// Completes the partial file. If its hash is wrong then, it is downloaded a second time.
+    fn complete(&self, file: &FileDownload) -> Result<()> {
+        for is_last in [false, true] {
+            self.download_rest(file)?;
+            if self.has_right_hash(&file.etag, &file.incomplete)? {
                 return Ok(());
             }
-            let removed = std::fs::remove_file(&job.incomplete);
-            removed.map_err(|e| self.kept.cache.cannot_write(&e))?;
-            if !last {
-                let line = format!("{} came with another checksum: fetched again", job.path);
-                self.watch.warn(&line);
+            let removed = std::fs::remove_file(&file.incomplete);
+            removed.map_err(|e| self.cache_only.cache.cannot_write(&e))?;
+            if !is_last {
+                let line = format!("{} has the wrong checksum: downloading it again", file.path);
+                self.reporter.warn(&line);
             }
         }
         Err(Error::model(
             format!(
-                "{} of {} comes from {} with another checksum than the one that is listed",
-                job.path,
-                job.repo.id,
+                "{} from {} has the wrong checksum",
+                file.name(),
                 self.settings.shown()
             ),
-            "a proxy or a mirror changes it: fetch it over another network, or unset HF_ENDPOINT",
+            "a proxy or a mirror changes the file: use another network, or unset HF_ENDPOINT",
         ))
     }
 
-    /// Fetches what is missing, from where it stopped, until it is all there.
-    fn stream(&self, job: &Job) -> Result<()> {
-        let (mut tried, mut best) = (0, job.begun());
+    /// Requests the missing bytes until the partial file is complete.
+    fn download_rest(&self, file: &FileDownload) -> Result<()> {
+        let (mut attempt, mut most) = (0, file.downloaded());
         loop {
-            tried += 1;
-            let (error, wait) = match self.go_on_with(job) {
+            attempt += 1;
+            let (error, wait) = match self.request_rest(file) {
                 Ok(None) => return Ok(()),
                 Ok(Some(Refusal::Final(error))) => return Err(error),
-                Ok(Some(Refusal::Passing(error, wait))) => (error, wait),
-                Err(Broken::Stopped(error)) => return Err(error),
-                Err(Broken::Line(why)) => (self.unreachable(&why), None),
+                Ok(Some(Refusal::Temporary(error, wait))) => (error, wait),
+                Err(TransportError::Stopped(error)) => return Err(error),
+                Err(TransportError::Connection(why)) => (self.unreachable(&why), None),
             };
-            // Whatever came is a reason to go on.
-            if job.begun() > best {
-                (tried, best) = (1, job.begun());
+            // Only attempts without progress are counted.
+            if file.downloaded() > most {
+                (attempt, most) = (1, file.downloaded());
             }
-            if tried >= TRIES || wait.is_some_and(|wait| wait > super::LONGEST_WAIT) {
+            if attempt >= ATTEMPTS || wait.is_some_and(|wait| wait > LONGEST_WAIT) {
                 return Err(error);
             }
-            self.pause(tried, wait)?;
+            self.wait_before_retry(attempt, wait)?;
         }
     }
 
-    /// One request; `None` where all came.
-    fn go_on_with(&self, job: &Job) -> std::result::Result<Option<Refusal>, Broken> {
-        let cannot = |e: std::io::Error| self.kept.cache.cannot_write(&e);
-        let folder = job.blob.parent().expect("it lies in blobs/");
-        std::fs::create_dir_all(folder).map_err(cannot)?;
+    /// Sends one request for the missing bytes. `None` means that the partial file is complete.
+    fn request_rest(
+        &self,
+        file: &FileDownload,
+    ) -> std::result::Result<Option<Refusal>, TransportError> {
+        let cannot_write = |e: std::io::Error| self.cache_only.cache.cannot_write(&e);
+        let folder = file.blob.parent().expect("a blob has a folder");
+        std::fs::create_dir_all(folder).map_err(cannot_write)?;
         let mut options = File::options();
-        let file = options.create(true).truncate(false).write(true);
-        let mut file = file.open(&job.incomplete).map_err(cannot)?;
-        let begun = job.begun();
-        let from = match job.size {
-            Some(size) if begun == size => return Ok(None),
-            Some(size) if begun > size => 0,
-            _ => begun,
+        let options = options.create(true).truncate(false).write(true);
+        let mut output = options.open(&file.incomplete).map_err(cannot_write)?;
+        let downloaded = file.downloaded();
+        let start = match file.size {
+            Some(size) if downloaded == size => return Ok(None),
+            Some(size) if downloaded > size => 0,
+            _ => downloaded,
         };
-        let url = self.address(job.repo, job.path);
-        let answer = self.wire.send(Method::Get, &url, from, self.watch)?;
-        let mut at = match answer.status {
-            206 if starts_at(answer.header("content-range"), from) => from,
+        let url = self.file_url(file.repo, file.path);
+        let response = self
+            .transport
+            .send(Method::Get, &url, start, self.reporter)?;
+        let position = match response.status {
+            206 if starts_at(response.header("content-range"), start) => start,
+            // The server ignores ranges and sends the whole file.
             200 => 0,
-            // There is no such part: what was begun is another file.
-            206 | 416 if from > 0 => {
-                file.set_len(0).map_err(cannot)?;
-                return Err(Broken::Line("what was begun does not fit".to_owned()));
+            // The range does not exist, so the partial file is of another content.
+            206 | 416 if start > 0 => {
+                output.set_len(0).map_err(cannot_write)?;
+                let why = "the partial download does not match".to_owned();
+                return Err(TransportError::Connection(why));
             }
             _ => {
-                let asked = asked(job.repo, job.path);
-                return Ok(Some(Refusal::new(&answer, asked, &self.settings)));
+                let target = file_target(file.repo, file.path);
+                return Ok(Some(Refusal::new(&response, target, &self.settings)));
             }
         };
-        if begun != at {
-            file.set_len(at).map_err(cannot)?;
+        if downloaded != position {
+            output.set_len(position).map_err(cannot_write)?;
         }
-        file.seek(SeekFrom::Start(at)).map_err(cannot)?;
-        self.watch.at(at);
-        pieces(answer.body, self.watch, |piece| {
-            file.write_all(piece).map_err(cannot)?;
-            at += piece.len() as u64;
-            self.watch.at(at);
-            self.watch.go_on()
+        output
+            .seek(SeekFrom::Start(position))
+            .map_err(cannot_write)?;
+        self.write_body(file, response.body, &mut output, position)?;
+        Ok(None)
+    }
+
+    /// Writes a body at a position of the partial file.
+    fn write_body(
+        &self,
+        file: &FileDownload,
+        body: ureq::Body,
+        output: &mut File,
+        mut position: u64,
+    ) -> std::result::Result<(), TransportError> {
+        let cannot_write = |e: std::io::Error| self.cache_only.cache.cannot_write(&e);
+        self.reporter.position(position);
+        read_chunks(body, self.reporter, |chunk| {
+            output.write_all(chunk).map_err(cannot_write)?;
+            position += chunk.len() as u64;
+            self.reporter.position(position);
+            self.reporter.check_interrupted()
         })?;
-        file.sync_data().map_err(cannot)?;
-        match job.size {
-            Some(size) if at < size => Err(Broken::Line("the connection broke".to_owned())),
-            Some(size) if at > size => {
-                file.set_len(0).map_err(cannot)?;
-                Err(Broken::Line(format!("{} is longer than listed", job.path)))
+        output.sync_data().map_err(cannot_write)?;
+        match file.size {
+            Some(size) if position < size => {
+                let why = "the connection broke".to_owned();
+                Err(TransportError::Connection(why))
             }
-            _ => Ok(None),
+            Some(size) if position > size => {
+                output.set_len(0).map_err(cannot_write)?;
+                let why = format!("{} is longer than listed", file.path);
+                Err(TransportError::Connection(why))
+            }
+            _ => Ok(()),
         }
     }
 }
 
-/// Whether a part begins where it was asked to.
-fn starts_at(range: Option<&str>, from: u64) -> bool {
-    let range = range.and_then(|range| range.strip_prefix("bytes "));
-    let start = range.and_then(|range| range.split_once('-')?.0.trim().parse().ok());
-    start.is_none_or(|start: u64| start == from)
+/// Whether a `Content-Range` header starts at the requested byte. Servers that leave it out are trusted: the
+/// hash of the file tells.
+fn starts_at(content_range: Option<&str>, start: u64) -> bool {
+    let range = content_range.and_then(|range| range.strip_prefix("bytes "));
+    let first = range.and_then(|range| range.split_once('-')?.0.trim().parse().ok());
+    first.is_none_or(|first: u64| first == start)
 }

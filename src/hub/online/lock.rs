@@ -1,4 +1,5 @@
-//! The lock that keeps two processes, of Python's too, from fetching one content twice.
+//! The lock that keeps two processes from downloading the same file at once. Python's `huggingface_hub`
+//! takes the same one (`flock` through `filelock`). It must never know what the file is for.
 
 use std::fs::{File, TryLockError};
 use std::path::Path;
@@ -6,43 +7,51 @@ use std::time::{Duration, Instant};
 
 use crate::error::Result;
 use crate::hub::cache::Cache;
-use crate::hub::progress::Watch;
+use crate::hub::progress::ProgressReporter;
 
 const TICK: Duration = Duration::from_millis(50);
-/// After which a wait is worth a line.
-const SAID_AFTER: Duration = Duration::from_millis(400);
+/// A wait that is longer than this is reported.
+const NOTE_AFTER: Duration = Duration::from_millis(400);
 
-/// Held until it is dropped. `flock`, which Python's filelock takes as well; a process that dies lets go.
-pub struct Lock(#[expect(dead_code, reason = "closing it unlocks")] Option<File>);
+/// A held lock. Dropping it, or the end of the process, releases it.
+pub struct Lock(#[expect(dead_code, reason = "closing the file unlocks it")] Option<File>);
 
 impl Lock {
-    /// Waits for whoever holds it; `what` is being fetched.
-    pub fn take(cache: &Cache, path: &Path, what: &str, watch: &dyn Watch) -> Result<Self> {
-        let (start, mut said) = (Instant::now(), false);
+    /// Waits until no other process holds the lock. `what` names the file in messages.
+    ///
+    /// # Errors
+    /// If the lock's folder cannot be written, or `reporter` ends the wait.
+    pub fn take(
+        cache: &Cache,
+        path: &Path,
+        what: &str,
+        reporter: &dyn ProgressReporter,
+    ) -> Result<Self> {
+        let (start, mut is_noted) = (Instant::now(), false);
         loop {
             let file = open(path).map_err(|e| cache.cannot_write(&e))?;
             match file.try_lock() {
-                // Python removes a lock that it gives back: this may be one that nobody else will find.
+                // Python deletes the lock file when it releases it. A lock on a deleted file excludes nobody.
                 Ok(()) if is_at(&file, path) => return Ok(Self(Some(file))),
                 Ok(()) => continue,
                 Err(TryLockError::WouldBlock) => {}
-                // Some file systems have no locks: what is fetched twice is still whole.
+                // Some file systems have no locks. Two downloads of one file still give a correct file.
                 Err(TryLockError::Error(_)) => return Ok(Self(None)),
             }
-            if !said && start.elapsed() >= SAID_AFTER {
-                watch.note(&format!(
-                    "waiting for another process, which fetches {what}"
+            if !is_noted && start.elapsed() >= NOTE_AFTER {
+                reporter.note(&format!(
+                    "waiting for another process that is downloading {what}"
                 ));
-                said = true;
+                is_noted = true;
             }
-            watch.go_on()?;
+            reporter.check_interrupted()?;
             std::thread::sleep(TICK);
         }
     }
 }
 
 fn open(path: &Path) -> std::io::Result<File> {
-    std::fs::create_dir_all(path.parent().expect("it lies in .locks"))?;
+    std::fs::create_dir_all(path.parent().expect("a lock has a folder"))?;
     let mut options = File::options();
     options.create(true).truncate(false).write(true).open(path)
 }
@@ -51,8 +60,8 @@ fn open(path: &Path) -> std::io::Result<File> {
 fn is_at(file: &File, path: &Path) -> bool {
     use std::os::unix::fs::MetadataExt;
     let id = |data: std::fs::Metadata| (data.dev(), data.ino());
-    let (here, there) = (file.metadata().map(id), path.metadata().map(id));
-    here.is_ok_and(|here| there.is_ok_and(|there| here == there))
+    let (held, found) = (file.metadata().map(id), path.metadata().map(id));
+    held.is_ok_and(|held| found.is_ok_and(|found| held == found))
 }
 
 #[cfg(not(unix))]

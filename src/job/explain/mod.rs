@@ -1,147 +1,181 @@
-//! What an edit would do, as plain data, before any weights are read: which token reads which and
-//! when, what else is injected, the layers it touches, the work it is. How it reads as text is `text`.
+//! What an edit would do, as plain data, before any weights are read: which token reads which and when, what
+//! else is injected, which layers are edited, and how much work it is. `text` owns how people read it.
 
+mod notes;
 mod text;
+mod work;
 
 use std::ops::RangeInclusive;
 
 use serde::Serialize;
+use serde_json::Value;
 
-use super::{Job, Prepared, PreparedEdit};
-use crate::attention::{AttentionKind, Site};
-use crate::edit::{Acts, Clock, EditKind, Region, Rules, Window};
-use crate::model::{ModelFolder, SiteWork, Work};
+use notes::{notes, phrases};
+use work::{estimate, levels};
+
+use super::rows::cross_windows;
+use super::{EditSettings, Prepared, PreparedEdit, RunSettings};
+use crate::edit::{Acts, Clock, Region, Window};
+use crate::message::Message;
+use crate::model::ModelFolder;
 use crate::prompt::Tokens;
-use crate::sample::{EditPlan, RowEdit};
 
 /// A job's plan, for people and, as JSON, for programs.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Explanation {
+    /// The form of the JSON: `p2p.explain/v1`.
     pub schema: &'static str,
+    /// The model's id.
     pub model: String,
-    pub width: usize,
-    pub height: usize,
-    pub steps: usize,
-    pub scheduler: &'static str,
+    /// The settings of all rows.
+    #[serde(flatten)]
+    pub run: RunSettings,
+    /// Whether the run draws its seed when it starts. The JSON then has `null` for the seed.
+    #[serde(skip)]
+    pub seed_is_drawn: bool,
+    /// Denoiser calls of the whole run. Some solvers need more calls than steps.
     pub scheduler_calls: usize,
-    pub guidance: f64,
-    /// `None`: drawn when it runs.
-    pub seed: Option<u64>,
-    pub negative_prompt: String,
-    /// `reference` under `--compat reference`.
-    pub compat: Option<&'static str>,
-    pub source: String,
-    /// `false`: its picture is not drawn.
+    /// Whether the picture of the source is wanted.
     pub draw_source: bool,
-    /// Denoiser calls that the source takes part in, the first ones.
+    /// Denoiser calls that the source takes part in, counted from the first.
     pub source_calls: usize,
-    /// `false`: the edited prompts are drawn from the same noise and nothing is injected.
+    /// `false` where the edited prompts are drawn from the same noise without attention control.
     pub edit_control: bool,
+    /// The edits in order.
     pub edits: Vec<EditExplanation>,
+    /// The attention layers by resolution, the finest first.
     pub levels: Vec<LayerLevel>,
+    /// An estimate of the work.
     pub work: WorkEstimate,
-    pub warnings: Vec<String>,
+    /// Notices about the request.
+    pub warnings: Vec<Message>,
 }
 
+/// The plan of one edit.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct EditExplanation {
+    /// The edited prompt.
     pub prompt: String,
-    /// `None` is the source, else an edit, from 1.
+    /// The edit that this one edits, from 1. `None` is the source.
     pub of_edit: Option<usize>,
-    pub kind: &'static str,
+    /// The edit's settings.
+    pub settings: EditSettings,
+    /// Why the edit is of its kind.
     pub because: String,
-    /// Begin and pads left out, but for the first pad.
+    /// The tokens of the edited prompt without begin and pads, but with the first pad.
     pub tokens: Vec<TokenPlan>,
+    /// When self-attention is injected.
     pub self_attention: When,
+    /// When latents are copied.
     pub latents: Option<When>,
+    /// When the factors of words act, where they have a window of their own.
     pub weights: Option<When>,
-    pub strength: f64,
+    /// Where the edit acts, where it is confined.
     pub blend: Option<BlendPlan>,
-    /// What a reader may wonder at.
+    /// Remarks about what may surprise a reader.
     pub notes: Vec<String>,
 }
 
+/// What one token of an edited prompt does.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct TokenPlan {
+    /// Its index in the prompt.
     pub token: usize,
+    /// Its text.
     pub text: String,
-    /// Tokens whose attention places it; empty where its own does.
+    /// The tokens of the base prompt whose attention it reads. Empty where it keeps its own.
     pub reads: Vec<Read>,
+    /// The factor of its attention.
     pub factor: f32,
+    /// When it is edited.
     pub when: When,
 }
 
+/// A token whose attention another token reads.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Read {
+    /// Its index in the base prompt.
     pub token: usize,
+    /// Its text.
     pub text: String,
+    /// The share of its attention that is read.
     pub weight: f32,
 }
 
-/// A window, and the denoiser calls it contains: first and last, from 1.
+/// A window and the denoiser calls in it.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct When {
+    /// The window as it is typed.
     pub window: String,
+    /// The first and the last denoiser call in it, from 1. `None` where it contains none.
     pub steps: Option<[usize; 2]>,
 }
 
+/// Where an edit may act.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct BlendPlan {
-    /// Words that say where, of the prompt that is edited and of the edited one.
+    /// Words that say where, of the prompt that is edited and of the edited prompt.
     pub words: [Vec<String>; 2],
+    /// Words whose places are left alone, of the same two prompts.
     pub keep: [Vec<String>; 2],
+    /// The share of the peak attention above which a place belongs to `words`.
     pub threshold: f32,
+    /// The share of the peak attention above which a place belongs to `keep`.
     pub keep_threshold: f32,
+    /// Whether the mask's edges fade.
     pub soft: bool,
+    /// Whether the user gives a mask.
     pub mask: bool,
+    /// When the rest of the picture is restored.
     pub when: When,
 }
 
 /// The attention layers of one resolution.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct LayerLevel {
+    /// How much coarser than the latents the layers are.
     pub downscale: usize,
-    /// `[height, width]`
+    /// `[height, width]` of the attention maps.
     pub grid: [usize; 2],
+    /// Number of cross-attention layers.
     pub cross_layers: usize,
+    /// Number of self-attention layers.
     pub self_layers: usize,
+    /// Whether an edit injects self-attention here.
     pub injects_self: bool,
     /// Whether words are located here.
     pub locates: bool,
 }
 
+/// The work of a run.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct WorkEstimate {
+    /// Rows with a prompt.
     pub conditional_rows: usize,
+    /// Rows with a negative prompt.
     pub unconditional_rows: usize,
-    /// All denoiser calls.
+    /// Work of all denoiser calls in GFLOP.
     pub denoise_gflop: f64,
-    /// The same if every row attended by itself, to the end.
+    /// Work of all denoiser calls if no row were edited, in GFLOP.
     pub plain_gflop: f64,
+    /// Work of decoding the pictures in GFLOP.
     pub decode_gflop: f64,
 }
 
 impl Explanation {
-    /// `seed` as it was given, if it was.
-    pub fn new(job: &Job, seed: Option<u64>, prepared: &Prepared, model: &ModelFolder) -> Self {
+    /// The plan of a prepared job. `seed_is_drawn` says that nobody has given a seed.
+    pub fn new(prepared: &Prepared, model: &ModelFolder, seed_is_drawn: bool) -> Self {
         let work = model.work(prepared.latent_size);
         let edits = prepared.edits.iter();
         Self {
             schema: "p2p.explain/v1",
             model: model.id.clone(),
-            width: prepared.width,
-            height: prepared.height,
-            steps: prepared.steps,
-            scheduler: prepared.scheduler.name(),
+            run: prepared.run.clone(),
+            seed_is_drawn,
             scheduler_calls: prepared.controller.clock.calls,
-            guidance: prepared.guidance,
-            seed,
-            negative_prompt: job.negative_prompt.clone(),
-            compat: (job.rules == Rules::Reference).then_some("reference"),
-            source: prepared.source.text.clone(),
-            draw_source: job.draw_source,
+            draw_source: prepared.draw_source,
             source_calls: prepared.controller.source_calls(),
-            edit_control: job.control,
+            edit_control: prepared.control,
             edits: edits.map(|edit| explain(edit, prepared)).collect(),
             levels: levels(&work, prepared),
             work: estimate(prepared, &work),
@@ -151,46 +185,44 @@ impl Explanation {
 
     /// Pretty JSON with a final newline.
     pub fn to_json(&self) -> String {
-        let json = serde_json::to_string_pretty(self).expect("plain data with string keys");
-        json + "\n"
+        // Through text: a direct conversion widens f32 values to their nearest f64, digits and all.
+        let text = serde_json::to_string(self).expect("plain data with string keys");
+        let mut json: Value = serde_json::from_str(&text).expect("just written");
+        if self.seed_is_drawn {
+            json["seed"] = Value::Null;
+        }
+        format!("{json:#}\n")
     }
 }
 
 fn explain(edit: &PreparedEdit, prepared: &Prepared) -> EditExplanation {
     let clock = &prepared.controller.clock;
     let base = prepared.base_of(edit);
+    let settings = &edit.settings;
     let shown = (edit.tokens.len + 1).min(edit.tokens.ids.len());
-    let windows = edit
-        .cross
-        .per_token(&edit.tokens, &edit.changed.1, clock.rules);
+    let windows = cross_windows(edit).per_token(&edit.tokens, &edit.changed.1, clock.rules);
     let token = |j: usize| TokenPlan {
         token: j,
         text: edit.tokens.label(j),
         reads: reads(edit, base, j),
         factor: edit.factors[j],
-        when: match (edit.weight_steps, edit.alignment.aligned[j] == 0.0) {
+        when: match (settings.weight_steps, edit.alignment.aligned[j] == 0.0) {
             (Some(factors), true) => when(&factors, clock, Acts::Cross),
             _ => when(&windows[j], clock, Acts::Cross),
         },
     };
-    let latents = edit.latents.as_ref().map(|w| when(w, clock, Acts::Latents));
-    let weights = edit
-        .weight_steps
-        .as_ref()
-        .map(|w| when(w, clock, Acts::Cross));
+    let during = |window: Option<Window>, acts: Acts| window.map(|w| when(&w, clock, acts));
+    let blend = |from| blend(&edit.region, from, base, edit, clock);
     let mut explanation = EditExplanation {
         prompt: edit.tokens.text.clone(),
         of_edit: (edit.base > 0).then_some(edit.base),
-        kind: edit.alignment.kind.name(),
+        settings: settings.clone(),
         because: edit.reason.clone(),
         tokens: (1..shown).map(token).collect(),
-        self_attention: when(&edit.self_window, clock, Acts::SelfAttn),
-        latents,
-        weights,
-        strength: edit.strength,
-        blend: edit
-            .blend
-            .map(|from| blend(&edit.region, from, base, edit, clock)),
+        self_attention: when(&edit.self_steps(), clock, Acts::SelfAttn),
+        latents: during(settings.inject_latents, Acts::Latents),
+        weights: during(settings.weight_steps, Acts::Cross),
+        blend: settings.blend_from.map(blend),
         notes: vec![],
     };
     explanation.notes = notes(&explanation, edit, base);
@@ -239,160 +271,4 @@ fn blend(
             steps: first.map(|call| [call + 1, clock.calls]),
         },
     }
-}
-
-/// The words that tokens stand in, neighbours joined.
-fn phrases(prompt: &Tokens, tokens: &[usize]) -> Vec<String> {
-    let mut phrases: Vec<String> = vec![];
-    let mut last = None;
-    for (i, word) in prompt.words().iter().enumerate() {
-        if !word.tokens.iter().any(|token| tokens.contains(token)) {
-            continue;
-        }
-        match phrases.last_mut().filter(|_| last == i.checked_sub(1)) {
-            Some(phrase) => *phrase = format!("{phrase} {}", word.text),
-            None => phrases.push(word.text.to_owned()),
-        }
-        last = Some(i);
-    }
-    phrases
-}
-
-/// What looks odd and isn't, and what looks fine and isn't.
-fn notes(explanation: &EditExplanation, edit: &PreparedEdit, base: &Tokens) -> Vec<String> {
-    let mut notes = vec![];
-    let alignment = &edit.alignment;
-    let same = base.text == edit.tokens.text;
-    if same && edit.factors.iter().all(|f| *f == 1.0) {
-        notes.push("the prompts are the same and no word has a weight: nothing will change".into());
-    }
-    let open = explanation
-        .tokens
-        .iter()
-        .any(|token| token.when.steps.is_some());
-    let swaps = alignment.kind != EditKind::Refine && !same && open;
-    if swaps && alignment.map.is_identity() {
-        notes.push(
-            "every token is placed by the one that stood there: the map stays, only the values \
-             change; that is how a swap works"
-                .into(),
-        );
-    }
-    let own: Vec<usize> = (0..edit.tokens.len)
-        .filter(|&j| alignment.aligned[j] == 0.0)
-        .collect();
-    if !own.is_empty() {
-        let words = quoted(&phrases(&edit.tokens, &own));
-        notes.push(format!("{words}: new, so placed by its own attention"));
-    }
-    let read = |i: usize| (0..edit.tokens.ids.len()).any(|j| alignment.map.get(i, j) != 0.0);
-    let dropped: Vec<usize> = (1..base.eos()).filter(|&i| !read(i)).collect();
-    if !dropped.is_empty() {
-        let words = quoted(&phrases(base, &dropped));
-        notes.push(format!(
-            "{words}: placed nothing in the edit; its attention is dropped"
-        ));
-    }
-    let shut = |when: &When| when.steps.is_none();
-    if !open {
-        notes.push(
-            "no step lies in the cross-attention windows: the words' maps stay the edit's own"
-                .into(),
-        );
-    } else {
-        for token in explanation.tokens.iter().filter(|t| shut(&t.when)) {
-            let (text, window) = (&token.text, &token.when.window);
-            notes.push(format!("no step lies in the window {window} of \"{text}\""));
-        }
-    }
-    if shut(&explanation.self_attention) {
-        notes.push("no self-attention is injected: the layout may move".into());
-    }
-    notes
-}
-
-fn quoted(words: &[String]) -> String {
-    let words: Vec<String> = words.iter().map(|w| format!("\"{w}\"")).collect();
-    words.join(", ")
-}
-
-/// From the finest to the coarsest.
-fn levels(work: &Work, prepared: &Prepared) -> Vec<LayerLevel> {
-    let controller = &prepared.controller;
-    let open =
-        |(_, edit): (usize, &RowEdit)| edit.self_window.calls(&controller.clock, Acts::SelfAttn);
-    let located = controller.edits().any(|(row, _)| controller.locates(row));
-    let injects = controller.edits().filter_map(open).next().is_some();
-    let mut levels: Vec<LayerLevel> = vec![];
-    for Site {
-        kind,
-        grid,
-        downscale,
-        ..
-    } in work.sites.iter().map(|s| s.site)
-    {
-        let known = levels.iter().position(|level| level.downscale == downscale);
-        let at = known.unwrap_or_else(|| {
-            levels.push(LayerLevel {
-                downscale,
-                grid: [grid.0, grid.1],
-                cross_layers: 0,
-                self_layers: 0,
-                injects_self: injects && downscale >= controller.self_res,
-                locates: located && downscale == controller.layout,
-            });
-            levels.len() - 1
-        });
-        match kind {
-            AttentionKind::Cross => levels[at].cross_layers += 1,
-            AttentionKind::SelfAttn => levels[at].self_layers += 1,
-        }
-    }
-    levels.sort_by_key(|level| level.downscale);
-    levels
-}
-
-fn estimate(prepared: &Prepared, work: &Work) -> WorkEstimate {
-    let controller = &prepared.controller;
-    let (rows, calls) = (controller.rows.len(), controller.clock.calls);
-    let unconditional = if prepared.guided() { rows } else { 0 };
-    let both = (rows + unconditional) as f64;
-    let plain = both * calls as f64 * work.unet_row;
-    let halves = both / rows as f64;
-    let stopped = (calls - controller.source_calls()) as f64 * halves * work.unet_row;
-    let drawn = rows - usize::from(!controller.keep_source);
-    let mixed = |call| {
-        let plan = controller.plan(call);
-        let sites = work.sites.iter().map(|site| mix_difference(&plan, site));
-        sites.sum::<f64>()
-    };
-    WorkEstimate {
-        conditional_rows: rows,
-        unconditional_rows: unconditional,
-        denoise_gflop: (plain - stopped + (0..calls).map(mixed).sum::<f64>()) / 1e9,
-        plain_gflop: plain / 1e9,
-        decode_gflop: drawn as f64 * work.vae_decode / 1e9,
-    }
-}
-
-/// FLOP that a plan takes at a site beyond those of plain rows.
-fn mix_difference(plan: &EditPlan, work: &SiteWork) -> f64 {
-    let rows: Vec<Vec<usize>> = match work.site.kind {
-        AttentionKind::Cross => plan
-            .cross
-            .iter()
-            .map(|sum| sum.iter().map(|(r, _)| *r).collect())
-            .collect(),
-        AttentionKind::SelfAttn if work.site.downscale >= plan.self_res => {
-            let sums = plan.self_attention.iter();
-            sums.map(|sum| sum.iter().map(|(r, _)| *r).collect())
-                .collect()
-        }
-        AttentionKind::SelfAttn => return 0.0,
-    };
-    let unread = (0..rows.len())
-        .filter(|row| !rows.iter().flatten().any(|r| r == row))
-        .count();
-    let terms: f64 = rows.iter().map(|terms| terms.len() as f64 - 1.0).sum();
-    terms * work.term - unread as f64 * work.map
 }

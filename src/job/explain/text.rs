@@ -1,6 +1,9 @@
-//! An [`Explanation`] as text. Owns wording and columns; decides nothing.
+//! An [`Explanation`] as text. Owns its wording and its columns.
 
 use std::fmt;
+
+use crate::edit::Rules;
+use crate::job::{EditSettings, KindChoice};
 
 use super::{BlendPlan, EditExplanation, Explanation, LayerLevel, Read, TokenPlan, When};
 
@@ -14,7 +17,7 @@ impl fmt::Display for Explanation {
                         f,
                         "\nedit {}  as edit {i}, strength {}",
                         i + 1,
-                        edit.strength
+                        edit.settings.strength()
                     )?;
                 }
                 _ => self.write_edit(f, i + 1, edit)?,
@@ -30,39 +33,42 @@ impl fmt::Display for Explanation {
 
 /// A morph repeats one edit.
 fn same_but_strength(a: &EditExplanation, b: &EditExplanation) -> bool {
-    let strength = b.strength;
+    let strength = b.settings.strength;
     *b == EditExplanation {
-        strength,
+        settings: EditSettings {
+            strength,
+            ..a.settings.clone()
+        },
         ..a.clone()
     }
 }
 
 impl Explanation {
     fn write_head(&self, f: &mut fmt::Formatter) -> fmt::Result {
-        let (model, width, height) = (&self.model, self.width, self.height);
-        let seed = self
-            .seed
-            .map_or("drawn when it runs".to_owned(), |seed| seed.to_string());
-        let (scheduler, guidance) = (self.scheduler, self.guidance);
-        let steps = match self.steps {
-            1 => "1 step".to_owned(),
-            steps => format!("{steps} steps"),
+        let (model, run) = (&self.model, &self.run);
+        let seed = if self.seed_is_drawn {
+            "drawn when it runs".to_owned()
+        } else {
+            run.seed.to_string()
         };
-        let calls = match self.scheduler_calls {
-            calls if calls == self.steps => String::new(),
-            calls => format!(" ({calls} calls of the model)"),
+        let steps = crate::format::count(run.steps, "step");
+        let calls = if self.scheduler_calls == run.steps {
+            String::new()
+        } else {
+            format!(" ({} calls of the model)", self.scheduler_calls)
         };
         writeln!(
             f,
-            "{model}, {width}x{height}, {steps} of {scheduler}{calls}, guidance {guidance}, seed {seed}"
+            "{model}, {}x{}, {steps} of {}{calls}, guidance {}, seed {seed}",
+            run.width, run.height, run.scheduler, run.guidance
         )?;
-        if !self.negative_prompt.is_empty() {
-            writeln!(f, "negative prompt: {}", self.negative_prompt)?;
+        if !run.negative_prompt.is_empty() {
+            writeln!(f, "negative prompt: {}", run.negative_prompt)?;
         }
-        if let Some(of) = self.compat {
-            writeln!(f, "with the quirks of the {of} implementation")?;
+        if run.rules == Rules::Reference {
+            writeln!(f, "with the quirks of the reference implementation")?;
         }
-        writeln!(f, "\nsource  {}", self.source)?;
+        writeln!(f, "\nsource  {}", run.src)?;
         if self.draw_source {
             return Ok(());
         }
@@ -95,7 +101,8 @@ impl Explanation {
         let from = edit
             .of_edit
             .map_or(String::new(), |n| format!("of edit {n}; "));
-        writeln!(f, "        {from}{}: {}\n", edit.kind, edit.because)?;
+        let kind = edit.settings.edit.map_or("auto", KindChoice::name);
+        writeln!(f, "        {from}{kind}: {}\n", edit.because)?;
         write_tokens(f, &edit.tokens)?;
         writeln!(
             f,
@@ -113,11 +120,11 @@ impl Explanation {
         if let Some(weights) = &edit.weights {
             writeln!(f, "  factors: {}", steps(weights, calls))?;
         }
-        if edit.strength != 1.0 {
+        let strength = edit.settings.strength();
+        if strength != 1.0 {
             writeln!(
                 f,
-                "  strength {}: this share of what it changes is kept",
-                edit.strength
+                "  strength {strength}: this share of what it changes is kept"
             )?;
         }
         if let Some(blend) = &edit.blend {
@@ -190,9 +197,10 @@ fn write_tokens(f: &mut fmt::Formatter, tokens: &[TokenPlan]) -> fmt::Result {
     let widths = [0, 1, 2].map(width);
     for row in &rows {
         let [token, reads, factor, when] = row;
-        let factor = match factored {
-            true => format!("{factor:<0$}   ", widths[2]),
-            false => String::new(),
+        let factor = if factored {
+            format!("{factor:<0$}   ", widths[2])
+        } else {
+            String::new()
         };
         writeln!(
             f,
@@ -234,9 +242,10 @@ fn steps(when: &When, calls: usize) -> String {
 }
 
 fn range([first, last]: [usize; 2]) -> String {
-    match first == last {
-        true => first.to_string(),
-        false => format!("{first}-{last}"),
+    if first == last {
+        first.to_string()
+    } else {
+        format!("{first}-{last}")
     }
 }
 

@@ -17,7 +17,7 @@ use super::lora;
 use super::source::{ComponentOverrides, ModelSource};
 use super::source_checks::{check_local, check_one_revision, check_replacement, misspelt_model};
 use crate::error::Result;
-use crate::hub::{Hub, MAIN, Name, Repo, Wanted, named, redirected};
+use crate::hub::{Hub, MAIN, Name, Repo, RepoRequest, named, redirected};
 use crate::setting::Setting;
 
 /// What a model is opened for.
@@ -161,11 +161,11 @@ impl HubModel<'_> {
 
     /// A repository. Where the hub no longer has it, that is the repository that replaced it, unless the cache has
     /// the old one.
-    fn repo(&self, wanted: Wanted) -> Result<Repo> {
+    fn repo(&self, wanted: RepoRequest) -> Result<Repo> {
         let Some((to, line)) = redirected(wanted.id) else {
             return self.hub.repo(wanted);
         };
-        let cached = Wanted {
+        let cached = RepoRequest {
             offline: true,
             ..wanted
         };
@@ -173,7 +173,7 @@ impl HubModel<'_> {
             return Ok(repo);
         }
         self.hub.note(&line);
-        self.hub.repo(Wanted { id: to, ..wanted })
+        self.hub.repo(RepoRequest { id: to, ..wanted })
     }
 }
 

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use super::{HubModel, Need, Origin};
 use crate::error::{Error, Result};
-use crate::hub::{Name, Repo, Wanted, is_commit};
+use crate::hub::{Name, Repo, RepoRequest, is_commit};
 use crate::message;
 use crate::model::checkpoint::check_ending;
 use crate::model::component::{Component, MODEL_INDEX, TOKENIZER_FILES};
@@ -20,14 +20,14 @@ impl HubModel<'_> {
     /// for one that the cache has completely.
     pub(super) fn located(&self, name: &Name, revision: &str) -> Result<(PathBuf, Origin)> {
         let pull = self.source.pull_arguments();
-        let wanted = Wanted {
+        let wanted = RepoRequest {
             id: &name.id,
             revision,
             offline: self.source.offline,
             pull: Some(&pull),
         };
         if is_commit(revision) && !self.source.offline {
-            let cached = Wanted {
+            let cached = RepoRequest {
                 offline: true,
                 ..wanted
             };

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use super::model::shards_of;
 use super::{HubModel, Replacement};
 use crate::error::{Error, Result};
-use crate::hub::{MAIN, Repo, Wanted, named};
+use crate::hub::{MAIN, Repo, RepoRequest, named};
 use crate::message;
 use crate::model::checkpoint::{check_ending, file_name};
 use crate::model::component::{Component, TOKENIZER_FILES};
@@ -46,7 +46,7 @@ impl HubModel<'_> {
             None => name.to_string(),
         };
         let repo = || {
-            self.repo(Wanted {
+            self.repo(RepoRequest {
                 id: &name.id,
                 revision: revision.as_deref().unwrap_or(MAIN),
                 offline: self.source.offline,

@@ -76,7 +76,7 @@ pub(super) struct Picture {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub(super) enum PictureRole {
-    PictureLink,
+    Source,
     Edited,
     /// Drawn without control.
     Baseline,

@@ -23,6 +23,7 @@ use runs::Run;
 
 use super::atomic::{AtomicFile, parent_of};
 use crate::error::{Error, Result};
+use crate::format::count;
 
 /// The page's name where none is given.
 pub const REPORT: &str = "report.html";
@@ -152,13 +153,6 @@ fn summary(runs: &[Run], shown: &[Shown]) -> String {
     };
     let models: Vec<&str> = models.into_iter().collect();
     [vec![drawn.as_str(), &seeds], models].concat().join(", ")
-}
-
-fn count(n: usize, what: &str) -> String {
-    match n {
-        1 => format!("1 {what}"),
-        n => format!("{n} {what}s"),
-    }
 }
 
 /// A folder's own name, also of `.`.

@@ -1,4 +1,5 @@
-//! DDIM: the deterministic first-order solver, the default.
+//! DDIM: the deterministic first-order solver, and the default. Owns its step; the timesteps and noise
+//! levels come from `spacing`.
 
 use candle_core::Tensor;
 
@@ -7,7 +8,7 @@ use super::{Scheduler, noise};
 use crate::error::Result;
 use crate::model::{Prediction, SchedulerConfig};
 
-/// DDIM (Song et al., 2021), eta 0: what the reference's notebooks sample with.
+/// DDIM (Song et al., 2021) with eta 0, the solver of the reference's notebooks.
 #[derive(Debug, Clone)]
 pub struct Ddim {
     timesteps: Vec<usize>,
@@ -16,7 +17,10 @@ pub struct Ddim {
 }
 
 impl Ddim {
-    /// `steps` in 1..=`num_train_timesteps`.
+    /// A solver for `steps` steps, 1 to `num_train_timesteps`.
+    ///
+    /// # Panics
+    /// If `steps` is 0.
     pub fn new(config: &SchedulerConfig, steps: usize) -> Self {
         let walk = Walk::new(config, steps);
         Self {
@@ -28,10 +32,6 @@ impl Ddim {
 }
 
 impl Scheduler for Ddim {
-    fn name(&self) -> &'static str {
-        "ddim"
-    }
-
     fn timesteps(&self) -> &[usize] {
         &self.timesteps
     }

@@ -1,4 +1,5 @@
-//! DPM-Solver++ of second order, multistep ("2M"), midpoint form, ending at sigma 0.
+//! DPM-Solver++ of second order, multistep ("2M"), in the midpoint form, with sigma 0 at the end.
+//! Owns its step and the prediction that it remembers.
 
 use candle_core::Tensor;
 
@@ -7,23 +8,25 @@ use super::{Scheduler, clean, weighted_sum};
 use crate::error::Result;
 use crate::model::{Prediction, SchedulerConfig};
 
-/// DPM-Solver++ (2M) (Lu et al., 2022, algorithm 2): the predicted x_0 and its slope since the step
-/// before. The first step has no slope yet, and the last, down to no noise at all, takes none.
+/// DPM-Solver++ (2M) (Lu et al., 2022, algorithm 2): extrapolates from the predicted x_0 and its slope
+/// since the step before. Two steps are of first order: the first one, which knows no slope yet, and the
+/// last one, which ends without noise.
 #[derive(Debug, Clone)]
 pub struct DpmPp2m {
     timesteps: Vec<usize>,
     sigmas: Vec<f64>,
     predicts: Prediction,
-    /// x_0 as the step before predicted it.
+    /// The x_0 that the step before predicted.
     before: Option<Tensor>,
 }
 
 impl DpmPp2m {
-    /// `steps` from 1.
+    /// A solver for `steps` steps, 1 or more.
     ///
-    /// Errors: more steps than the model has noise levels for.
+    /// # Errors
+    /// If the model has fewer noise levels than the steps need.
     pub fn new(config: &SchedulerConfig, steps: usize) -> Result<Self> {
-        let (timesteps, sigmas) = falling("dpm++2m", config, steps)?;
+        let (timesteps, sigmas) = falling(config, steps)?;
         Ok(Self {
             timesteps,
             sigmas,
@@ -32,17 +35,13 @@ impl DpmPp2m {
         })
     }
 
-    /// One per timestep, and the end's.
+    /// The noise level of each timestep, and the end's.
     pub fn sigmas(&self) -> &[f64] {
         &self.sigmas
     }
 }
 
 impl Scheduler for DpmPp2m {
-    fn name(&self) -> &'static str {
-        "dpm++2m"
-    }
-
     fn timesteps(&self) -> &[usize] {
         &self.timesteps
     }

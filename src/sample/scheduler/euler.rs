@@ -1,5 +1,7 @@
-//! Euler's method in sigmas, deterministic and ancestral. Their latents grow with the noise, so the
-//! start is scaled up and the denoiser's input down.
+//! Euler's method in sigmas, deterministic and ancestral. Owns both solvers.
+//!
+//! The latents of these solvers grow with the noise level. The start noise is scaled up, and the
+//! denoiser's input is scaled back to variance 1.
 
 use candle_core::Tensor;
 
@@ -9,7 +11,7 @@ use crate::error::Result;
 use crate::model::{Prediction, SchedulerConfig, Spacing};
 use crate::sample::noise::TorchRng;
 
-/// Euler (Karras et al., 2022, algorithm 2 without churn).
+/// Euler's method (Karras et al., 2022, algorithm 2 without churn).
 #[derive(Debug, Clone)]
 pub struct Euler {
     timesteps: Vec<usize>,
@@ -19,7 +21,10 @@ pub struct Euler {
 }
 
 impl Euler {
-    /// `steps` in 1..=`num_train_timesteps`.
+    /// A solver for `steps` steps, 1 to `num_train_timesteps`.
+    ///
+    /// # Panics
+    /// If `steps` is 0.
     pub fn new(config: &SchedulerConfig, steps: usize) -> Self {
         let timesteps = spaced(config, steps);
         Self {
@@ -30,15 +35,15 @@ impl Euler {
         }
     }
 
-    /// One per timestep, and the end's.
+    /// The noise level of each timestep, and the end's.
     pub fn sigmas(&self) -> &[f64] {
         &self.sigmas
     }
 
-    /// From the noise level at `step` to `to`.
+    /// Moves latents from the noise level of `step` to the level `to`.
     fn walk(&self, step: usize, to: f64, predicted: &Tensor, latents: &Tensor) -> Result<Tensor> {
         let sigma = self.sigmas[step];
-        // These latents are 1 / alpha of those that v is defined by.
+        // v is defined for latents of constant variance: alpha times the latents of this solver.
         let (kept, gained) = match self.predicts {
             Prediction::Epsilon => (1.0, to - sigma),
             Prediction::Velocity => {
@@ -52,10 +57,6 @@ impl Euler {
 }
 
 impl Scheduler for Euler {
-    fn name(&self) -> &'static str {
-        "euler"
-    }
-
     fn timesteps(&self) -> &[usize] {
         &self.timesteps
     }
@@ -63,7 +64,8 @@ impl Scheduler for Euler {
     fn init_noise_sigma(&self) -> f64 {
         match self.spacing {
             Spacing::Leading => self.sigmas[0].hypot(1.0),
-            // From the very end of the noise: what is left of x_0 there is left out, as in diffusers.
+            // The start is the noisiest level. The little of x_0 that is left there is neglected, as in
+            // diffusers.
             Spacing::Trailing => self.sigmas[0],
         }
     }
@@ -77,7 +79,8 @@ impl Scheduler for Euler {
     }
 }
 
-/// Euler ancestral: each step walks too far down and comes back up with fresh noise.
+/// Euler ancestral: each step removes more noise than the next level asks for, and adds the difference
+/// as fresh noise (k-diffusion's `sample_euler_ancestral`).
 #[derive(Debug, Clone)]
 pub struct EulerA {
     euler: Euler,
@@ -85,24 +88,23 @@ pub struct EulerA {
 }
 
 impl EulerA {
-    /// `steps` in 1..=`num_train_timesteps`. `rng` goes on where the start noise left it, as one
-    /// `torch.Generator` given to a whole pipeline does.
+    /// A solver for `steps` steps, 1 to `num_train_timesteps`. Pass `rng` as the start noise left it: in
+    /// diffusers one `torch.Generator` serves the whole pipeline.
+    ///
+    /// # Panics
+    /// If `steps` is 0.
     pub fn new(config: &SchedulerConfig, steps: usize, rng: TorchRng) -> Self {
         let euler = Euler::new(config, steps);
         Self { euler, rng }
     }
 
-    /// One per timestep, and the end's.
+    /// The noise level of each timestep, and the end's.
     pub fn sigmas(&self) -> &[f64] {
         &self.euler.sigmas
     }
 }
 
 impl Scheduler for EulerA {
-    fn name(&self) -> &'static str {
-        "euler-a"
-    }
-
     fn timesteps(&self) -> &[usize] {
         &self.euler.timesteps
     }
@@ -119,7 +121,7 @@ impl Scheduler for EulerA {
         let (from, to) = (self.euler.sigmas[step], self.euler.sigmas[step + 1]);
         let ratio = to / from;
         let walked = self.euler.walk(step, to * ratio, predicted, latents)?;
-        // One noise for all rows, or edits would part from their source by chance.
+        // One noise for all rows: with a noise of its own, an edit would differ from its source by chance.
         let (_, c, h, w) = latents.dims4()?;
         let noise = self.rng.randn(c * h * w);
         let noise = Tensor::from_vec(noise, (1, c, h, w), latents.device())?;

@@ -1,5 +1,5 @@
-//! PNDM without its Runge-Kutta start, known as PLMS: what Stable Diffusion 1.x is shipped with.
-//! Owns the mixing of up to four predictions.
+//! PNDM without its Runge-Kutta start, known as PLMS: the scheduler that Stable Diffusion 1.x ships with.
+//! Owns the mixing of up to four predictions and the second call of the first step.
 
 use candle_core::Tensor;
 
@@ -8,7 +8,7 @@ use super::{Scheduler, noise, weighted_sum};
 use crate::error::Result;
 use crate::model::{Prediction, SchedulerConfig};
 
-/// Adams-Bashforth weights of the predictions so far, newest first (Liu et al., 2022, eq. 12).
+/// Adams-Bashforth weights of the known predictions, newest first (Liu et al., 2022, eq. 12).
 const WEIGHTS: [&[f64]; 4] = [
     &[1.0],
     &[3.0 / 2.0, -1.0 / 2.0],
@@ -16,21 +16,29 @@ const WEIGHTS: [&[f64]; 4] = [
     &[55.0 / 24.0, -59.0 / 24.0, 37.0 / 24.0, -9.0 / 24.0],
 ];
 
-/// PLMS. The first stride is walked twice, the second time with the mean of the predictions at both of
-/// its ends: n steps are n + 1 calls. A single step has no second timestep to look from, and is one call.
+/// Denoiser calls of `steps` steps.
+pub(super) fn calls(steps: usize) -> usize {
+    if steps > 1 { steps + 1 } else { steps }
+}
+
+/// PLMS. The first step is made twice, the second time with the mean of the predictions at both of its
+/// ends, so n steps take n + 1 denoiser calls. A single step has no second timestep and takes one call.
 #[derive(Debug, Clone)]
 pub struct Pndm {
     timesteps: Vec<usize>,
     walk: Walk,
     predicts: Prediction,
-    /// Newest first.
+    /// Earlier predictions, newest first.
     predictions: Vec<Tensor>,
-    /// The latents before the first stride.
+    /// The latents before the first step, until it is made again.
     start: Option<Tensor>,
 }
 
 impl Pndm {
-    /// `steps` in 1..=`num_train_timesteps`.
+    /// A solver for `steps` steps, 1 to `num_train_timesteps`.
+    ///
+    /// # Panics
+    /// If `steps` is 0.
     pub fn new(config: &SchedulerConfig, steps: usize) -> Self {
         let walk = Walk::new(config, steps);
         let mut timesteps = walk.timesteps();
@@ -46,7 +54,7 @@ impl Pndm {
         }
     }
 
-    /// From one `alphas_cumprod` to another along what was predicted (eq. 9).
+    /// Moves latents from one `alphas_cumprod` to another along a prediction (eq. 9).
     fn advance(&self, (a, b): (f64, f64), predicted: &Tensor, latents: &Tensor) -> Result<Tensor> {
         let eps = &noise(self.predicts, a, predicted, latents)?;
         let scale = a * (1.0 - b).sqrt() + (a * (1.0 - a) * b).sqrt();
@@ -55,18 +63,17 @@ impl Pndm {
 }
 
 impl Scheduler for Pndm {
-    fn name(&self) -> &'static str {
-        "pndm"
-    }
-
     fn timesteps(&self) -> &[usize] {
         &self.timesteps
     }
 
     fn step(&mut self, step: usize, predicted: &Tensor, latents: &Tensor) -> Result<Tensor> {
         if step == 1 {
+            // A run that begins here has no first step to make again, and call 2 is at the same timestep.
+            let Some(start) = self.start.take() else {
+                return Ok(latents.clone());
+            };
             let mean = weighted_sum(&[(0.5, predicted), (0.5, &self.predictions[0])])?;
-            let start = self.start.take().expect("call 0 came before call 1");
             return self.advance(self.walk.alphas_up_to(1), &mean, &start);
         }
         if step == 0 {

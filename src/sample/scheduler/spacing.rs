@@ -1,20 +1,22 @@
-//! Timesteps and noise levels. Owns diffusers' spacings, `leading` in its two forms, and the two ways to
-//! write a noise level: alphas for solvers that keep the variance, sigmas for those that let it grow.
-//! Plain numbers; never a tensor.
+//! Timesteps and noise levels. Owns diffusers' spacings (`leading` in its two forms) and both ways to
+//! write a noise level: alphas for solvers that keep the variance, sigmas for those whose latents grow.
+//! It computes with plain numbers and must never know a tensor.
 
 use crate::error::{Error, Result};
+use crate::message;
 use crate::model::{SchedulerConfig, Spacing};
+use crate::setting::Setting;
 
-/// The leading spacing of DDIM, PNDM and Euler: multiples of `trained / steps` from the noisiest down,
-/// moved up by the model's offset. With a stride of 1 the offset may lead past the last timestep.
+/// The leading spacing of DDIM, PNDM and Euler: multiples of `trained / steps`, from the noisiest down,
+/// plus the model's offset. With a stride of 1 the offset may lead past the last timestep.
 fn leading(config: &SchedulerConfig, steps: usize) -> Vec<usize> {
     let stride = config.num_train_timesteps / steps;
     let timestep = |i| i * stride + config.steps_offset;
     (0..steps).rev().map(timestep).collect()
 }
 
-/// The trailing spacing, of all solvers: down from the last timestep by `trained / steps`, rounded as
-/// NumPy does, halves to even.
+/// The trailing spacing of all solvers: from the last timestep down by `trained / steps`. Halves are
+/// rounded to even, as NumPy does.
 fn trailing(config: &SchedulerConfig, steps: usize) -> Vec<usize> {
     let trained = config.num_train_timesteps as f64;
     let stride = trained / steps as f64;
@@ -30,7 +32,8 @@ pub fn spaced(config: &SchedulerConfig, steps: usize) -> Vec<usize> {
     }
 }
 
-/// Those of solvers that go by log-SNR: where they lead, one more, and the last left out.
+/// The timesteps of solvers in log-SNR. Their leading spacing is that of one more step without its last
+/// timestep.
 fn spaced_inner(config: &SchedulerConfig, steps: usize) -> Vec<usize> {
     match config.timestep_spacing {
         Spacing::Leading => {
@@ -42,8 +45,8 @@ fn spaced_inner(config: &SchedulerConfig, steps: usize) -> Vec<usize> {
     }
 }
 
-/// `sigma = sqrt((1 - a) / a)` of each timestep, and 0 for the end. A timestep past the table counts as
-/// the table's last, as in diffusers' interpolation.
+/// `sigma = sqrt((1 - a) / a)` of each timestep, then 0 for the end. A timestep past the table counts as
+/// its last one, as in diffusers' interpolation.
 pub fn sigmas(config: &SchedulerConfig, timesteps: &[usize]) -> Vec<f64> {
     let table = config.alphas_cumprod();
     let sigma = |t: &usize| {
@@ -53,14 +56,11 @@ pub fn sigmas(config: &SchedulerConfig, timesteps: &[usize]) -> Vec<f64> {
     timesteps.iter().map(sigma).chain([0.0]).collect()
 }
 
-/// Timesteps and sigmas of the solver `name`, which divides by the differences of log-SNR.
+/// Timesteps and sigmas for a solver that divides by differences of log-SNR.
 ///
-/// Errors: so many steps that two of them share a level, where diffusers walks into infinities.
-pub fn falling(
-    name: &str,
-    config: &SchedulerConfig,
-    steps: usize,
-) -> Result<(Vec<usize>, Vec<f64>)> {
+/// # Errors
+/// If two steps share a noise level; diffusers computes infinities there.
+pub fn falling(config: &SchedulerConfig, steps: usize) -> Result<(Vec<usize>, Vec<f64>)> {
     let fall = |steps| {
         let timesteps = spaced_inner(config, steps);
         let sigmas = sigmas(config, &timesteps);
@@ -69,27 +69,31 @@ pub fn falling(
     };
     fall(steps).ok_or_else(|| {
         let fewer = (1..steps).rev().find(|fewer| fall(*fewer).is_some());
-        let fewer = fewer.map_or(String::new(), |n| format!("--steps {n} or "));
-        Error::usage(
-            format!(
-                "--steps {steps} --scheduler {name}: too many to keep the model's {} noise levels apart",
-                config.num_train_timesteps
-            ),
-            format!("use {fewer}--scheduler ddim"),
-        )
+        let ddim = Setting::Scheduler.to("ddim");
+        let cause = format!(
+            "too many steps to keep the model's {} noise levels apart",
+            config.num_train_timesteps
+        );
+        match fewer {
+            Some(n) => Error::usage(cause, message!["use ", Setting::Steps.to(n), " or ", ddim]),
+            None => Error::usage(cause, message!["use ", ddim]),
+        }
     })
 }
 
-/// A noise level as solvers in log-SNR read it: `x = alpha x_0 + sigma noise`.
+/// A noise level for solvers in log-SNR: `x = alpha x_0 + sigma noise`.
 #[derive(Debug, Clone, Copy)]
 pub struct NoiseLevel {
+    /// The share of x_0.
     pub alpha: f64,
+    /// The share of the noise.
     pub sigma: f64,
-    /// `ln(alpha / sigma)`; infinite where no noise is left.
+    /// Half the log-SNR, `ln(alpha / sigma)`: infinite without noise.
     pub lambda: f64,
 }
 
 impl NoiseLevel {
+    /// The level at `sigma`, the ratio of noise to x_0.
     pub fn at(sigma: f64) -> Self {
         let alpha = 1.0 / (sigma * sigma + 1.0).sqrt();
         Self {
@@ -100,19 +104,19 @@ impl NoiseLevel {
     }
 }
 
-/// The walk of DDIM and PNDM: from each of the spaced timesteps to one a stride below.
+/// The steps of DDIM and PNDM: from each spaced timestep to the one a stride below.
 #[derive(Debug, Clone)]
 pub struct Walk {
-    /// Not yet held to the table: from one past its end the step down to its end is no step at all.
+    /// Timesteps, not limited to the table: the step from one past its end to its end changes nothing.
     spaced: Vec<usize>,
     stride: usize,
     alphas_cumprod: Vec<f32>,
-    /// Beyond the last timestep: `alphas_cumprod[0]`, or 1 where the model's config says so.
+    /// `alphas_cumprod` after the last step: `alphas_cumprod[0]`, or 1 if the model's config says so.
     final_alpha: f32,
 }
 
 impl Walk {
-    /// `steps` in 1..=`num_train_timesteps`.
+    /// The steps of a run of `steps`, 1 to `num_train_timesteps`.
     pub fn new(config: &SchedulerConfig, steps: usize) -> Self {
         let alphas_cumprod = config.alphas_cumprod();
         Self {
@@ -127,18 +131,19 @@ impl Walk {
         }
     }
 
+    /// The timesteps at which steps begin, limited to the table.
     pub fn timesteps(&self) -> Vec<usize> {
         let last = self.alphas_cumprod.len() - 1;
         self.spaced.iter().map(|t| *t.min(&last)).collect()
     }
 
-    /// `alphas_cumprod` where a step begins and where it ends.
+    /// `alphas_cumprod` at the beginning and at the end of a step.
     pub fn alphas(&self, step: usize) -> (f64, f64) {
         self.alphas_from(self.spaced[step])
     }
 
-    /// The same of the stride that ends where a step begins: not the step before, where timesteps are
-    /// rounded.
+    /// `alphas_cumprod` at both ends of the stride that ends where `step` begins. With rounded timesteps
+    /// this is not the step before.
     pub fn alphas_up_to(&self, step: usize) -> (f64, f64) {
         self.alphas_from(self.spaced[step] + self.stride)
     }

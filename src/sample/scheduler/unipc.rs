@@ -1,5 +1,6 @@
-//! UniPC: a predictor, and a corrector that mends its step once the next prediction is there.
-//! Order 2, B(h) = e^h - 1 ("bh2"), on predicted x_0, ending at sigma 0.
+//! UniPC: a predictor, and a corrector that improves its step once the next prediction is known.
+//! Order 2, B(h) = e^h - 1 ("bh2"), on predicted x_0, with sigma 0 at the end. Owns both halves and the
+//! predictions that they remember.
 
 use candle_core::Tensor;
 
@@ -17,14 +18,15 @@ pub struct UniPc {
     levels: Vec<NoiseLevel>,
     sigmas: Vec<f64>,
     predicts: Prediction,
-    /// Predictions of x_0, newest first.
+    /// Earlier predictions of x_0, newest first.
     clean: Vec<Tensor>,
-    /// Where the step before began (corrected), and its order.
+    /// The corrected latents at which the step before began, and its order.
     before: Option<(Tensor, usize)>,
 }
 
-/// From one level to another along x_0: `x' = keep x + gain (x_0 + correction)`.
+/// A step from one noise level to another along x_0: `x' = keep x + gain (x_0 + correction)`.
 struct Leap {
+    /// The step in log-SNR.
     h: f64,
     keep: f64,
     gain: f64,
@@ -40,8 +42,8 @@ impl Leap {
         }
     }
 
-    /// The corrector's weights of the older prediction, `r` leaps back, and of the new one: both
-    /// moments of the leap are met.
+    /// The corrector's weights of the older prediction, `r` steps back, and of the new one. They match
+    /// the first two moments of the step.
     fn corrector(&self, r: f64) -> (f64, f64) {
         let (h, b) = (-self.h, (-self.h).exp_m1());
         let first = b / h - 1.0;
@@ -53,11 +55,12 @@ impl Leap {
 }
 
 impl UniPc {
-    /// `steps` from 1.
+    /// A solver for `steps` steps, 1 or more.
     ///
-    /// Errors: more steps than the model has noise levels for.
+    /// # Errors
+    /// If the model has fewer noise levels than the steps need.
     pub fn new(config: &SchedulerConfig, steps: usize) -> Result<Self> {
-        let (timesteps, sigmas) = falling("unipc", config, steps)?;
+        let (timesteps, sigmas) = falling(config, steps)?;
         Ok(Self {
             timesteps,
             levels: sigmas.iter().copied().map(NoiseLevel::at).collect(),
@@ -68,12 +71,12 @@ impl UniPc {
         })
     }
 
-    /// One per timestep, and the end's.
+    /// The noise level of each timestep, and the end's.
     pub fn sigmas(&self) -> &[f64] {
         &self.sigmas
     }
 
-    /// The leap from `step`, and how many such leaps the level before lies off (negative).
+    /// The step from `step`, and the distance of the level before in units of it (negative).
     fn leap(&self, step: usize, order: usize) -> (Leap, f64) {
         let (from, to) = (self.levels[step], self.levels[step + 1]);
         let leap = Leap::new(from, to);
@@ -84,7 +87,7 @@ impl UniPc {
         (leap, r)
     }
 
-    /// The step before once more, now that the prediction at its end, `clean`, is known.
+    /// Makes step `step` again, with the prediction `clean` at its end.
     fn correct(&self, step: usize, start: &Tensor, order: usize, clean: &Tensor) -> Result<Tensor> {
         let (leap, r) = self.leap(step, order);
         let (keep, gain, begin) = (leap.keep, leap.gain, &self.clean[0]);
@@ -100,6 +103,7 @@ impl UniPc {
         ])
     }
 
+    /// Makes step `step` from the predictions so far.
     fn predict(&self, step: usize, order: usize, latents: &Tensor) -> Result<Tensor> {
         let (Leap { keep, gain, .. }, r) = self.leap(step, order);
         if order == 1 {
@@ -114,17 +118,14 @@ impl UniPc {
 }
 
 impl Scheduler for UniPc {
-    fn name(&self) -> &'static str {
-        "unipc"
-    }
-
     fn timesteps(&self) -> &[usize] {
         &self.timesteps
     }
 
     fn step(&mut self, step: usize, predicted: &Tensor, latents: &Tensor) -> Result<Tensor> {
         let clean = clean(self.predicts, self.levels[step], predicted, latents)?;
-        // The prediction was made at the uncorrected latents, and stays: no second denoiser call.
+        // The prediction was made at the uncorrected latents. It is kept: a new one would cost a second
+        // denoiser call.
         let latents = match self.before.take() {
             Some((start, order)) => self.correct(step - 1, &start, order, &clean)?,
             None => latents.clone(),

@@ -1,7 +1,7 @@
 //! Laws of editing on miniatures of other families.
 
 use prompt_to_prompt::edit::{EditKind, Window};
-use prompt_to_prompt::job::{EditSpec, Job};
+use prompt_to_prompt::job::{CrossSteps, EditSettings, Job};
 
 use super::{DST, Family, REFINED, SRC, confined, draw, job};
 use crate::common::relative;
@@ -12,13 +12,13 @@ fn edits_obey_the_laws(family: &Family) {
     let folder = family.open().unwrap();
     let model = folder.load().unwrap();
     let swap = edit(DST);
-    let refined = EditSpec {
-        kind: Some(EditKind::Refine),
+    let refined = EditSettings {
+        edit: Some(EditKind::Refine.into()),
         ..edit(REFINED)
     };
     let closed = Some(Window::until(0.0));
-    let free = EditSpec {
-        cross_steps: closed,
+    let free = EditSettings {
+        cross_steps: closed.map(CrossSteps::all).unwrap_or_default(),
         self_steps: closed,
         ..edit(DST)
     };

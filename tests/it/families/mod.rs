@@ -11,7 +11,7 @@ use std::collections::HashMap;
 
 use candle_core::{Device, Tensor};
 use prompt_to_prompt::error::Error;
-use prompt_to_prompt::job::{BlendSpec, BlendWords, EditSpec, Job, Outcome, Prepared, run};
+use prompt_to_prompt::job::{BlendWords, EditSettings, Job, Outcome, Prepared, run};
 use prompt_to_prompt::model::{Model, ModelFolder};
 use serde::Deserialize;
 use serde_json::Value;
@@ -103,7 +103,7 @@ pub fn near(what: &str, got: &Tensor, want: &Tensor, bound: f64) {
     assert!(far <= bound, "{what} is off by {far:.1e}");
 }
 
-pub fn job(edits: Vec<EditSpec>) -> Job {
+pub fn job(edits: Vec<EditSettings>) -> Job {
     Job {
         seed: SEED,
         steps: Some(4),
@@ -115,17 +115,14 @@ pub fn job(edits: Vec<EditSpec>) -> Job {
 
 pub fn draw(job: &Job, folder: &ModelFolder, model: &Model) -> Outcome {
     let prepared = Prepared::new(job, folder).unwrap();
-    run(job, &prepared, model, &mut [], &mut |_| Ok(())).unwrap()
+    run(&prepared, model, &mut [], &mut |_| Ok(())).unwrap()
 }
 
 /// The edit, confined by local blend to where attention to "dog" or "cat" is near its peak.
-pub fn confined(spec: EditSpec) -> EditSpec {
-    EditSpec {
-        blend: BlendSpec {
-            words: vec![BlendWords::Pair(vec!["cat".into()], vec!["dog".into()])],
-            threshold: Some((0.9, 0.9)),
-            ..BlendSpec::default()
-        },
+pub fn confined(spec: EditSettings) -> EditSettings {
+    EditSettings {
+        blend: vec![BlendWords::Pair(vec!["cat".into()], vec!["dog".into()])],
+        blend_threshold: Some((0.9, 0.9)),
         ..spec
     }
 }

@@ -32,10 +32,7 @@ fn heatmaps_of_sdxl_are_recorded() {
         shown: Shown::Used,
         columns: vec![Columns::All; 2],
     });
-    let watched = run(&job, &prepared, &model, &mut [&mut recorder], &mut |_| {
-        Ok(())
-    })
-    .unwrap();
+    let watched = run(&prepared, &model, &mut [&mut recorder], &mut |_| Ok(())).unwrap();
     let plain = draw(&job, &folder, &model);
     assert_eq!(flat(&watched.latents), flat(&plain.latents));
 }

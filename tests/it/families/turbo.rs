@@ -1,7 +1,7 @@
 //! Turbo models: few steps and no guidance.
 
 use prompt_to_prompt::edit::Window;
-use prompt_to_prompt::job::{EditSpec, Job, Prepared, SchedulerName};
+use prompt_to_prompt::job::{CrossSteps, EditSettings, Job, Prepared, SchedulerName};
 
 use super::{DST, Family, confined, draw, job};
 use crate::common::relative;
@@ -21,9 +21,9 @@ fn a_turbo_model_is_recognised_by_its_scheduler() {
     ] {
         let folder = Family::new("sd2").turbo(class).open().unwrap();
         let prepared = Prepared::new(&asked, &folder).unwrap();
-        assert_eq!(prepared.scheduler, scheduler);
-        assert_eq!((prepared.steps, prepared.guidance), (4, 1.0));
-        assert!(!prepared.guided());
+        assert_eq!(prepared.run.scheduler, scheduler);
+        assert_eq!((prepared.run.steps, prepared.run.guidance), (4, 1.0));
+        assert!(!prepared.run.guided());
         assert_eq!(prepared.controller.clock.calls, 4);
         // The user's choice wins over the recommendation.
         let other = Job {
@@ -33,7 +33,7 @@ fn a_turbo_model_is_recognised_by_its_scheduler() {
         };
         let prepared = Prepared::new(&other, &folder).unwrap();
         assert_eq!(
-            (prepared.steps, prepared.scheduler),
+            (prepared.run.steps, prepared.run.scheduler),
             (2, SchedulerName::Ddim)
         );
     }
@@ -50,14 +50,14 @@ fn a_turbo_model_is_recognised_by_its_scheduler() {
             .with(config, &v),
     ] {
         let prepared = Prepared::new(&asked, &family.open().unwrap()).unwrap();
-        assert_eq!(prepared.scheduler, SchedulerName::Ddim);
-        assert_eq!((prepared.steps, prepared.guidance), (50, 7.5));
+        assert_eq!(prepared.run.scheduler, SchedulerName::Ddim);
+        assert_eq!((prepared.run.steps, prepared.run.guidance), (50, 7.5));
     }
     // p2p.json wins over the recommendation for Turbo models.
     let turbo = Family::new("sd2").turbo("EulerDiscreteScheduler");
     std::fs::write(turbo.folder.path().join("p2p.json"), r#"{"steps": 1}"#).unwrap();
     let prepared = Prepared::new(&asked, &turbo.open().unwrap()).unwrap();
-    assert_eq!((prepared.steps, prepared.guidance), (1, 1.0));
+    assert_eq!((prepared.run.steps, prepared.run.guidance), (1, 1.0));
 }
 
 /// Windows of few steps differ, and a single step is inside a window.
@@ -67,8 +67,8 @@ fn windows_act_at_one_to_four_steps() {
     let folder = family.open().unwrap();
     let model = folder.load().unwrap();
     let until = |steps, cross: f64, itself: f64| {
-        let spec = EditSpec {
-            cross_steps: Some(Window::until(cross)),
+        let spec = EditSettings {
+            cross_steps: CrossSteps::all(Window::until(cross)),
             self_steps: Some(Window::until(itself)),
             ..edit(DST)
         };
@@ -130,7 +130,7 @@ fn guidance_zero_is_no_guidance() {
             ..job(vec![edit(DST)])
         };
         assert_eq!(
-            Prepared::new(&job, &folder).unwrap().guided(),
+            Prepared::new(&job, &folder).unwrap().run.guided(),
             guidance > 1.0
         );
         flat(&draw(&job, &folder, &model).latents)

@@ -5,7 +5,7 @@
 use prompt_to_prompt::attention::Place;
 use prompt_to_prompt::edit::Grid;
 use prompt_to_prompt::heatmap::daam::bicubic;
-use prompt_to_prompt::heatmap::{Heat, MapSpec};
+use prompt_to_prompt::heatmap::{Heatmap, MapSpec};
 use prompt_to_prompt::sample::Heads;
 
 use super::look;
@@ -44,7 +44,7 @@ fn like_daam_is_the_mean_of_enlarged_heads() {
     let sites = lab.folder.unet.sites((12, 16));
     let of_daam = |layer: &usize| sites[*layer].place != Place::Mid && sites[*layer].downscale < 8;
     assert!(merged[0].layers.len() > 5 && merged[0].layers.iter().all(of_daam));
-    let mut maps: Vec<Heat> = vec![];
+    let mut maps: Vec<Heatmap> = vec![];
     for &layer in &merged[0].layers {
         maps.extend(see(&MapSpec {
             layer: Some(layer),

@@ -9,8 +9,10 @@ use candle_core::{Device, Tensor};
 use prompt_to_prompt::edit::Window;
 use prompt_to_prompt::heatmap::cost::Cost;
 use prompt_to_prompt::heatmap::maps::recorded;
-use prompt_to_prompt::heatmap::{Heat, Look, MapSpec, Resolution, Rows, Selection, Steps, heats};
-use prompt_to_prompt::job::{EditSpec, Job, Outcome, Prepared, run};
+use prompt_to_prompt::heatmap::{
+    Heatmap, Look, MapSpec, Resolution, Rows, Selection, Steps, heatmaps,
+};
+use prompt_to_prompt::job::{CrossSteps, EditSettings, Job, Outcome, Prepared, run};
 use prompt_to_prompt::model::{Model, ModelFolder};
 use prompt_to_prompt::sample::{Heads, Recorder, Recording, Shown};
 
@@ -22,8 +24,8 @@ use crate::parity::flat;
 fn job(lab: &Lab) -> Job {
     lab.job(vec![
         weighted(edit(SWAP), "hippopotamus", 1.5),
-        EditSpec {
-            cross_steps: Some(Window::until(0.5)),
+        EditSettings {
+            cross_steps: CrossSteps::all(Window::until(0.5)),
             ..edit(REFINED)
         },
     ])
@@ -52,13 +54,13 @@ fn law_9_recorded_maps_are_the_literal_ones_step_by_step() {
     let prepared = Prepared::new(&job, &lab.folder).unwrap();
     let sites = lab.folder.unet.sites(prepared.latent_size);
     let layout = each_step(Recording::layout(&sites, 4, 3));
-    let literal = literal_run(&lab, &job, &prepared);
+    let literal = literal_run(&lab, &prepared);
     let record = |shown| {
         let mut recorder = Recorder::new(Recording {
             shown,
             ..layout.clone()
         });
-        (lab.sample(&job, &prepared, Some(&mut recorder)), recorder)
+        (lab.sample(&prepared, Some(&mut recorder)), recorder)
     };
     let (used_latents, used) = record(Shown::Used);
     let (own_latents, own) = record(Shown::Own);
@@ -90,7 +92,7 @@ fn memory_is_tokens_times_pixels() {
         let sites = lab.folder.unet.sites(prepared.latent_size);
         let selection = Selection::new(spec, &prepared, &sites).unwrap();
         let mut recorder = Recorder::new(selection.recording.clone());
-        lab.sample(&job, &prepared, Some(&mut recorder));
+        lab.sample(&prepared, Some(&mut recorder));
         let kept = recorder.recorded().iter().map(|r| r.sum.elem_count());
         let floats = kept.sum::<usize>();
         let cost = Cost::of(spec, &Look::default(), &selection, &prepared, &sites);
@@ -115,16 +117,16 @@ fn memory_is_tokens_times_pixels() {
 }
 
 /// A picture and its heatmaps, the way that users' runs go.
-fn look(folder: &ModelFolder, model: &Model, job: &Job, spec: &MapSpec) -> (Outcome, Vec<Heat>) {
+fn look(folder: &ModelFolder, model: &Model, job: &Job, spec: &MapSpec) -> (Outcome, Vec<Heatmap>) {
     let prepared = Prepared::new(job, folder).unwrap();
     let sites = folder.unet.sites(prepared.latent_size);
     let selection = Selection::new(spec, &prepared, &sites).unwrap();
     let mut recorder = Recorder::new(selection.recording.clone());
-    let outcome = run(job, &prepared, model, &mut [&mut recorder], &mut |_| Ok(()));
+    let outcome = run(&prepared, model, &mut [&mut recorder], &mut |_| Ok(()));
     let recorded = recorded(spec, &recorder, prepared.latent_size).unwrap();
     (
         outcome.unwrap(),
-        heats(spec, &selection, &recorded).unwrap(),
+        heatmaps(spec, &selection, &recorded).unwrap(),
     )
 }
 
@@ -165,7 +167,7 @@ fn a_word_is_the_sum_of_its_tokens() {
     assert!(hippopotamus.tokens.len() > 1, "several tokens, one map");
     let all = see(&[], true);
     let one = all.iter().filter(|h| h.row == 1);
-    let one: Vec<&Heat> = one.collect();
+    let one: Vec<&Heatmap> = one.collect();
     assert_eq!(one.first().unwrap().label, "<begin>");
     let pads = one.last().unwrap();
     assert_eq!(pads.label, format!("<{} pads>", pads.tokens.len()));
@@ -211,7 +213,7 @@ fn words_that_stand_twice_are_summed_and_said_so() {
     let (both, notes) = see(&["cat"]);
     assert_eq!((both.len(), both[0].tokens.as_slice()), (1, &[2, 5][..]));
     assert_eq!(notes.len(), 1);
-    assert!(notes[0].contains("\"cat\" stands 2 times") && notes[0].contains("tokens 2, 5"));
+    assert!(notes[0].contains("\"cat\" occurs 2 times") && notes[0].contains("tokens 2, 5"));
     let (each, notes) = see(&["cat#1", "cat#2"]);
     assert!(notes.is_empty(), "{notes:?}");
     let sum = each[0].grid.clone().zip(&each[1].grid, |a, b| a + b);
@@ -248,9 +250,9 @@ fn heads_apart_are_the_mean_together() {
             heads,
             ..MapSpec::default()
         };
-        let (_, heats) = look(&lab.folder, &lab.model, &lab.job(vec![]), &spec);
-        let grid = |heat: &Heat| Tensor::new(heat.grid.values.as_slice(), &Device::Cpu).unwrap();
-        heats.iter().map(grid).collect::<Vec<_>>()
+        let (_, heatmaps) = look(&lab.folder, &lab.model, &lab.job(vec![]), &spec);
+        let grid = |heat: &Heatmap| Tensor::new(heat.grid.values.as_slice(), &Device::Cpu).unwrap();
+        heatmaps.iter().map(grid).collect::<Vec<_>>()
     };
     let (mean, each, second) = (see(Heads::Mean), see(Heads::Each), see(Heads::One(1)));
     assert_eq!((mean.len(), each.len(), second.len()), (1, 2, 1));
@@ -269,7 +271,7 @@ fn resolutions_are_kept_apart() {
         resolution: Resolution::All,
         ..MapSpec::default()
     };
-    let (_, heats) = look(&lab.folder, &lab.model, &lab.job(vec![]), &spec);
-    let sizes: Vec<(usize, usize)> = heats.iter().map(|heat| heat.grid.size).collect();
+    let (_, heatmaps) = look(&lab.folder, &lab.model, &lab.job(vec![]), &spec);
+    let sizes: Vec<(usize, usize)> = heatmaps.iter().map(|heat| heat.grid.size).collect();
     assert_eq!(sizes, [(6, 8), (3, 4), (2, 2)]);
 }

@@ -2,7 +2,7 @@
 
 use nalgebra::{DMatrix, DVector};
 use prompt_to_prompt::attention::{AttentionKind, Site};
-use prompt_to_prompt::heatmap::{MapSpec, Selection, heats};
+use prompt_to_prompt::heatmap::{MapSpec, Selection, heatmaps};
 use prompt_to_prompt::job::Prepared;
 use prompt_to_prompt::sample::{Columns, Heads, Recorder, Recording, Shown};
 
@@ -26,7 +26,7 @@ fn self_attention_is_shown_as_it_was_used() {
             shown,
             columns: vec![Columns::All; 2],
         });
-        lab.sample(&job, &prepared, Some(&mut recorder));
+        lab.sample(&prepared, Some(&mut recorder));
         [0, 1].map(|row| means(&recorder, 0, row))
     };
     let (coarse, coarse_own) = (of(4, Shown::Used), of(4, Shown::Own));
@@ -52,15 +52,15 @@ fn components_are_singular_vectors() {
     let sites = lab.folder.unet.sites(prepared.latent_size);
     let selection = Selection::new(&spec, &prepared, &sites).unwrap();
     let mut recorder = Recorder::new(selection.recording.clone());
-    lab.sample(&job, &prepared, Some(&mut recorder));
-    let heats = heats(&spec, &selection, recorder.recorded()).unwrap();
+    lab.sample(&prepared, Some(&mut recorder));
+    let heatmaps = heatmaps(&spec, &selection, recorder.recorded()).unwrap();
     let map = DMatrix::from_row_slice(12, 12, &means(&recorder, 0, 0));
     let centred = DMatrix::from_fn(12, 12, |i, j| map[(i, j)] - map.row(i).mean());
     let mut found = DVector::from_fn(12, |i, _| 1.0 + i as f32);
     for _ in 0..2000 {
         found = (centred.transpose() * (&centred * found)).normalize();
     }
-    let shown = DVector::from_vec(heats[0].grid.values.clone());
+    let shown = DVector::from_vec(heatmaps[0].grid.values.clone());
     assert_eq!((shown.min(), shown.max()), (0.0, 1.0));
     // Equal up to the scale and the shift that showing takes.
     let apart = |v: DVector<f32>| (v.add_scalar(-v.mean())).normalize();
@@ -68,10 +68,10 @@ fn components_are_singular_vectors() {
     assert!(alike > 0.999, "{alike}");
     // Numbered from 1, largest first, and what the map makes of its singular vector.
     assert_eq!(
-        (heats[0].index, heats[0].label.as_str()),
+        (heatmaps[0].index, heatmaps[0].label.as_str()),
         (1, "component 1")
     );
-    let values = heats.iter().map(|heat| heat.singular_value.unwrap());
+    let values = heatmaps.iter().map(|heat| heat.singular_value.unwrap());
     let values: Vec<f32> = values.collect();
     assert!(values.is_sorted_by(|a, b| a >= b) && values[0] > 0.0);
     let made = (&centred * &found).norm();
@@ -91,14 +91,17 @@ fn a_pixel_looks_at_all_of_the_picture_once() {
         pixel: Some((1.0, 0.5)),
         ..MapSpec::default()
     };
-    let (_, heats) = look(&lab.folder, &lab.model, &lab.job(vec![]), &spec);
-    assert_eq!(heats.len(), 1);
-    assert_eq!((heats[0].index, heats[0].label.as_str()), (7, "from 1,0.5"));
+    let (_, heatmaps) = look(&lab.folder, &lab.model, &lab.job(vec![]), &spec);
+    assert_eq!(heatmaps.len(), 1);
     assert_eq!(
-        heats[0].from,
+        (heatmaps[0].index, heatmaps[0].label.as_str()),
+        (7, "from 1,0.5")
+    );
+    assert_eq!(
+        heatmaps[0].from,
         Some((3.5 / 4.0, 1.5 / 3.0)),
         "the cell's middle"
     );
-    let sum: f32 = heats[0].grid.values.iter().sum();
+    let sum: f32 = heatmaps[0].grid.values.iter().sum();
     assert!((sum - 1.0).abs() < 1e-5, "{sum}");
 }

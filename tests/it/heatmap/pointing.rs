@@ -65,8 +65,8 @@ fn pointing(every: usize, steps: Option<usize>) -> f64 {
             words: vec![thing.into()],
             ..MapSpec::default()
         };
-        let (outcome, heats) = look(&folder, &model, &job, &spec);
-        let (grid, picture) = (&heats[0].grid, &outcome.pictures[0].image);
+        let (outcome, heatmaps) = look(&folder, &model, &job, &spec);
+        let (grid, picture) = (&heatmaps[0].grid, &outcome.pictures[0].image);
         let cells = 0..grid.values.len();
         let peak = cells.max_by(|a, b| grid.values[*a].total_cmp(&grid.values[*b]));
         let (x, y) = (peak.unwrap() % 16 * 8, peak.unwrap() / 16 * 8);

@@ -1,10 +1,10 @@
-//! `p2p models`, and what other commands say of the hub.
+//! `p2p models`, and what other commands print about the hub.
 
 use serde_json::Value;
 
 use super::*;
 
-/// A second commit of the miniature, which shares all large files with the first.
+/// Pulls two commits of the miniature that share all large files.
 fn second(place: &Place) -> (String, String) {
     place.succeed(&["models", "pull", ID]);
     let first = place
@@ -24,7 +24,7 @@ fn second(place: &Place) -> (String, String) {
     (first, second)
 }
 
-/// Whether every link of a snapshot leads somewhere.
+/// Whether no link of a snapshot is broken.
 fn is_whole(snapshot: &Path) -> bool {
     let files = listing(snapshot);
     !files.is_empty() && files.iter().all(|file| snapshot.join(file).is_file())
@@ -40,7 +40,7 @@ fn pull_and_path_print_the_folder() {
     let commit = commit.file_name().unwrap().to_str().unwrap();
     let by_commit = place.succeed(&["models", "path", ID, "--revision", &commit[..8]]);
     assert_eq!(stdout(&by_commit), pulled);
-    // The folder is a model.
+    // The folder can be opened as a model.
     place.succeed(&["sites", "--model", pulled.trim_end()]);
     let file = place.succeed(&[
         "models",
@@ -64,14 +64,18 @@ fn pull_and_path_print_the_folder() {
         (
             &["models", "path", ID, "--revision", "v2"],
             4,
-            "these are: main",
+            "the cached ones are: main",
         ),
         (
             &["models", "path", "ada/mini-sd/mini.safetensors"],
             4,
             "p2p models pull ada/mini-sd/mini.safetensors",
         ),
-        (&["models", "path", "nonsense"], 2, "is no model of the hub"),
+        (
+            &["models", "path", "nonsense"],
+            2,
+            "is not the name of a model of the hub",
+        ),
         (&["models", "pull", "storybook"], 2, "is embedded"),
         (&["models", "rm", "ada/other"], 4, "is not in the cache"),
     ] {
@@ -86,9 +90,13 @@ fn ls_lists_models_and_aliases() {
     let place = Place::new();
     let empty = stdout(&place.succeed(&["models", "ls"]));
     assert!(
-        empty.starts_with("no models in") && empty.contains("sdxl-turbo"),
+        empty.contains("\nno models in") && empty.contains("sdxl-turbo"),
         "{empty}"
     );
+    let embedded = empty.lines().nth(1).unwrap();
+    let words: Vec<&str> = embedded.split_whitespace().collect();
+    assert_eq!(words[..2], ["storybook", "embedded"], "{empty}");
+    assert!(words[3].ends_with('B'), "{empty}");
     place.mock.add("stabilityai/sd-turbo", miniature());
     place.succeed(&["models", "pull", ID]);
     place.succeed(&["models", "pull", "sd-turbo"]);
@@ -99,7 +107,7 @@ fn ls_lists_models_and_aliases() {
             .unwrap_or_default()
     };
     assert!(
-        line(ID).contains("main ") && line(ID).contains(" MB "),
+        line(ID).contains("main ") && [" MB ", " MiB "].iter().any(|unit| line(ID).contains(unit)),
         "{text}"
     );
     assert!(line("sd-turbo ").contains("in the cache"), "{text}");
@@ -107,6 +115,11 @@ fn ls_lists_models_and_aliases() {
     let json: Value =
         serde_json::from_slice(&place.succeed(&["models", "ls", "--json"]).stdout).unwrap();
     assert_eq!(json["schema"], "p2p.models/v1");
+    assert_eq!(json["embedded"][0]["id"], "storybook");
+    let assets = Path::new(env!("CARGO_MANIFEST_DIR")).join("assets/storybook");
+    let files = mock::files_of(&assets);
+    let bytes: usize = files.values().map(Vec::len).sum();
+    assert_eq!(json["embedded"][0]["bytes"], bytes);
     assert_eq!(json["models"][0]["id"], ID);
     assert_eq!(json["models"][0]["snapshots"][0]["revisions"][0], "main");
     let bytes = json["models"][0]["bytes"].as_u64().unwrap();
@@ -152,9 +165,9 @@ fn rm_of_a_revision_leaves_others_whole() {
         "--dst",
         "a dog",
     ]);
-    // The last one goes with the rest.
+    // Removing the last snapshot removes the model.
     let last = place.succeed(&["models", "rm", ID, "--revision", "main"]);
-    assert!(stderr(&last).contains("the model goes whole"));
+    assert!(stderr(&last).contains("removing the whole model"));
     assert!(!place.repo().exists());
 }
 

@@ -1,4 +1,4 @@
-//! Cures can be pasted: they fetch what is missing, with its revision, its variant, its file.
+//! Cures are commands to paste: they download what is missing, with its revision, variant and file.
 
 use std::collections::BTreeMap;
 
@@ -7,7 +7,7 @@ use super::*;
 const UNET: &str = "unet/diffusion_pytorch_model.safetensors";
 const LORA: &str = "sd1-peft.safetensors";
 
-/// The miniature with a variant, on `main` and as `v1.0`, and a repository of LoRAs.
+/// A hub with the miniature, which has a variant and the revisions `main` and `v1.0`, and a repository of LoRAs.
 fn place() -> Place {
     let mut files = miniature();
     let half = files[UNET].clone();
@@ -22,7 +22,7 @@ fn place() -> Place {
     place
 }
 
-/// The command after `p2p` that an error says.
+/// The arguments of the `p2p` command in an error's cure.
 fn cure(output: &Output) -> Vec<String> {
     let said = stderr(output);
     let at = said.find("p2p models").unwrap_or_else(|| panic!("{said}"));
@@ -53,7 +53,7 @@ fn what_is_missing_offline() {
             "--offline",
         ];
         let edit = [&edit[..], args].concat();
-        // One thing after the other.
+        // Each attempt reports one missing thing.
         let drawn = (0..3).find(|_| {
             let output = place.p2p(&edit);
             if output.status.code() == Some(4) {
@@ -204,7 +204,7 @@ fn addresses_of_pages_mean_their_revision() {
     let second = place.mock.add(ID, files);
     place.succeed(&["models", "pull", ID]);
     let page = format!("https://huggingface.co/{ID}/tree/v1.0");
-    // A folder of that name is not what is meant.
+    // A local folder of that name is not meant.
     std::fs::create_dir_all(place.work.path().join(ID)).unwrap();
     let pulled = stdout(&place.succeed(&["models", "pull", &page]));
     assert!(pulled.contains(&first), "{pulled}");
@@ -268,7 +268,7 @@ fn a_message_of_a_job_leaves_paths_alone() {
     std::fs::write(place.work.path().join("jobs.toml"), jobs).unwrap();
     let said = stderr(&place.p2p(&["batch", "jobs.toml", "-o", "out"]));
     assert!(said.contains("models--ada--lora/"), "{said}");
-    // In the line that is to blame, by the key's name.
+    // The error points at the line of the key.
     assert!(
         said.contains("`lora`") && said.contains("jobs.toml:5"),
         "{said}"
@@ -291,7 +291,7 @@ fn a_store_that_refuses_is_no_matter_of_the_token() {
     assert_eq!(output.status.code(), Some(4));
     let said = stderr(&output);
     assert!(
-        said.contains("localhost, to which the hub sends for"),
+        said.contains("localhost, to which the hub redirects for"),
         "{said}"
     );
     assert!(
@@ -322,9 +322,9 @@ fn a_model_that_is_being_fetched_is_not_removed() {
     lock.lock().unwrap();
     let output = place.p2p(&["models", "rm", ID]);
     assert_eq!(output.status.code(), Some(4));
-    assert!(stderr(&output).contains("another process fetches"));
+    assert!(stderr(&output).contains("another process is downloading"));
     assert!(place.repo().exists());
     drop(lock);
     let said = stderr(&place.succeed(&["models", "rm", ID, "--revision", "main"]));
-    assert!(said.contains("the model goes whole"), "{said}");
+    assert!(said.contains("removing the whole model"), "{said}");
 }

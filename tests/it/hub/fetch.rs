@@ -1,4 +1,4 @@
-//! A cold cache: what is fetched, where it lies, what pictures say of it.
+//! Downloads into an empty cache: which files are downloaded, where they are stored, and what pictures record.
 
 use std::path::Path;
 
@@ -22,7 +22,7 @@ const EDIT: [&str; 13] = [
     "-o",
     "out",
 ];
-/// What the miniature is opened with.
+/// The files that p2p uses of the miniature.
 const NEEDED: [&str; 12] = [
     "model_index.json",
     "scheduler/scheduler_config.json",
@@ -71,7 +71,7 @@ fn a_cold_cache_is_filled_with_what_is_needed_and_drawn_from() {
         .unwrap()
         .to_owned();
     assert_eq!(json["model"]["revision"], *commit);
-    // Where it lies on this machine is nobody's business.
+    // The path on this machine is private.
     let home = place.home.path().to_str().unwrap();
     for name in ["manifest.json", "source.png", "edited-1.png"] {
         let text = String::from_utf8_lossy(&read(name)).into_owned();
@@ -81,7 +81,7 @@ fn a_cold_cache_is_filled_with_what_is_needed_and_drawn_from() {
         );
     }
 
-    // The same from the folder, and from the cache alone.
+    // The cache alone and a local folder give the same picture.
     place.mock.forget();
     let folder = fixture("mini-sd");
     let again = |model: &str, more: &[&str], out: &str| {
@@ -96,7 +96,7 @@ fn a_cold_cache_is_filled_with_what_is_needed_and_drawn_from() {
     let local = again(folder.to_str().unwrap(), &[], "local");
     assert!(pixels(&local) == pixels(&read("edited-1.png")));
 
-    // With a network it is asked which commit is meant, and nothing is fetched.
+    // With a network, one request asks for the commit, and nothing is downloaded.
     again(ID, &[], "online");
     assert_eq!(place.mock.log().len(), 1);
     assert!(place.mock.fetched().is_empty());
@@ -125,7 +125,7 @@ fn it_lies_as_pythons_tools_would_lay_it() {
     }
     let blobs = listing(&place.repo().join("blobs"));
     assert!(blobs.iter().all(|name| !name.contains("incomplete")));
-    // What Python fetched is used: it needn't be ours that linked it.
+    // Without the locks, the cache is as Python leaves it.
     place.mock.forget();
     std::fs::remove_dir_all(place.cache().join(".locks")).unwrap();
     place.open(ID).unwrap();
@@ -169,13 +169,13 @@ fn a_picture_is_drawn_again_by_the_commit_that_drew_it() {
     let verified = place.succeed(&["verify", "out/edited-1.png"]);
     assert!(stdout(&verified).contains("reproduces"));
     assert!(place.mock.log().is_empty(), "a commit never changes");
-    // Somewhere else it is fetched as it was.
+    // An empty cache gets the recorded commit.
     std::fs::remove_dir_all(place.cache()).unwrap();
     place.succeed(&["rerun", "out/edited-1.png", "-o", "again"]);
     let read = |name: &str| std::fs::read(place.work.path().join(name)).unwrap();
     assert!(read("again/edited-1.png") == read("out/edited-1.png"));
     assert!(place.snapshot().ends_with(&old));
-    // And as it is now, where that is asked for.
+    // Naming the model asks for the newest commit.
     let args = ["rerun", "out/edited-1.png", "-o", "now", "--model", ID];
     let now = place.succeed(&args);
     assert!(
@@ -232,7 +232,7 @@ fn a_redirect_on_the_hub_itself_is_followed_with_it() {
     let error = place
         .open_with(&source, &[("HF_TOKEN", TOKEN)])
         .unwrap_err();
-    // Its files are asked for under its old name, which this hub doesn't redirect.
+    // This hub does not redirect the files of the old name.
     assert!(error.to_string().contains("model_index.json"), "{error}");
     let token = format!("Bearer {TOKEN}");
     assert!(
@@ -282,7 +282,7 @@ fn a_single_file_of_a_repository_and_parts_from_there() {
         "a dog",
     ];
     let output = place.p2p(&args);
-    // It is no checkpoint, but it is what was fetched.
+    // The file is not a checkpoint, but it was downloaded.
     assert_eq!(place.mock.fetched(), ["mini.safetensors"]);
     assert!(
         stderr(&output).contains("not a whole safetensors file"),
@@ -300,7 +300,7 @@ fn a_single_file_of_a_repository_and_parts_from_there() {
     let file = format!("{ID}/vae/diffusion_pytorch_model.safetensors");
     place.open_with(&vae(&file), &[]).unwrap();
     assert_eq!(place.mock.fetched(), expected);
-    // A model whose VAE comes from elsewhere does without its own.
+    // A model with another VAE does not need its own.
     place.mock.forget();
     let local = fixture("mini-sd/vae");
     let source = ModelSource {

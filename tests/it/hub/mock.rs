@@ -1,5 +1,5 @@
-//! A hub in the test process: repositories by commit, `resolve/` with parts of files, a log of what was
-//! asked, and faults on demand.
+//! A hub in the test process. Serves repositories by commit and byte ranges of files, keeps connections open,
+//! logs requests, and answers with faults on demand.
 
 use std::collections::{BTreeMap, HashMap};
 use std::io::{BufRead, BufReader, Write};
@@ -18,6 +18,8 @@ pub struct Request {
     pub target: String,
     /// Names in lower case.
     pub headers: HashMap<String, String>,
+    /// The number of the connection that it came over.
+    pub connection: usize,
 }
 
 impl Request {
@@ -31,7 +33,7 @@ pub struct Response {
     pub status: u16,
     pub headers: Vec<(String, String)>,
     pub body: Vec<u8>,
-    /// Bytes after which the connection breaks.
+    /// Bytes of the body after which the connection breaks.
     pub cut: Option<usize>,
 }
 
@@ -52,7 +54,7 @@ impl Response {
 }
 
 type Files = BTreeMap<String, Vec<u8>>;
-/// What is answered instead, where something is.
+/// The response to send in place of the usual one, if any.
 type Fault = dyn Fn(&Request) -> Option<Response> + Send + Sync;
 
 #[derive(Default)]
@@ -76,17 +78,17 @@ impl Mock {
         let endpoint = format!("http://{}", listener.local_addr().unwrap());
         let content: Arc<Mutex<Content>> = Arc::default();
         let shared = content.clone();
-        // It ends with the tests.
+        // The threads end with the test process.
         std::thread::spawn(move || {
-            for stream in listener.incoming().flatten() {
+            for (connection, stream) in listener.incoming().flatten().enumerate() {
                 let content = shared.clone();
-                std::thread::spawn(move || serve(stream, &content));
+                std::thread::spawn(move || serve(stream, connection, &content));
             }
         });
         Self { endpoint, content }
     }
 
-    /// A repository whose `main` is a folder's files; its commit comes back.
+    /// Adds a repository with these files as `main`, and returns the commit.
     pub fn add(&self, id: &str, files: Files) -> String {
         let mut hash = Sha256::new();
         for (path, bytes) in &files {
@@ -103,26 +105,29 @@ impl Mock {
         commit
     }
 
-    /// Another branch or a tag.
+    /// Adds another branch or a tag.
     pub fn name(&self, id: &str, branch: &str, commit: &str) {
         let name = (id.to_owned(), branch.to_owned());
         let mut content = self.content.lock().unwrap();
         content.branches.insert(name, commit.to_owned());
     }
 
+    /// Answers requests with the response of `fault`, if it gives one.
     pub fn fault(&self, fault: impl Fn(&Request) -> Option<Response> + Send + Sync + 'static) {
         self.content.lock().unwrap().fault = Some(Arc::new(fault));
     }
 
-    pub fn well(&self) {
+    /// Ends the fault.
+    pub fn repair(&self) {
         self.content.lock().unwrap().fault = None;
     }
 
+    /// The requests so far.
     pub fn log(&self) -> Vec<Request> {
         self.content.lock().unwrap().log.clone()
     }
 
-    /// Of the files that were asked for, in order.
+    /// The paths of the files that were downloaded, in order.
     pub fn fetched(&self) -> Vec<String> {
         let path = |request: &Request| {
             let (_, rest) = request.target.split_once("/resolve/")?;
@@ -132,12 +137,13 @@ impl Mock {
         self.log().iter().filter_map(path).collect()
     }
 
+    /// Clears the log.
     pub fn forget(&self) {
         self.content.lock().unwrap().log.clear();
     }
 }
 
-/// Files of a folder, with those on top that no model needs.
+/// The files of a folder by their paths.
 pub fn files_of(folder: &Path) -> Files {
     let mut files = Files::new();
     collect(folder, "", &mut files);
@@ -147,11 +153,10 @@ pub fn files_of(folder: &Path) -> Files {
 fn collect(folder: &Path, before: &str, files: &mut Files) {
     for entry in std::fs::read_dir(folder).unwrap().flatten() {
         let name = format!("{before}{}", entry.file_name().to_string_lossy());
-        match entry.path().is_dir() {
-            true => collect(&entry.path(), &format!("{name}/"), files),
-            false => {
-                files.insert(name, std::fs::read(entry.path()).unwrap());
-            }
+        if entry.path().is_dir() {
+            collect(&entry.path(), &format!("{name}/"), files);
+        } else {
+            files.insert(name, std::fs::read(entry.path()).unwrap());
         }
     }
 }
@@ -160,45 +165,54 @@ pub fn sha256(bytes: &[u8]) -> String {
     format!("{:x}", Sha256::digest(bytes))
 }
 
-/// What the hub calls a file's content; small files have git's hash.
+/// The ETag of a file: SHA-256 of a large one, git's hash of a small one.
 pub fn etag(path: &str, bytes: &[u8]) -> String {
-    match is_large(path) {
-        true => sha256(bytes),
-        false => {
-            let head = format!("blob {}\0", bytes.len());
-            format!("{:x}", Sha1::digest([head.as_bytes(), bytes].concat()))
-        }
+    if is_large(path) {
+        return sha256(bytes);
     }
+    let header = format!("blob {}\0", bytes.len());
+    format!("{:x}", Sha1::digest([header.as_bytes(), bytes].concat()))
 }
 
 fn is_large(path: &str) -> bool {
     path.ends_with(".safetensors") || path.ends_with(".bin")
 }
 
-fn serve(mut stream: TcpStream, content: &Mutex<Content>) -> Option<()> {
+/// Answers the requests of a connection until the client closes it or a fault breaks it.
+fn serve(mut stream: TcpStream, connection: usize, content: &Mutex<Content>) -> Option<()> {
     let mut reader = BufReader::new(stream.try_clone().ok()?);
-    let request = read(&mut reader)?;
-    let fault = {
-        let mut content = content.lock().unwrap();
-        content.log.push(request.clone());
-        content.fault.clone()
-    };
-    let response = fault.and_then(|fault| fault(&request));
-    let response = response.unwrap_or_else(|| answer(&request, &content.lock().unwrap()));
-    let mut head = format!(
-        "HTTP/1.1 {} Status\r\nConnection: close\r\n",
-        response.status
-    );
+    loop {
+        let request = read(&mut reader, connection)?;
+        let fault = {
+            let mut content = content.lock().unwrap();
+            content.log.push(request.clone());
+            content.fault.clone()
+        };
+        let response = fault.and_then(|fault| fault(&request));
+        let response = response.unwrap_or_else(|| answer(&request, &content.lock().unwrap()));
+        send(&mut stream, &request, &response)?;
+        if response.cut.is_some() {
+            return None;
+        }
+    }
+}
+
+fn send(stream: &mut TcpStream, request: &Request, response: &Response) -> Option<()> {
+    let mut head = format!("HTTP/1.1 {} Status\r\n", response.status);
     for (name, value) in &response.headers {
         head += &format!("{name}: {value}\r\n");
     }
     let length = response.body.len();
     head += &format!("Content-Length: {length}\r\n\r\n");
-    stream.write_all(head.as_bytes()).ok()?;
+    let mut bytes = head.into_bytes();
     if request.method != "HEAD" {
-        let whole = response.cut.unwrap_or(length).min(length);
-        stream.write_all(&response.body[..whole]).ok()?;
-        // A test may want the rest to be waited for.
+        let sent = response.cut.unwrap_or(length).min(length);
+        bytes.extend_from_slice(&response.body[..sent]);
+    }
+    // One write, so that the system does not hold the body back.
+    stream.write_all(&bytes).ok()?;
+    if request.method != "HEAD" {
+        // Lets the client wait for the rest.
         let stall = response.headers.iter().find(|(name, _)| name == "X-Stall");
         if let Some((_, seconds)) = stall {
             stream.flush().ok()?;
@@ -208,7 +222,7 @@ fn serve(mut stream: TcpStream, content: &Mutex<Content>) -> Option<()> {
     stream.flush().ok()
 }
 
-fn read(reader: &mut impl BufRead) -> Option<Request> {
+fn read(reader: &mut impl BufRead, connection: usize) -> Option<Request> {
     let mut line = String::new();
     reader.read_line(&mut line).ok()?;
     let mut words = line.split_whitespace();
@@ -226,6 +240,7 @@ fn read(reader: &mut impl BufRead) -> Option<Request> {
         method,
         target,
         headers,
+        connection,
     })
 }
 
@@ -254,18 +269,20 @@ fn commit<'c>(id: &str, revision: &str, content: &'c Content) -> Option<(String,
 fn listing(id: &str, revision: &str, content: &Content) -> Response {
     let Some((commit, files)) = commit(id, revision, content) else {
         let known = content.branches.keys().any(|(known, _)| known == id);
-        return match known {
-            true => Response::new(404, "").with("X-Error-Code", "RevisionNotFound"),
-            // As the hub answers whom it doesn't know.
-            false => Response::new(401, "").with("X-Error-Code", "RepoNotFound"),
+        return if known {
+            Response::new(404, "").with("X-Error-Code", "RevisionNotFound")
+        } else {
+            // The hub answers 401 without an account.
+            Response::new(401, "").with("X-Error-Code", "RepoNotFound")
         };
     };
     let sibling = |(path, bytes): (&String, &Vec<u8>)| -> Value {
         let etag = etag(path, bytes);
-        match is_large(path) {
-            true => json!({ "rfilename": path, "size": bytes.len(), "blobId": "0".repeat(40),
-                "lfs": { "sha256": etag, "size": bytes.len(), "pointerSize": 135 } }),
-            false => json!({ "rfilename": path, "size": bytes.len(), "blobId": etag }),
+        if is_large(path) {
+            json!({ "rfilename": path, "size": bytes.len(), "blobId": "0".repeat(40),
+                "lfs": { "sha256": etag, "size": bytes.len(), "pointerSize": 135 } })
+        } else {
+            json!({ "rfilename": path, "size": bytes.len(), "blobId": etag })
         }
     };
     let siblings: Vec<Value> = files.iter().map(sibling).collect();

@@ -1,14 +1,20 @@
-//! Models of the hub, against a hub in the test process.
+//! Models of the hub, tested against a hub in the test process.
 
-mod again;
 mod broken;
 mod commands;
+mod connections;
 mod cures;
+mod damaged;
 mod fetch;
+
+mod mistakes;
 mod mock;
 mod names;
 mod offline;
+mod progress;
 mod refusals;
+mod rerun;
+mod shared_cache;
 mod weights;
 
 use std::collections::BTreeMap;
@@ -18,7 +24,7 @@ use std::time::Duration;
 
 use assert_cmd::Command;
 use prompt_to_prompt::error::Error;
-use prompt_to_prompt::hub::{Connection, HubSettings, Silent, Watch};
+use prompt_to_prompt::hub::{Connection, HubSettings, ProgressReporter, Silent};
 use prompt_to_prompt::model::{ModelFolder, ModelSource, Need};
 
 pub use mock::{Mock, Request, Response};
@@ -29,7 +35,7 @@ use crate::common::fixture;
 const ID: &str = "ada/mini-sd";
 const TOKEN: &str = "hf_secretSecretSecret";
 
-/// Variables that reach the hub's code; what the tests' own environment says must not.
+/// Variables that change the hub's behaviour. The tests' own environment must not set them.
 const VARIABLES: [&str; 24] = [
     "HF_HOME",
     "HF_HUB_CACHE",
@@ -64,7 +70,7 @@ struct Place {
     work: tempfile::TempDir,
 }
 
-/// A miniature, with files beside it that p2p has no use for.
+/// The miniature model, with additional files that p2p does not use.
 fn miniature() -> BTreeMap<String, Vec<u8>> {
     let mut files = mock::files_of(&fixture("mini-sd"));
     for (path, bytes) in [
@@ -104,7 +110,7 @@ impl Place {
         self.cache().join("models--ada--mini-sd")
     }
 
-    /// The snapshot, of which there is one.
+    /// The only snapshot.
     fn snapshot(&self) -> PathBuf {
         let entries = std::fs::read_dir(self.repo().join("snapshots")).unwrap();
         let mut entries: Vec<PathBuf> = entries.map(|entry| entry.unwrap().path()).collect();
@@ -148,7 +154,7 @@ impl Place {
         }
     }
 
-    /// In this process, with further variables.
+    /// Opens a model in this process, with further variables.
     fn open_with(&self, source: &ModelSource, more: &[(&str, &str)]) -> Result<ModelFolder, Error> {
         self.open_watched(source, more, &Silent)
     }
@@ -157,9 +163,9 @@ impl Place {
         &self,
         source: &ModelSource,
         more: &[(&str, &str)],
-        watch: &dyn Watch,
+        reporter: &dyn ProgressReporter,
     ) -> Result<ModelFolder, Error> {
-        let hub = Connection::new(self.settings(more), watch);
+        let hub = Connection::new(self.settings(more), reporter);
         ModelFolder::open_with(source, Need::Weights, &hub)
     }
 
@@ -187,14 +193,15 @@ fn listing(folder: &Path) -> Vec<String> {
 fn list(folder: &Path, before: &str, names: &mut Vec<String>) {
     for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
         let name = format!("{before}{}", entry.file_name().to_string_lossy());
-        match entry.file_type().unwrap().is_dir() {
-            true => list(&entry.path(), &format!("{name}/"), names),
-            false => names.push(name),
+        if entry.file_type().unwrap().is_dir() {
+            list(&entry.path(), &format!("{name}/"), names);
+        } else {
+            names.push(name);
         }
     }
 }
 
-/// What a watch is told.
+/// Records notes and warnings.
 #[derive(Default)]
 struct Heard(std::sync::Mutex<Vec<String>>);
 
@@ -204,7 +211,7 @@ impl Heard {
     }
 }
 
-impl Watch for Heard {
+impl ProgressReporter for Heard {
     fn note(&self, line: &str) {
         self.0.lock().unwrap().push(line.to_owned());
     }

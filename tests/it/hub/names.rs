@@ -153,8 +153,8 @@ fn proxies_go_by_scheme_and_leave_hosts_out() {
         ),
     ])
     .proxies;
-    assert_eq!(all.on_the_way("http", "hub.com"), Some("socks5://all:1"));
-    assert_eq!(all.on_the_way("https", "hub.com"), Some("http://secure:2"));
+    assert_eq!(all.proxy_for("http", "hub.com"), Some("socks5://all:1"));
+    assert_eq!(all.proxy_for("https", "hub.com"), Some("http://secure:2"));
     for host in [
         "localhost",
         "a.example.org",
@@ -162,11 +162,11 @@ fn proxies_go_by_scheme_and_leave_hosts_out() {
         "x.inner.net",
         "10.0.0.1",
     ] {
-        assert_eq!(all.on_the_way("https", host), None, "{host}");
+        assert_eq!(all.proxy_for("https", host), None, "{host}");
     }
-    assert!(all.on_the_way("https", "notexample.org").is_some());
+    assert!(all.proxy_for("https", "notexample.org").is_some());
     let none = settings(&[("HTTPS_PROXY", "http://p:1"), ("NO_PROXY", "*")]).proxies;
-    assert_eq!(none.on_the_way("https", "hub.com"), None);
+    assert_eq!(none.proxy_for("https", "hub.com"), None);
     assert!(!format!("{all:?}").contains("secure"));
 }
 

@@ -1,10 +1,10 @@
-//! No network: by order, by a variable, or because nobody answers.
+//! Runs without a network: because of a flag or a variable, or because the hub does not answer.
 
 use std::net::TcpListener;
 
 use super::*;
 
-/// A port that listens, and how many connected to it.
+/// A listening port that counts connections, and its URL.
 fn trap() -> (TcpListener, String) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     listener.set_nonblocking(true).unwrap();
@@ -58,7 +58,7 @@ fn offline_opens_no_connection() {
     }
     let accepted = listener.accept();
     assert!(accepted.is_err_and(|e| e.kind() == std::io::ErrorKind::WouldBlock));
-    // The trap works.
+    // The trap catches a run with a network.
     let online = run(&EXPLAIN, None);
     assert!(listener.accept().is_ok());
     assert!(
@@ -86,9 +86,12 @@ fn what_the_cache_lacks_says_how_to_get_it() {
     );
     assert!(said.contains("p2p models pull ada/mini-sd"), "{said}");
     let said = refused(&EXPLAIN, Some("HF_HUB_OFFLINE"));
-    assert!(said.contains("HF_HUB_OFFLINE keeps"), "{said}");
+    assert!(
+        said.contains("HF_HUB_OFFLINE keeps p2p off the network"),
+        "{said}"
+    );
     assert!(said.contains("HF_HUB_OFFLINE=0 p2p models pull"), "{said}");
-    // Planned with, but its weights were never fetched.
+    // After `explain` the cache has the configs but not the weights.
     place.succeed(&EXPLAIN);
     place.succeed(&offline);
     let said = refused(
@@ -129,20 +132,20 @@ fn nobody_answers() {
     assert_eq!(output.status.code(), Some(4));
     let said = stderr(&output);
     assert!(
-        said.contains("cannot be reached") && said.contains("refused"),
+        said.contains("cannot reach") && said.contains("refused"),
         "{said}"
     );
     assert!(
         said.contains("HTTPS_PROXY") && said.contains("HF_ENDPOINT"),
         "{said}"
     );
-    // With a copy in the cache it is a warning.
+    // With a copy in the cache, the error becomes a warning.
     place.succeed(&EXPLAIN);
     let output = explain();
     assert!(output.status.success(), "{}", stderr(&output));
     let said = stderr(&output);
     assert!(
-        said.contains("warning:") && said.contains("going by what the cache has"),
+        said.contains("warning:") && said.contains("using the files of ada/mini-sd in the cache"),
         "{said}"
     );
     place.mock.fault(|_| Some(Response::new(503, "")));
@@ -161,13 +164,13 @@ fn a_proxy_is_asked_and_hosts_are_left_out() {
     let (listener, address) = trap();
     drop(listener);
     let error = proxied(&[("http_proxy", &address)]).unwrap_err();
-    assert!(error.to_string().contains("cannot be reached"), "{error}");
+    assert!(error.to_string().contains("cannot reach"), "{error}");
     proxied(&[
         ("http_proxy", &address),
         ("NO_PROXY", "example.org, 127.0.0.1"),
     ])
     .unwrap();
-    // Its password is nobody's business.
+    // The proxy's password is not shown.
     let place = Place::new();
     let secret = address.replace("http://", "http://user:passWord@");
     let error = place.open_with(&ModelSource::named(ID), &[("HTTP_PROXY", &secret)]);

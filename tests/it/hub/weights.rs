@@ -13,11 +13,11 @@ const UNET: &str = "unet/diffusion_pytorch_model.safetensors";
 const VAE: &str = "vae/diffusion_pytorch_model.safetensors";
 const UNET16: &str = "unet/diffusion_pytorch_model.fp16.safetensors";
 
-/// The miniature whose UNet has a variant.
+/// The miniature with a variant of its UNet.
 fn with_variant() -> BTreeMap<String, Vec<u8>> {
     let mut files = miniature();
     let mut other = files[UNET].clone();
-    // Other weights, so that they can be told apart.
+    // The variant's weights differ.
     *other.last_mut().unwrap() ^= 1;
     files.insert(UNET16.to_owned(), other);
     files
@@ -47,7 +47,7 @@ fn a_variant_is_taken_where_there_is_one() {
     assert!(fetched.contains(&VAE.to_owned()), "the VAE has no variant");
     let origin = half.origin.clone().unwrap();
     assert_eq!(origin.variant.as_deref(), Some("fp16"));
-    // The plain files beside it are another model, online and offline.
+    // The files without a variant are another model, online and offline.
     let plain = place.open(ID).unwrap();
     assert!(place.mock.fetched().contains(&UNET.to_owned()));
     assert_eq!(plain.origin.clone().unwrap().variant, None);
@@ -58,7 +58,7 @@ fn a_variant_is_taken_where_there_is_one() {
     };
     let offline = place.open_with(&offline, &[]).unwrap();
     assert_eq!(offline.hashes().unwrap(), half.hashes().unwrap());
-    // And in a folder.
+    // A local folder behaves alike.
     let folder = tempfile::tempdir().unwrap();
     write(folder.path(), &with_variant());
     let at = folder.path().to_str().unwrap();
@@ -96,7 +96,7 @@ fn a_variant_that_is_not_there_names_those_that_are() {
     );
     let mut only = with_variant();
     only.remove(UNET);
-    // As fine-tunes are published.
+    // Many fine-tuned models are published like this.
     let place = Place::with(only.clone());
     let opened = place.open(ID).unwrap();
     assert_eq!(opened.origin.unwrap().variant.as_deref(), Some("fp16"));
@@ -109,7 +109,7 @@ fn a_variant_that_is_not_there_names_those_that_are() {
     );
 }
 
-/// The weights of a folder's UNet in two shards; `dot` is `.fp16` of a variant.
+/// Splits the weights of a folder's UNet into two shards. `dot` is `.fp16` for a variant, else empty.
 fn shard(folder: &Path, dot: &str) {
     let file = folder.join(UNET);
     let tensors = safetensors::load(&file, &Device::Cpu).unwrap();

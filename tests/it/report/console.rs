@@ -1,10 +1,15 @@
-//! Lines on stderr: who hears what, and that a broken pipe harms nobody.
+//! Lines on stderr: what each verbosity prints, progress in a pipe, and a closed stderr.
 
 use std::io::{self, Write};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
 
 use prompt_to_prompt::error::Error;
-use prompt_to_prompt::report::console::{Console, Verbosity};
+use prompt_to_prompt::message;
+use prompt_to_prompt::message::HeatmapFlags;
+use prompt_to_prompt::report::console::{Console, PIPE_INTERVAL, Verbosity};
+use prompt_to_prompt::setting::Setting;
 
 #[derive(Clone, Default)]
 struct Heard(Arc<Mutex<Vec<u8>>>);
@@ -52,28 +57,72 @@ fn verbosity_decides_who_hears_what() {
     assert_eq!(heard(Verbosity::Quiet, speak), "warning: a doubt\n");
     let normal = heard(Verbosity::Normal, speak);
     assert!(
-        normal.starts_with("a note\nwarning: a doubt\nedit: step 5/50, "),
+        normal.starts_with("a note\nwarning: a doubt\nedit: step 1/50, "),
         "{normal}"
     );
     assert!(heard(Verbosity::Verbose, speak).contains("a detail\n"));
 }
 
-#[test]
-fn plain_progress_is_a_line_a_tenth() {
-    let lines = |total| {
-        heard(Verbosity::Normal, |console| {
-            let mut progress = console.progress(total, "edit");
-            (0..total).for_each(|_| progress.step());
-        })
+/// What a console prints whose clock goes on by `seconds` each time that it is read.
+fn heard_in_time(seconds: u64, speak: impl Fn(&Console)) -> String {
+    let out = Heard::default();
+    let (start, readings) = (Instant::now(), AtomicU64::new(0));
+    let clock = move || {
+        let reading = readings.fetch_add(1, Ordering::Relaxed);
+        start + Duration::from_secs(reading * seconds)
     };
-    for (total, expected) in [(50, 10), (1000, 10), (7, 7), (1, 1), (0, 0)] {
-        assert_eq!(lines(total).lines().count(), expected, "{total} steps");
-    }
-    let last = lines(50);
-    let last = last.lines().last().unwrap();
-    assert!(
-        last.starts_with("edit: step 50/50, ") && last.ends_with(" it/s, ETA 0 s"),
-        "{last}"
+    speak(&Console::plain(Verbosity::Normal, Box::new(out.clone())).with_clock(clock));
+    let bytes = out.0.lock().unwrap().clone();
+    String::from_utf8(bytes).unwrap()
+}
+
+#[test]
+fn progress_in_a_pipe_is_at_most_a_line_in_ten_seconds() {
+    assert_eq!(PIPE_INTERVAL, Duration::from_secs(10));
+    let run = |console: &Console, steps| {
+        let mut progress = console.progress(steps, "edit");
+        (0..steps).for_each(|_| progress.step());
+    };
+    let said = heard_in_time(1, |console| run(console, 25));
+    let lines: Vec<&str> = said.lines().collect();
+    assert_eq!(
+        lines,
+        [
+            "edit: step 1/25, 1.0 it/s, ETA 24 s",
+            "edit: step 11/25, 1.0 it/s, ETA 14 s",
+            "edit: step 21/25, 1.0 it/s, ETA 4 s",
+        ]
+    );
+    // A slow model has a line for each step.
+    let said = heard_in_time(60, |console| run(console, 3));
+    assert_eq!(said.lines().count(), 3, "{said}");
+    // Short runs of a batch share the interval.
+    let said = heard_in_time(1, |console| (0..8).for_each(|_| run(console, 2)));
+    assert_eq!(said.lines().count(), 3, "{said}");
+    assert_eq!(heard_in_time(1, |console| run(console, 0)), "");
+}
+
+#[test]
+fn settings_have_the_names_of_the_front_end() {
+    let about = || message!["leave ", Setting::MapWords, " out"];
+    let said = heard(Verbosity::Normal, |console| {
+        console.note(about());
+        let console = console.clone().with_names(&HeatmapFlags);
+        console.warn(about());
+        console.error(&Error::usage(
+            "\"a--b\" is not a word",
+            message![
+                "give ",
+                Setting::Src,
+                " and ",
+                Setting::MapAtSteps.to("each")
+            ],
+        ));
+    });
+    assert_eq!(
+        said,
+        "leave --map-words out\nwarning: leave --words out\nerror: \"a--b\" is not a word\n  \
+         give --prompt and --at-steps each\n"
     );
 }
 

@@ -17,20 +17,20 @@ fn costs_are_told_before_they_are_spent() {
     let flags = ["--head", "all", "--at-steps", "each", "--raw", "--enlarge"];
     for enlarge in ["bicubic", "nearest"] {
         let said = told(&[&flags[..], &[enlarge]].concat());
-        let twice = "heatmaps: the attention of 3 layers is computed twice; the maps take 0.1 MB";
+        let twice = "heatmaps: the attention of 3 layers is computed twice; the maps take 4 KiB";
         let (before, after) = said.split_once(twice).unwrap_or_else(|| panic!("{said}"));
-        assert!(!before.contains("step 1/2") && after.contains("step 2/2"));
+        assert!(!before.contains("step 1/2") && after.contains("step 1/2"));
         let (files, bytes) = below(&place.path("out/attn"));
         assert!(
-            after.contains(&format!("; {files} files in attn/ take about 0.")),
+            after.contains(&format!("; {files} files in attn/ take about ")),
             "{said}"
         );
         let (_, rest) = after.split_once("take about ").unwrap();
-        let megabytes: f64 = rest.split(' ').next().unwrap().parse().unwrap();
-        let off = megabytes * 1e6 / bytes as f64;
+        let (kib, _) = rest.split_once(" KiB").unwrap();
+        let off = kib.parse::<f64>().unwrap() * 1024.0 / bytes as f64;
         assert!(
             (0.3..3.0).contains(&off),
-            "{enlarge}: {megabytes} MB for {bytes} bytes"
+            "{enlarge}: {kib} KiB for {bytes} bytes"
         );
     }
     assert!(!told(&[]).contains("heatmaps:"));
@@ -58,13 +58,13 @@ fn flags_in_vain_are_refused() {
         (&["--edited-as", "own"], "nothing is edited"),
         (
             &["--res", "8"],
-            "add --res all, or --res 1 or --res 2 or --res 4",
+            "use --res all or --res 1 or --res 2 or --res 4",
         ),
         (
             &["--place", "mid"],
             "mid has no cross-attention at this resolution",
         ),
-        (&["--place", "mid"], "add --res all, or --res 4; p2p sites"),
+        (&["--place", "mid"], "use --res all or --res 4; p2p sites"),
         (&["--layer", "99"], "use 0 to 13"),
         (&["--layer", "0"], "layer 0 is self-attention"),
         (&["--head", "4"], "has no --head 4"),
@@ -84,7 +84,7 @@ fn flags_in_vain_are_refused() {
         (&["--threshold", "0.4"], "--locate <WORDS>"),
         (&["--like", "daam", "--res", "1"], "cannot be used with"),
         (&["--layer", "1", "--place", "up"], "cannot be used with"),
-        (&["--show"], "stdout is none"),
+        (&["--show"], "--show needs a terminal on stdout"),
     ];
     let place = Place::new();
     for (flags, part) in cases {
@@ -96,14 +96,16 @@ fn flags_in_vain_are_refused() {
     }
     let edit = |flags: &[&str]| stderr(&place.p2p(&[&EDIT[..], flags].concat()));
     assert!(edit(&["--map-words", "car"]).contains("--heatmaps"));
-    // Flags are named as they are typed.
+    // Errors name flags as this command spells them, and leave the user's own text alone.
+    let said = edit(&["--heatmaps", "--map-words", "a--b"]);
+    assert!(said.contains("\"a--b\" is not a word"), "{said}");
     let said = edit(&["--heatmaps", "--map-at", "0,0"]);
     assert!(
         said.contains("add --map-kind self, or leave --map-at out"),
         "{said}"
     );
     let said = edit(&["--heatmaps", "--map-place", "mid"]);
-    assert!(said.contains("add --map-res all, or --map-res 4"), "{said}");
+    assert!(said.contains("use --map-res all or --map-res 4"), "{said}");
 }
 
 #[test]

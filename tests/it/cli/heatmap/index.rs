@@ -68,10 +68,9 @@ fn repeated_words_are_told_and_indexed() {
         "cat,and",
     ];
     let said = stderr(&place.succeed(&[&SMALL[..], &flags].concat()));
-    let note =
-        "heatmaps: \"cat\" stands 2 times in the prompt, and its map is the sum (tokens 2, 5)";
+    let note = "heatmaps: \"cat\" occurs 2 times in the prompt, and its map is the sum of all (tokens 2, 5)";
     assert!(
-        said.contains(note) && !said.contains("\"and\" stands"),
+        said.contains(note) && !said.contains("\"and\" occurs"),
         "{said}"
     );
     let index = index_of(&place);

@@ -1,4 +1,4 @@
-//! Pictures that models of the hub drew, drawn again: what they were put together from is recorded.
+//! Reruns of pictures from models of the hub: revision, variant, components and LoRAs are recorded.
 
 use std::collections::BTreeMap;
 
@@ -10,12 +10,13 @@ const UNET: &str = "unet/diffusion_pytorch_model.safetensors";
 const VAE: &str = "vae/diffusion_pytorch_model.safetensors";
 const LORA: &str = "sd1-peft.safetensors";
 
-/// `main` and `v1.0` are one commit, whose UNet has a variant; a VAE and a LoRA elsewhere.
+/// A hub where `main` and `v1.0` of the miniature are one commit whose UNet has a variant. Other
+/// repositories have a VAE and a LoRA.
 fn place() -> Place {
     let mut files = miniature();
     let other = |path: &str| {
         let mut bytes = miniature()[path].clone();
-        // The last number of the last tensor.
+        // Changes the last number of the last tensor.
         *bytes.last_mut().unwrap() ^= 1;
         bytes
     };
@@ -52,7 +53,7 @@ fn pixels(place: &Place, path: &str) -> image::RgbImage {
 }
 
 #[test]
-fn a_variant_is_kept_whatever_the_revision_is_called() {
+fn a_variant_is_kept_under_every_name_of_the_revision() {
     let place = place();
     place.succeed(&[&DRAW[..], &["--variant", "fp16"]].concat());
     for revision in ["v1.0", "main"] {
@@ -63,15 +64,30 @@ fn a_variant_is_kept_whatever_the_revision_is_called() {
     moved.insert(UNET.replace(".safe", ".fp16.safe"), moved[UNET].clone());
     place.mock.add(ID, moved);
     let output = place.p2p(&["verify", "out/edited-1.png", "--revision", "main"]);
-    // Whoever says so may mean it.
+    // The revision was asked for, so another commit is only a warning.
     assert_eq!(output.status.code(), Some(1));
     let said = stderr(&output);
     assert!(said.contains("its weights differ"), "{said}");
     place.succeed(&["verify", "out/edited-1.png"]);
 }
 
+/// The words of the command that the report shows for the first edit.
+fn command_of_report(place: &Place) -> Vec<String> {
+    let html = std::fs::read_to_string(place.work.path().join("out/report.html")).unwrap();
+    let from = html.find("<pre id=\"command-1\">").unwrap();
+    let command = html[from..].split("</pre>").next().unwrap();
+    let mut command = regex::Regex::new("<[^>]*>")
+        .unwrap()
+        .replace_all(command, "")
+        .into_owned();
+    for (entity, sign) in [("&#39;", "'"), ("&quot;", "\""), ("&amp;", "&")] {
+        command = command.replace(entity, sign);
+    }
+    shlex::split(&command).unwrap()
+}
+
 #[test]
-fn what_came_from_elsewhere_comes_again() {
+fn overrides_are_used_again() {
     let place = place();
     let lora = format!("ada/loras/{LORA}=0.5");
     place.succeed(
@@ -99,23 +115,13 @@ fn what_came_from_elsewhere_comes_again() {
         info.contains(&vae) && info.contains(&format!("{lora}=0.5")),
         "{info}"
     );
-    // The report's command draws the same.
-    let html = std::fs::read_to_string(place.work.path().join("out/report.html")).unwrap();
-    let from = html.find("<pre id=\"command-1\">").unwrap();
-    let command = html[from..].split("</pre>").next().unwrap();
-    let mut command = regex::Regex::new("<[^>]*>")
-        .unwrap()
-        .replace_all(command, "")
-        .into_owned();
-    for (entity, sign) in [("&#39;", "'"), ("&quot;", "\""), ("&amp;", "&")] {
-        command = command.replace(entity, sign);
-    }
-    let mut args = shlex::split(&command).unwrap();
+    // The report's command draws the same picture.
+    let mut args = command_of_report(&place);
     args.extend(["-o".to_owned(), "pasted".to_owned()]);
     let args: Vec<&str> = args[1..].iter().map(String::as_str).collect();
     place.succeed(&args);
     assert!(pixels(&place, "pasted/edited-1.png") == pixels(&place, "out/edited-1.png"));
-    // Another of something is meant where it is said: the rest comes again.
+    // A flag replaces one component, and the others are used again.
     let other = place.p2p(&["rerun", "out/edited-1.png", "--vae", ID, "-o", "other"]);
     let said = stderr(&other);
     assert!(
@@ -127,7 +133,8 @@ fn what_came_from_elsewhere_comes_again() {
         info.contains(&lora) && info.contains(&page(ID, "tree/*")),
         "{info}"
     );
-    // And so does the picture itself, from nothing, whatever became of the parts and what is called so here.
+    // With an empty cache, recorded commits are downloaded. Newer commits and local folders of the same names
+    // change nothing.
     std::fs::remove_dir_all(place.cache()).unwrap();
     std::fs::create_dir_all(place.work.path().join(ID)).unwrap();
     for id in ["ada/vae", "ada/loras"] {
@@ -141,14 +148,14 @@ fn what_came_from_elsewhere_comes_again() {
 }
 
 #[test]
-fn parts_from_here_are_asked_for() {
+fn local_components_must_be_given_again() {
     let place = place();
     let vae = place.work.path().join("vae");
     std::fs::create_dir(&vae).unwrap();
     for path in ["vae/config.json", VAE] {
         std::fs::write(place.work.path().join(path), &miniature()[path]).unwrap();
     }
-    // Other weights, so that the picture is another.
+    // With other weights the picture differs.
     let file = place.work.path().join(VAE);
     let mut bytes = std::fs::read(&file).unwrap();
     *bytes.last_mut().unwrap() ^= 1;
@@ -162,7 +169,7 @@ fn parts_from_here_are_asked_for() {
 }
 
 #[test]
-fn a_folder_here_of_that_name_is_another() {
+fn a_local_folder_of_the_same_name_is_another_model() {
     let place = place();
     place.succeed(&DRAW);
     std::fs::create_dir_all(place.work.path().join(ID)).unwrap();
