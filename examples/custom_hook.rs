@@ -34,7 +34,7 @@ fn main() -> Result<()> {
     let model = folder.load()?;
     let prompt = folder.tokenizer.encode("a cat riding a bicycle")?;
     let token = prompt.find(&WordRef::new("bicycle"))[0];
-    let states = model.text_encoders.read(&prompt, (128, 128))?;
+    let states = model.text_encoders.read(&prompt, (128, 128), None)?;
     let mut denoiser = model.denoiser(&Conditioning {
         cond: states.into(),
         uncond: None,

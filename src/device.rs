@@ -1,9 +1,8 @@
-//! On which device and in which numbers a model's UNet and VAE are computed: what a user may ask for, and
-//! what it comes to on this machine. The one place that knows which devices are compiled in; it never
-//! knows what is computed.
+//! The device and the dtype in which UNet and VAE compute: the user's choice, and what it means on this machine. The
+//! one place that knows which devices are compiled in. Never knows what is computed.
 //!
-//! Text encoder, noise, schedulers, guidance and blending are always the CPU's, in f32: they are small,
-//! and so start noise and plan are the same everywhere.
+//! Text encoders, noise, schedulers, guidance and blending always run on the CPU in f32: they are small, and the
+//! start noise and the plan are then the same on every machine.
 
 use std::fmt;
 use std::str::FromStr;
@@ -12,65 +11,78 @@ use candle_core::{DType, Device};
 
 use crate::error::{Error, Result};
 use crate::machine::Memory;
+use crate::message;
+use crate::setting::Setting;
 
-/// What stands for [`DeviceChoice::Auto`] where it is set.
+/// The environment variable that replaces [`DeviceChoice::Auto`].
 pub const DEVICE_VARIABLE: &str = "P2P_DEVICE";
-/// What stands for [`DtypeChoice::Auto`] where it is set.
+/// The environment variable that replaces [`DtypeChoice::Auto`].
 pub const DTYPE_VARIABLE: &str = "P2P_DTYPE";
 
-/// A device, as it is asked for.
+/// A device, as a user chooses it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum DeviceChoice {
-    /// As `P2P_DEVICE` says, else a graphics card that is compiled in and there, else the CPU.
+    /// The device in `P2P_DEVICE`, or else a graphics card if one is supported and found, or else the CPU.
     #[default]
     Auto,
+    /// The CPU.
     Cpu,
-    /// By its number, as the driver counts.
+    /// An NVIDIA card, by the driver's number.
     Cuda(usize),
+    /// Apple's graphics processor.
     Metal,
 }
 
-/// The numbers that the UNet is computed in, as they are asked for.
+/// The dtype of the UNet, as a user chooses it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum DtypeChoice {
-    /// As `P2P_DTYPE` says, else f32 on the CPU and f16 on a graphics card.
+    /// The dtype in `P2P_DTYPE`, or else f32 on the CPU and f16 on a graphics card.
     #[default]
     Auto,
+    /// 32-bit floats.
     F32,
+    /// 16-bit floats of IEEE 754.
     F16,
+    /// 16-bit floats with the exponent of f32.
     Bf16,
 }
 
-/// How a model is to be computed.
+/// How a model computes, as a user chooses it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct ComputeChoice {
+    /// The device of UNet and VAE.
     pub device: DeviceChoice,
+    /// The dtype of the UNet.
     pub dtype: DtypeChoice,
     /// Whether pictures are decoded in bands of rows.
     pub vae_tiling: bool,
 }
 
-/// How it is computed.
+/// How a model computes on this machine.
 #[derive(Debug, Clone)]
 pub struct Compute {
-    /// Of UNet and VAE.
+    /// The device of UNet and VAE.
     pub device: Device,
-    /// Of the UNet. The VAE has f32: in f16 that of Stable Diffusion XL overflows, and pictures show what
-    /// bf16 leaves out.
+    /// The dtype of the UNet. The VAE always computes in f32: Stable Diffusion XL's overflows in f16, and the
+    /// rounding of bf16 shows in pictures.
     pub dtype: DType,
+    /// Whether pictures are decoded in bands of rows.
     pub vae_tiling: bool,
 }
 
 impl ComputeChoice {
-    /// Errors: usage, for a device that is not compiled in or not there, and for variables of the
-    /// environment that hold something else.
+    /// Opens the chosen device.
+    ///
+    /// # Errors
+    /// [`Error::Usage`] for a device that is not compiled in or not found, and for unknown values of the environment
+    /// variables.
     pub fn open(&self) -> Result<Compute> {
         let device = match self.device {
-            DeviceChoice::Auto => asked(DEVICE_VARIABLE)?.unwrap_or_default(),
+            DeviceChoice::Auto => from_environment(DEVICE_VARIABLE)?.unwrap_or_default(),
             choice => choice,
         };
         let dtype = match self.dtype {
-            DtypeChoice::Auto => asked(DTYPE_VARIABLE)?.unwrap_or_default(),
+            DtypeChoice::Auto => from_environment(DTYPE_VARIABLE)?.unwrap_or_default(),
             choice => choice,
         };
         let device = device.open()?;
@@ -97,15 +109,15 @@ impl fmt::Display for Compute {
     /// `f16 on cuda`, `f32 on cpu, VAE tiled`
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} on {}", self.dtype.as_str(), self.kind())?;
-        match self.vae_tiling {
-            true => f.write_str(", VAE tiled"),
-            false => Ok(()),
+        if self.vae_tiling {
+            f.write_str(", VAE tiled")?;
         }
+        Ok(())
     }
 }
 
 impl Compute {
-    /// `cpu`, `cuda` or `metal`.
+    /// The kind of device: `cpu`, `cuda` or `metal`.
     pub fn kind(&self) -> &'static str {
         match self.device {
             Device::Cpu => "cpu",
@@ -114,12 +126,12 @@ impl Compute {
         }
     }
 
-    /// Whether it is what every machine has: the CPU, in f32.
+    /// Whether this is what every machine can compute: f32 on the CPU.
     pub fn is_plain(&self) -> bool {
         self.device.is_cpu() && self.dtype == DType::F32
     }
 
-    /// What the device has for weights and activations; `None` where nobody tells.
+    /// The device's memory for weights and activations. `None` where the system does not report it.
     pub fn memory(&self) -> Option<Memory> {
         match &self.device {
             #[cfg(feature = "cuda")]
@@ -170,7 +182,7 @@ impl FromStr for DeviceChoice {
 }
 
 impl fmt::Display for DeviceChoice {
-    /// As it is typed.
+    /// The text that [`FromStr`] reads.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Auto => f.write_str("auto"),
@@ -201,41 +213,46 @@ impl DeviceChoice {
 
     fn not_compiled(self, feature: &str) -> Error {
         Error::usage(
-            format!("--device {self}: this p2p was built without {feature}"),
-            format!(
-                "build one with `cargo build --release --features {feature}`, or use --device cpu"
-            ),
+            message![
+                Setting::Device.to(self),
+                format!(": this p2p was built without {feature}"),
+            ],
+            message![
+                format!("build one with `cargo build --release --features {feature}`, or use "),
+                Setting::Device.to(Self::Cpu),
+            ],
         )
+        .about(Setting::Device)
     }
 
     fn not_there(self, cards: &[String], error: &candle_core::Error) -> Error {
         let reason = error.to_string();
         let reason = reason.lines().next().unwrap_or_default();
-        match cards {
-            [] => Error::usage(
-                format!("--device {self}: none is found ({reason})"),
-                "check its driver, or use --device cpu",
-            ),
-            cards => Error::usage(
-                format!(
-                    "--device {self} cannot be used ({reason}); there are {}",
-                    cards.join(", ")
-                ),
-                "use one of these, or --device cpu",
-            ),
-        }
+        let (what, cure) = if cards.is_empty() {
+            (
+                format!(": none is found ({reason})"),
+                "check its driver, or use ",
+            )
+        } else {
+            let found = cards.join(", ");
+            let what = format!(" does not work ({reason}); these are found: {found}");
+            (what, "use one of these, or ")
+        };
+        let cause = message![Setting::Device.to(self), what];
+        let cure = message![cure, Setting::Device.to(Self::Cpu)];
+        Error::usage(cause, cure).about(Setting::Device)
     }
 }
 
-/// The fastest that is compiled in and answers.
+/// The fastest device that is compiled in and works.
 fn best() -> Device {
     let cuda = || Device::new_cuda(0).ok();
     let metal = || Device::new_metal(0).ok();
     cuda().or_else(metal).unwrap_or(Device::Cpu)
 }
 
-/// What a variable of the environment asks for; nothing where it is not set.
-fn asked<T: FromStr<Err = String>>(variable: &str) -> Result<Option<T>> {
+/// The value of an environment variable. `None` where it is not set.
+fn from_environment<T: FromStr<Err = String>>(variable: &str) -> Result<Option<T>> {
     let text = std::env::var(variable).unwrap_or_default();
     if text.is_empty() {
         return Ok(None);
@@ -249,16 +266,18 @@ fn asked<T: FromStr<Err = String>>(variable: &str) -> Result<Option<T>> {
     text.parse().map(Some).map_err(refused)
 }
 
-/// A kind of device, for people.
+/// A kind of device, to be shown to the user.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DeviceKind {
+    /// `cpu`, `cuda` or `metal`.
     pub name: &'static str,
+    /// Whether this binary supports it.
     pub compiled_in: bool,
-    /// Those that are there, each as a line: `cuda:0 (NVIDIA L4)`.
+    /// The devices that are found, each as a line: `cuda:0 (NVIDIA L4)`.
     pub found: Vec<String>,
 }
 
-/// Every kind of device that there is.
+/// Every kind of device, supported or not.
 pub fn kinds() -> Vec<DeviceKind> {
     let kind = |name, found: Option<Vec<String>>| DeviceKind {
         name,
@@ -278,7 +297,7 @@ pub fn kinds() -> Vec<DeviceKind> {
     ]
 }
 
-/// NVIDIA's cards; `None` where there is no code for them.
+/// The NVIDIA cards of this machine. `None` where the binary does not support them.
 fn cards() -> Option<Vec<String>> {
     #[cfg(feature = "cuda")]
     return Some(cuda::cards());

@@ -1,27 +1,29 @@
-//! What this machine offers a run: memory and cores. Knows nothing of what they are for.
+//! The memory and the processor of this machine. Owns how limits of containers are read. Never knows what
+//! memory is used for.
 
 use sysinfo::{MemoryRefreshKind, ProcessRefreshKind, ProcessesToUpdate, System};
 
 use crate::error::{Error, Result};
 use crate::format::bytes;
+use crate::message::Message;
 
-/// Bytes of memory, as a process sees them that may live under a container's limit.
+/// Memory in bytes, as this process may use it under a container's limit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Memory {
-    /// Of the machine, or the container's limit where that is lower.
+    /// The machine's memory, or the container's limit where that is lower.
     pub total: u64,
-    /// What a new allocation may take before anything has to be swapped or killed.
+    /// What can be allocated before the system swaps or kills processes.
     pub available: u64,
     /// Whether a container's limit is lower than the machine's memory.
     pub limited: bool,
 }
 
 impl Memory {
-    /// As it is at this moment. `None` where the system does not tell.
+    /// The memory at this moment. `None` where the system does not report it.
     pub fn now() -> Option<Self> {
         let mut system = System::new().ok()?;
         system.refresh_memory_specifics(MemoryRefreshKind::nothing().with_ram());
-        // Not only a missing number: the container's limit must not be asked for without one.
+        // sysinfo can read a container's limit only where it knows the machine's total.
         if system.total_memory() == 0 {
             return None;
         }
@@ -36,37 +38,42 @@ impl Memory {
         }))
     }
 
-    /// The same under a container's limit, of which `used` is taken. Files that the kernel caches for
-    /// the container are not counted as taken: it lets go of them when asked for more.
+    /// This memory under a container's `limit`, of which `used` bytes are in use. Files that the kernel caches for
+    /// the container do not count as used: the kernel frees them when memory is needed.
     pub fn within(self, limit: u64, used: u64) -> Self {
-        match limit < self.total {
-            false => self,
-            true => Self {
-                total: limit,
-                available: self.available.min(limit.saturating_sub(used)),
-                limited: true,
-            },
+        if limit >= self.total {
+            return self;
+        }
+        Self {
+            total: limit,
+            available: self.available.min(limit.saturating_sub(used)),
+            limited: true,
         }
     }
 
-    /// That `needed` bytes are available for `what`.
+    /// Checks that `needed` bytes are available for `what`.
     ///
     /// # Errors
-    /// [`Error::Memory`] that names both numbers.
-    pub fn require(self, needed: u64, what: &str, cure: &str) -> Result<()> {
+    /// [`Error::Memory`] that names both numbers, with the given cure.
+    pub fn require(
+        self,
+        needed: u64,
+        what: impl Into<Message>,
+        cure: impl Into<Message>,
+    ) -> Result<()> {
         if needed <= self.available {
             return Ok(());
         }
         let (needed, available) = (bytes(needed), bytes(self.available));
-        Err(Error::memory(
-            format!("{what} needs about {needed} of memory, and {available} are available"),
-            cure,
-        ))
+        let cause = what.into().then(format!(
+            " needs about {needed} of memory, and {available} are available"
+        ));
+        Err(Error::memory(cause, cure))
     }
 }
 
-/// Those of the group that this process is in, which need not be the container's outermost: a batch system
-/// gives each job one of its own.
+/// The limits of the control group that this process is in. It may be nested in the container's group: a batch
+/// system gives each job a group of its own.
 fn own_limits(system: &mut System) -> Option<sysinfo::CGroupLimits> {
     let own = sysinfo::get_current_pid().ok()?;
     let only = ProcessesToUpdate::Some(&[own]);
@@ -74,22 +81,22 @@ fn own_limits(system: &mut System) -> Option<sysinfo::CGroupLimits> {
     system.process(own)?.cgroup_limits()
 }
 
-/// What computes.
+/// The processor.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Cpu {
-    /// As its maker calls it; empty where the system does not tell.
+    /// The name that its maker gives it; empty where the system does not report it.
     pub name: String,
-    /// Physical cores, where the system tells.
+    /// Physical cores, where the system reports them.
     pub cores: Option<usize>,
-    /// Threads that this process may run at once: less than the machine has under an affinity mask or
-    /// a container's share.
+    /// Threads that this process may run at once. An affinity mask or a container's share can make them fewer than
+    /// the machine has.
     pub threads: usize,
-    /// Instruction sets that matter for arithmetic, and whether they are there.
+    /// Instruction sets that matter for arithmetic, and whether the processor has them.
     pub features: Vec<(&'static str, bool)>,
 }
 
 impl Cpu {
-    /// This machine's.
+    /// Detects this machine's processor.
     pub fn detect() -> Self {
         let name = System::new().ok().and_then(|mut system| {
             system.refresh_cpu_list(sysinfo::CpuRefreshKind::nothing());

@@ -8,7 +8,7 @@ use prompt_to_prompt::error::Result;
 use prompt_to_prompt::job::{EditSettings, Job, Prepared, run};
 use prompt_to_prompt::kernels::{Conv, ConvWeight, Form, Packing, conv2d, linear};
 use prompt_to_prompt::model::{
-    Conditioning, Config, Denoiser, DenoiserCall, Files, Model, ModelFolder, ModelSource,
+    Conditioning, Config, Denoiser, DenoiserCall, Model, ModelFiles, ModelFolder, ModelSource,
     TextConfig, TextEncoder, UNet, UNetConfig, UNetDenoiser, Vae, VaeConfig, Weights,
 };
 use prompt_to_prompt::sample::noise::randn;
@@ -161,7 +161,7 @@ impl Models {
     /// Of Stable Diffusion 1.5's shape.
     fn weights(&self, file: &str) -> Result<Weights> {
         let weights = match &self.sd15_folder {
-            Some(folder) => Weights::open(&Files::Folder(folder.into()), file)?,
+            Some(folder) => Weights::open(&ModelFiles::Folder(folder.into()), file)?,
             None => Weights::random(),
         };
         Ok(weights.packed_as(self.packing))
@@ -249,7 +249,7 @@ impl Models {
                 Some(prompt_to_prompt::model::Work::count(
                     &unet,
                     &vae,
-                    (&text, None),
+                    &[&text],
                     TOKENS,
                     (side, side),
                 ))
@@ -392,7 +392,7 @@ fn edit<'a>(folder: &ModelFolder, model: &'a Model, edits: usize, steps: usize) 
 
 /// A UNet in `folder` against what diffusers made of the same inputs (`golden.safetensors`).
 pub fn check(folder: &str, packing: Packing, compute: &Compute) -> Result<()> {
-    let files = Files::Folder(folder.into());
+    let files = ModelFiles::Folder(folder.into());
     let weights =
         Weights::open(&files, "unet/diffusion_pytorch_model.safetensors")?.packed_as(packing);
     let weights = weights.on(&compute.device, compute.dtype);

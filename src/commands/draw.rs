@@ -192,7 +192,7 @@ pub fn draw(mut request: Request, args: &OutputArgs, console: &Console) -> Resul
         tell(console, maps, selection, prepared, &sites);
     }
     let start = Instant::now();
-    let model = folder.parts(packing, true)?;
+    let model = folder.open_components(packing, true)?;
     let load_s = start.elapsed().as_secs_f64();
     let mut recorder = checked.recorder();
     let mut outcome = {
@@ -230,7 +230,7 @@ pub fn fits(prepared: &Prepared, kept: u64, folder: &ModelFolder, packing: Packi
     let size = RunSize {
         rows: prepared.controller.rows.len(),
         latents: prepared.latent_size,
-        kept,
+        extra_bytes: kept,
     };
     folder.fits(size, folder.memory_options(packing, true), memory)
 }

@@ -140,7 +140,7 @@ impl RecordedRun {
             ),
             Some(_) => (
                 format!("{name} was drawn by {id}, but its {what} differ from those that drew it"),
-                format!("p2p models pull {} checks the copy in the cache", self.model.pull()),
+                format!("p2p models pull {} checks the copy in the cache", self.model.pull_arguments()),
             ),
         };
         Err(Error::model(cause, cure))

@@ -7,6 +7,7 @@ use prompt_to_prompt::kernels::{Packing, family};
 use prompt_to_prompt::metadata::PixelDifference;
 use prompt_to_prompt::model::ModelFolder;
 use prompt_to_prompt::report::console::Console;
+use prompt_to_prompt::setting::Setting;
 use serde_json::json;
 
 use super::draw::{Request, draw, fits, go_on, interrupt_flag};
@@ -69,10 +70,17 @@ fn decode(name: &str, bytes: &[u8]) -> Result<RgbImage> {
     Ok(picture.to_rgb8())
 }
 
-/// A picture has the size it has: what would draw it smaller is no cure.
+/// Replaces the cure of a memory error unless it only adds settings: a picture cannot be verified at another
+/// size.
 fn of_its_size(error: Error) -> Error {
+    let keeps_size = |about| {
+        matches!(
+            about,
+            Some(Setting::VaeTiling | Setting::LowMemory | Setting::Dtype)
+        )
+    };
     match error {
-        Error::Memory(report) if !report.cure.to_string().starts_with("add ") => {
+        Error::Memory(report) if !keeps_size(report.about) => {
             Error::memory(report.cause, "verify it on a machine with more memory")
         }
         error => error,
@@ -93,7 +101,7 @@ fn redraw(
         on_demand: low_memory,
     };
     fits(&prepared, 0, folder, packing).map_err(of_its_size)?;
-    let model = folder.parts(packing, true)?;
+    let model = folder.open_components(packing, true)?;
     let mut progress = console.progress(prepared.controller.clock.calls, "drawing");
     let mut outcome = run(&prepared, &*model, &mut [], &mut |_| {
         progress.step();

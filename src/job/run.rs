@@ -226,9 +226,9 @@ fn text_states(
             return Ok(states.clone());
         }
         let states = if negative {
-            encoders.read_negative(tokens, size)?
+            encoders.read_negative(tokens, size, None)?
         } else {
-            encoders.read(tokens, size)?
+            encoders.read(tokens, size, None)?
         };
         known.insert(key, states.clone());
         Ok(states)

@@ -14,7 +14,10 @@ use crate::error::Result;
 /// What a convolution does beside its sums.
 #[derive(Debug, Clone, Copy)]
 pub struct Conv<'a> {
+    /// Pixels from one output to the next.
     pub stride: usize,
+    /// Zeros around the input of a 3x3 kernel.
+    pub padding: Padding,
     /// Nearest-neighbour upsampling of the input to this size first, as PyTorch rounds it.
     pub upsample: Option<(usize, usize)>,
     /// Added to the bias, `[c_out]` or `[rows, c_out]`: a time embedding.
@@ -23,10 +26,33 @@ pub struct Conv<'a> {
     pub residual: Option<&'a Tensor>,
 }
 
+/// Where zeros are added around the input of a 3x3 kernel. A 1x1 kernel has no padding.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Padding {
+    /// One pixel on every side. With stride 2, a side of `n` pixels becomes `n / 2` rounded up.
+    Symmetric,
+    /// One pixel below and one to the right, as diffusers pads the downsampling of a VAE's encoder: `(0, 1, 0, 1)`,
+    /// then a convolution without padding. With stride 2, a side of `n` pixels becomes `n / 2` rounded down. Winograd
+    /// kernels have no such form: a layer that is packed for one is computed in its plain form.
+    BottomRight,
+}
+
+impl Padding {
+    /// Pixels before the first and after the last one, along a side.
+    pub(super) fn around(self, kernel: usize) -> (usize, usize) {
+        match self {
+            _ if kernel == 1 => (0, 0),
+            Self::Symmetric => (kernel / 2, kernel / 2),
+            Self::BottomRight => (0, kernel / 2),
+        }
+    }
+}
+
 impl Default for Conv<'_> {
     fn default() -> Self {
         Self {
             stride: 1,
+            padding: Padding::Symmetric,
             upsample: None,
             shift: None,
             residual: None,
@@ -75,12 +101,12 @@ fn shaped(out: Vec<f32>, like: &Tensor, width: usize) -> Result<Tensor> {
     Ok(Tensor::from_vec(out, shape, &Device::Cpu)?)
 }
 
-/// `[rows, h, w, c_in]` to `[rows, h', w', c_out]`; a 3x3 kernel is padded by one on every side.
+/// `[rows, h, w, c_in]` to `[rows, h', w', c_out]`, padded as `how` says.
 pub fn conv2d(x: &Tensor, layer: &ConvWeight, how: Conv) -> Result<Tensor> {
     let others = [how.shift, how.residual, layer.bias.as_ref()];
     let packed = match &layer.held {
         Held::Direct(_) => true,
-        Held::Winograd(_) => how.stride == 1,
+        Held::Winograd(_) => how.stride == 1 && how.padding == Padding::Symmetric,
         Held::Geglu(..) | Held::Plain(_) => false,
     };
     if !packed || !layer.runs(x) || !others.iter().flatten().all(|x| fast(&[x])) {
@@ -133,6 +159,8 @@ pub(super) struct Picture {
     pub c: usize,
     stride: usize,
     kernel: usize,
+    /// Pixels of padding before the first and after the last one, along a side.
+    padding: (usize, usize),
 }
 
 impl Picture {
@@ -143,6 +171,11 @@ impl Picture {
             h * w * seen.0 * seen.1 > 0 && how.stride > 0,
             "an empty picture",
         )?;
+        let (before, after) = how.padding.around(kernel);
+        require(
+            seen.0.min(seen.1) + before + after >= kernel,
+            "a picture smaller than its kernel",
+        )?;
         Ok(Self {
             rows,
             stored: (h, w),
@@ -151,21 +184,19 @@ impl Picture {
             c,
             stride: how.stride,
             kernel,
+            padding: how.padding.around(kernel),
         })
     }
 
     pub fn out(&self) -> (usize, usize) {
-        let side = |n: usize| (n + 2 * self.padding() - self.kernel) / self.stride + 1;
+        let (before, after) = self.padding;
+        let side = |n: usize| (n + before + after - self.kernel) / self.stride + 1;
         (side(self.h), side(self.w))
-    }
-
-    fn padding(&self) -> usize {
-        self.kernel / 2
     }
 
     /// Where the pixel at `(y, x)` of the padded picture is stored; `None` outside of the picture.
     pub fn pixel(&self, row: usize, y: usize, x: usize) -> Option<usize> {
-        let pad = self.padding();
+        let (pad, _) = self.padding;
         let inside = |v: usize, side: usize| (pad..side + pad).contains(&v);
         if !inside(y, self.h) || !inside(x, self.w) {
             return None;

@@ -36,7 +36,7 @@ mod winograd;
 
 pub use activation::{geglu, quick_gelu, silu};
 pub use attention::{Carried, attention, causal_attention};
-pub use conv::{Conv, conv2d, geglu_linear, linear};
+pub use conv::{Conv, Padding, conv2d, geglu_linear, linear};
 pub use form::Form;
 pub use norm::{Moments, group_norm, group_norm_of_part, layer_norm};
 pub use peak::fma_peak;

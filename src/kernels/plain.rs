@@ -37,7 +37,12 @@ pub fn conv2d(x: &Tensor, layer: &ConvWeight, how: Conv) -> Result<Tensor> {
         true => (widened(&x)?, widened(&weight)?),
         false => (x, weight),
     };
-    let y = x.conv2d(&weight, layer.kernel / 2, how.stride, 1, 1)?;
+    let (before, after) = how.padding.around(layer.kernel);
+    // candle pads all sides alike.
+    let x = x
+        .pad_with_zeros(2, 0, after - before)?
+        .pad_with_zeros(3, 0, after - before)?;
+    let y = x.conv2d(&weight, before, how.stride, 1, 1)?;
     let y = y.permute((0, 2, 3, 1))?.contiguous()?.to_dtype(dtype)?;
     let shift = how.shift.map(|s| s.reshape(((), 1, 1, n))).transpose()?;
     plus(y, [layer.bias.as_ref(), shift.as_ref(), how.residual])

@@ -1,9 +1,9 @@
-//! A picture's map `[1, h, w, c]` in bands of rows, for what is too large to stand in memory several times:
-//! group norms that see all bands before they change one, convolutions that look over a band's edges,
-//! residual blocks that give a band back when they are done with it. Never knows what a map shows.
+//! A map `[1, h, w, c]` in bands of rows, for pictures that are too large to be in memory several times: group
+//! norms that read all bands before they change one, convolutions that read across a band's edges, residual
+//! blocks that free a band once they are done with it. Never knows what a map shows.
 //!
-//! A map that was only just doubled in size is not stored at all: its rows are computed again from the
-//! smaller one whenever they are asked for.
+//! A map that was just doubled in size is not stored: its rows are computed from the smaller map whenever they
+//! are read.
 
 use std::collections::VecDeque;
 use std::ops::Range;
@@ -14,31 +14,33 @@ use super::layers::{Conv3x3, GroupNorm};
 use crate::error::Result;
 use crate::kernels::Moments;
 
-/// Rows of a band at least: its edges are computed twice.
+/// The least rows of a band. Rows at a band's edges are computed twice, so thin bands cost time.
 const ROWS: usize = 8;
 
-/// Rows of a map that is seen from top to bottom.
+/// A map in bands, which is read from top to bottom.
 #[derive(Debug)]
 pub struct Bands<'a> {
+    /// The bands that are still needed, `[1, rows, w, c]`.
     stored: VecDeque<Tensor>,
-    /// Rows before the first that is still stored.
-    gone: usize,
-    /// Doubles the stored map's sides where it is looked at.
+    /// Rows before the first stored one.
+    released: usize,
+    /// The convolution that doubles the stored map's sides when rows are read.
     doubling: Option<&'a Conv3x3>,
-    /// Rows and columns as they are seen.
+    /// Rows of the map after doubling.
     height: usize,
+    /// Columns of the map after doubling.
     width: usize,
-    /// Of a band, about.
+    /// About how many floats a band has.
     floats: usize,
 }
 
 impl<'a> Bands<'a> {
-    /// A map that stands in memory already, to be worked on in bands of about so many floats.
+    /// A map `[1, h, w, c]` that is in memory, to be read in bands of about `floats` floats.
     pub fn whole(map: Tensor, floats: usize) -> Result<Self> {
         let (_, height, width, _) = map.dims4()?;
         Ok(Self {
             stored: [map].into(),
-            gone: 0,
+            released: 0,
             doubling: None,
             height,
             width,
@@ -46,7 +48,7 @@ impl<'a> Bands<'a> {
         })
     }
 
-    /// The map that `conv` makes of it at twice its height and width.
+    /// The map after upsampling to twice its height and width, and the convolution `conv`.
     pub fn doubled(self, conv: &'a Conv3x3) -> Self {
         Self {
             doubling: Some(conv),
@@ -56,12 +58,12 @@ impl<'a> Bands<'a> {
         }
     }
 
-    /// Of a band, about.
+    /// About how many floats a band has.
     pub fn floats(&self) -> usize {
         self.floats
     }
 
-    /// Ranges of rows that make maps of so many channels in bands of a reasonable size.
+    /// The rows of each band, for maps of `channels` channels.
     pub fn ranges(&self, channels: usize) -> impl Iterator<Item = Range<usize>> + use<> {
         let (height, each) = (
             self.height,
@@ -71,7 +73,7 @@ impl<'a> Bands<'a> {
         (0..height).step_by(each).map(range)
     }
 
-    /// `[1, rows.len(), w, c]`
+    /// Some rows, `[1, rows.len(), w, c]`.
     pub fn rows(&self, rows: Range<usize>) -> Result<Tensor> {
         let Some(conv) = self.doubling else {
             return self.stored_rows(rows);
@@ -85,23 +87,24 @@ impl<'a> Bands<'a> {
     }
 
     fn stored_rows(&self, rows: Range<usize>) -> Result<Tensor> {
-        let mut parts = vec![];
-        let mut at = self.gone;
+        let mut found = vec![];
+        let mut at = self.released;
         for band in &self.stored {
             let here = at..at + band.dim(1)?;
             let (from, to) = (rows.start.max(here.start), rows.end.min(here.end));
             if from < to {
-                parts.push(band.narrow(1, from - at, to - from)?);
+                found.push(band.narrow(1, from - at, to - from)?);
             }
             at = here.end;
         }
-        Ok(match &parts[..] {
-            [part] => part.clone(),
-            parts => Tensor::cat(parts, 1)?,
+        Ok(match &found[..] {
+            [one] => one.clone(),
+            several => Tensor::cat(several, 1)?,
         })
     }
 
-    /// What `conv` makes of its rows `rows` after `before`, which sees a row more on either side.
+    /// The rows `rows` of the map after `before` and the convolution `conv`. `before` gets a row more on each
+    /// side, which the convolution reads.
     pub fn convolved(
         &self,
         conv: &Conv3x3,
@@ -114,23 +117,23 @@ impl<'a> Bands<'a> {
         Ok(out.narrow(1, offset, rows.len())?)
     }
 
-    /// Rows before `row` are not needed any more.
+    /// Frees the bands before `row`.
     pub fn release(&mut self, row: usize) -> Result<()> {
         if self.doubling.is_some() {
-            return Ok(()); // small, and looked at again
+            return Ok(()); // the stored map is small, and read again
         }
         while let Some(first) = self.stored.front() {
-            let end = self.gone + first.dim(1)?;
+            let end = self.released + first.dim(1)?;
             if end > row {
                 break;
             }
             self.stored.pop_front();
-            self.gone = end;
+            self.released = end;
         }
         Ok(())
     }
 
-    /// Of all its rows, `c` channels.
+    /// The moments of all rows, for a group norm over `channels` channels.
     pub fn moments(&self, channels: usize) -> Result<Moments> {
         let mut moments = Moments::new(channels);
         for rows in self.ranges(channels) {
@@ -139,7 +142,7 @@ impl<'a> Bands<'a> {
         Ok(moments)
     }
 
-    /// Bands that follow each other.
+    /// A map from its bands, from top to bottom.
     pub fn collect(
         bands: impl Iterator<Item = Result<Tensor>>,
         floats: usize,
@@ -152,7 +155,7 @@ impl<'a> Bands<'a> {
         let width = stored.front().map_or(Ok(0), |band| band.dim(2))?;
         Ok(Bands {
             stored,
-            gone: 0,
+            released: 0,
             doubling: None,
             height,
             width,
@@ -160,12 +163,13 @@ impl<'a> Bands<'a> {
         })
     }
 
-    /// All of it at once.
+    /// The whole map, `[1, h, w, c]`.
     pub fn join(self) -> Result<Tensor> {
         self.rows(0..self.height)
     }
 
-    /// The convolution of what a norm and SiLU make of it, in bands. It is given back on the way.
+    /// The map after norm, SiLU and convolution, in bands. `finish` gets each band and its rows. The map's own
+    /// bands are freed on the way.
     pub fn normed_conv(
         mut self,
         norm: &GroupNorm,
@@ -175,7 +179,7 @@ impl<'a> Bands<'a> {
         let channels = norm.channels();
         let moments = self.moments(channels)?;
         let (ranges, floats) = (self.ranges(channels), self.floats);
-        let normed = |part: &Tensor| norm.forward_part_silu(part, &moments);
+        let normed = |rows: &Tensor| norm.forward_band_silu(rows, &moments);
         let bands = ranges.map(|rows| {
             let out = self.convolved(conv, &rows, normed)?;
             self.release(rows.end.saturating_sub(1))?;
@@ -185,7 +189,7 @@ impl<'a> Bands<'a> {
     }
 }
 
-/// With a row more on either side, where there is one.
+/// The rows with a row more on each side, where there is one.
 fn around(rows: &Range<usize>, height: usize) -> Range<usize> {
     rows.start.saturating_sub(1)..(rows.end + 1).min(height)
 }

@@ -1,6 +1,6 @@
-//! Where a run takes a model's parts from, one after another: text encoders, UNet, VAE. A [`Model`] holds
-//! them all; [`OnDemandModel`] reads each when its turn comes and has it dropped after. Never knows what the
-//! parts are used for.
+//! How a run gets a model's components, one after another: text encoders, UNet, VAE. A [`Model`] holds all of
+//! them; [`OnDemandModel`] loads each when it is needed and drops it afterwards. Never knows what the
+//! components are used for.
 
 use std::borrow::Cow;
 
@@ -15,24 +15,31 @@ use super::vae::Vae;
 use crate::error::Result;
 use crate::kernels::Packing;
 
-/// A model's parts, and what determines them.
+/// A model's components, and everything else that determines its pictures.
 pub trait Components: Sync {
+    /// The model's name.
     fn id(&self) -> &str;
 
-    /// Where the model came from, if that was the hub.
+    /// Where the model came from. `None` for a model that is not of the hub.
     fn origin(&self) -> Option<&Origin>;
 
+    /// The noise schedule.
     fn scheduler(&self) -> &SchedulerConfig;
 
-    /// SHA-256 of the weights and of the configs, as [`Model`] has them.
+    /// SHA-256 of the weights and of the configs, in hex, as in [`Model`].
     fn hashes(&self) -> [&str; 2];
 
-    /// What of it came from elsewhere.
+    /// The components that do not come from the model itself.
     fn overrides(&self) -> &ComponentOverrides;
 
-    /// What was added to the weights.
+    /// The LoRAs that are added to the weights.
     fn loras(&self) -> &[LoraId];
 
+    /// The text encoders.
+    ///
+    /// # Errors
+    /// [`Error::Model`](crate::error::Error::Model) where the weights are damaged. All three loading methods
+    /// share this.
     fn text_encoders(&self) -> Result<Cow<'_, TextEncoders>>;
 
     /// The model's denoiser for a run with these text states.
@@ -41,6 +48,10 @@ pub trait Components: Sync {
     /// If weights are missing or damaged, or if the text states do not fit the model.
     fn denoiser(&self, conditioning: &Conditioning) -> Result<Box<dyn Denoiser + '_>>;
 
+    /// The decoder from latents to pictures.
+    ///
+    /// # Errors
+    /// See [`text_encoders`](Self::text_encoders).
     fn vae(&self) -> Result<Cow<'_, Vae>>;
 }
 
@@ -82,22 +93,27 @@ impl Components for Model {
     }
 }
 
-/// Bytes of a UNet's weights from which on a single run reads parts in turn: a second more, of minutes.
+/// Bytes of UNet weights from which a single run loads components on demand. That costs a second, of a run
+/// that takes minutes.
 pub(super) const LARGE: u64 = 1 << 30;
 
 impl ModelFolder {
-    /// Reads the weights: all at once, or in turn, where kernels are to be kept small, or a large model
-    /// is for a `single` run.
-    pub fn parts(&self, packing: Packing, single: bool) -> Result<Box<dyn Components>> {
+    /// Opens the components for one run (`single`) or for many. All weights are loaded now, unless kernels are
+    /// made on demand or a large model serves a single run: then each component is loaded when it is needed.
+    ///
+    /// # Errors
+    /// [`Error::Model`](crate::error::Error::Model) where weights are missing or damaged.
+    pub fn open_components(&self, packing: Packing, single: bool) -> Result<Box<dyn Components>> {
         let large = self.unet_bytes()? >= LARGE;
-        Ok(match packing.on_demand || (single && large) {
-            true => Box::new(OnDemandModel::new(self, packing)?),
-            false => Box::new(self.load_as(packing)?),
-        })
+        if packing.on_demand || (single && large) {
+            Ok(Box::new(OnDemandModel::new(self, packing)?))
+        } else {
+            Ok(Box::new(self.load_as(packing)?))
+        }
     }
 }
 
-/// A model of which no two parts stand in memory at once.
+/// A model whose components are loaded on demand: memory holds one of them at a time.
 #[derive(Debug, Clone)]
 pub struct OnDemandModel {
     folder: ModelFolder,
@@ -106,14 +122,17 @@ pub struct OnDemandModel {
 }
 
 impl OnDemandModel {
-    /// Errors: weights that are broken, though most of them are read later: a VAE that shows its fault
-    /// when the picture is to be decoded has cost a whole run.
+    /// Hashes all weights, and loads the VAE once to check it: a damaged VAE that shows only when the picture
+    /// is decoded has cost a whole run.
+    ///
+    /// # Errors
+    /// [`Error::Model`](crate::error::Error::Model) where weights are missing or damaged.
     pub fn new(folder: &ModelFolder, packing: Packing) -> Result<Self> {
-        let late = Packing {
+        let checked_as = Packing {
             on_demand: true,
             ..packing
         };
-        let (vae, hashes) = rayon::join(|| folder.load_vae(late), || folder.hashes());
+        let (vae, hashes) = rayon::join(|| folder.load_vae(checked_as), || folder.hashes());
         vae?;
         Ok(Self {
             folder: folder.clone(),

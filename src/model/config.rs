@@ -1,6 +1,6 @@
-//! A strict reader of a model's JSON configs: every key is either used, or known to change nothing,
-//! or held to the one value that is implemented. A key that is none of these is an error, since what
-//! is ignored in silence changes pictures in silence.
+//! A strict reader of a model's JSON configs. Every key is either used, known to change nothing, or held to the
+//! one supported value. Any other key is an error: a key that is ignored in silence changes pictures in silence.
+//! Never knows what a key means.
 
 use std::cell::RefCell;
 use std::collections::HashSet;
@@ -9,7 +9,7 @@ use serde_json::{Map, Value};
 
 use crate::error::{Error, Result};
 
-/// One config file, with the keys that were asked for.
+/// A config file. It remembers which keys were read.
 pub struct Config {
     file: String,
     keys: Map<String, Value>,
@@ -18,7 +18,10 @@ pub struct Config {
 }
 
 impl Config {
-    /// `file` is named in errors.
+    /// Parses a config. `file` is its name in errors.
+    ///
+    /// # Errors
+    /// [`Error::Model`] where the text is not a JSON object.
     pub fn parse(file: &str, text: &[u8]) -> Result<Self> {
         match serde_json::from_slice::<Value>(text) {
             Ok(Value::Object(keys)) => Ok(Self {
@@ -38,17 +41,18 @@ impl Config {
         }
     }
 
-    /// What to advise where a value is not accepted.
-    pub fn or_else(self, cure: &'static str) -> Self {
+    /// Sets the cure of errors about a value.
+    pub fn with_cure(self, cure: &'static str) -> Self {
         Self { cure, ..self }
     }
 
-    /// The value of a key, unless absent or null.
+    /// The value of a key. `None` where the key is absent or null.
     pub fn value(&self, key: &str) -> Option<&Value> {
         self.seen.borrow_mut().insert(key.to_owned());
         self.keys.get(key).filter(|v| !v.is_null())
     }
 
+    /// The value of a key, converted by `read`. `kind` names the type in errors.
     fn typed<T>(
         &self,
         key: &str,
@@ -63,24 +67,43 @@ impl Config {
     }
 
     /// A whole number.
+    ///
+    /// # Errors
+    /// [`Error::Model`] for a value of another type, as all typed getters.
     pub fn usize(&self, key: &str) -> Result<Option<usize>> {
         self.typed(key, |v| v.as_u64().map(|x| x as usize), "a whole number")
     }
 
+    /// A number.
+    ///
+    /// # Errors
+    /// See [`usize`](Self::usize).
     pub fn f64(&self, key: &str) -> Result<Option<f64>> {
         self.typed(key, Value::as_f64, "a number")
     }
 
+    /// A truth value; `default` where the key is absent.
+    ///
+    /// # Errors
+    /// See [`usize`](Self::usize).
     pub fn bool(&self, key: &str, default: bool) -> Result<bool> {
         Ok(self
             .typed(key, Value::as_bool, "true or false")?
             .unwrap_or(default))
     }
 
+    /// A string.
+    ///
+    /// # Errors
+    /// See [`usize`](Self::usize).
     pub fn string(&self, key: &str) -> Result<Option<String>> {
         self.typed(key, |v| v.as_str().map(str::to_owned), "a string")
     }
 
+    /// A list of strings.
+    ///
+    /// # Errors
+    /// See [`usize`](Self::usize). The key is required.
     pub fn strings(&self, key: &str) -> Result<Vec<String>> {
         let read = |v: &Value| {
             v.as_array()?
@@ -88,17 +111,22 @@ impl Config {
                 .map(|s| s.as_str().map(str::to_owned))
                 .collect::<Option<Vec<_>>>()
         };
-        self.needed(key, self.typed(key, read, "a list of strings")?)
+        self.required(key, self.typed(key, read, "a list of strings")?)
     }
 
+    /// A list of whole numbers.
+    ///
+    /// # Errors
+    /// See [`usize`](Self::usize). The key is required.
     pub fn usizes(&self, key: &str) -> Result<Vec<usize>> {
-        self.needed(
-            key,
-            self.typed(key, whole_numbers, "a list of whole numbers")?,
-        )
+        let value = self.typed(key, whole_numbers, "a list of whole numbers")?;
+        self.required(key, value)
     }
 
-    /// One number for all levels, or one per level.
+    /// A whole number per level. The config has one for all levels, or a list.
+    ///
+    /// # Errors
+    /// See [`usize`](Self::usize), and for a list of another length.
     pub fn per_level(&self, key: &str, levels: usize) -> Result<Option<Vec<usize>>> {
         let read = |v: &Value| match v.as_u64() {
             Some(one) => Some(vec![one as usize; levels]),
@@ -108,43 +136,52 @@ impl Config {
     }
 
     /// Turns an absent key into an error.
-    pub fn needed<T>(&self, key: &str, value: Option<T>) -> Result<T> {
+    ///
+    /// # Errors
+    /// [`Error::Model`] where `value` is `None`.
+    pub fn required<T>(&self, key: &str, value: Option<T>) -> Result<T> {
         value.ok_or_else(|| Error::model(format!("{} lacks the key {key}", self.file), REFETCH))
     }
 
-    /// Holds a key to the one value that is implemented; absent and null mean that value too.
+    /// Holds a key to the one supported value. Absent and null mean that value too.
+    ///
+    /// # Errors
+    /// [`Error::Model`] for any other value.
     pub fn only(&self, key: &str, accepted: impl Into<Value>) -> Result<()> {
         let accepted = accepted.into();
         match self.value(key) {
             Some(value) if !same(value, &accepted) => Err(self.error(&format!(
-                "{key} = {value} is not implemented (only {accepted})"
+                "{key} = {value} is not supported (only {accepted})"
             ))),
             _ => Ok(()),
         }
     }
 
-    /// Holds keys to being off: absent, null or false.
+    /// Holds keys to absent, null or false.
+    ///
+    /// # Errors
+    /// [`Error::Model`] for any other value.
     pub fn off(&self, keys: &[&str]) -> Result<()> {
         keys.iter().try_for_each(|key| self.only(key, false))
     }
 
-    /// Keys that change no arithmetic of ours.
+    /// Accepts any value of keys that do not change what is computed.
     pub fn ignore(&self, keys: &[&str]) {
         self.seen
             .borrow_mut()
             .extend(keys.iter().map(|k| (*k).to_owned()));
     }
 
-    /// Errors on any key that nobody asked for and that is not off.
+    /// Checks that every key was read, is off, or is ignored on purpose.
+    ///
+    /// # Errors
+    /// [`Error::Model`] that names the first other key.
     pub fn finish(&self) -> Result<()> {
         self.ignore(&["_class_name", "_diffusers_version", "_name_or_path"]);
         let seen = self.seen.borrow();
         let off = |v: &Value| v.is_null() || *v == Value::Bool(false);
-        match self
-            .keys
-            .iter()
-            .find(|(key, value)| !seen.contains(*key) && !off(value))
-        {
+        let mut keys = self.keys.iter();
+        match keys.find(|(key, value)| !seen.contains(*key) && !off(value)) {
             Some((key, value)) => Err(self.error(&format!("{key} = {value} is not known"))),
             None => Ok(()),
         }
@@ -168,7 +205,8 @@ fn whole_numbers(value: &Value) -> Option<Vec<usize>> {
         .collect()
 }
 
-/// Equal, numbers by value; a list is equal where all of it is.
+/// Whether two values are equal. Numbers are compared by value, and a list equals a value that all its items
+/// equal.
 fn same(value: &Value, accepted: &Value) -> bool {
     match (value, accepted) {
         (Value::Array(all), one) if !one.is_array() => all.iter().all(|v| same(v, one)),

@@ -1,7 +1,7 @@
-//! The model compiled into the binary, so that the first edit needs no network and no download.
-//! Only its files: they are read like any folder's.
+//! The model that is compiled into the binary, so that the first edit needs no network and no download.
+//! Owns the list of its files only: they are read like the files of any folder.
 
-use super::files::Files;
+use super::files::ModelFiles;
 
 /// The name of the embedded model.
 pub const STORYBOOK: &str = "storybook";
@@ -31,6 +31,6 @@ pub fn storybook_size() -> u64 {
     FILES.iter().map(|(_, bytes)| bytes.len() as u64).sum()
 }
 
-pub(super) fn files() -> Files {
-    Files::Embedded(FILES)
+pub(super) fn files() -> ModelFiles {
+    ModelFiles::Embedded(FILES)
 }

@@ -1,51 +1,63 @@
-//! Where a model's files come from: a folder on disk, bytes compiled into the binary, or put together
-//! from several places. One way to read them, so that all kinds go through the same code.
+//! A model's files, wherever they are: a folder on disk, bytes compiled into the binary, or an assembly of
+//! files from several places. All kinds of models go through this one way of reading. Never knows what a
+//! file means.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::checkpoint::{Assembly, CheckpointSection};
-use super::weight_files::pieces;
+use super::component::MODEL_INDEX;
+use super::weight_files::shards_at;
 use crate::error::{Error, Result};
+use crate::message;
+use crate::setting::Setting;
 
-/// Files by their path relative to the model's folder, with forward slashes.
+/// A model's files by their path relative to its folder, with forward slashes.
 #[derive(Debug, Clone)]
-pub enum Files {
+pub enum ModelFiles {
+    /// A folder on disk.
     Folder(PathBuf),
+    /// Paths and contents that are compiled into the binary.
     Embedded(&'static [(&'static str, &'static [u8])]),
+    /// Files from several places.
     Assembled(Arc<Assembly>),
 }
 
-/// A file's bytes, or where to map them from.
+/// Where a file's content comes from.
 pub enum FileSource {
+    /// A file on disk.
     File(PathBuf),
+    /// Bytes that are compiled into the binary.
     Bytes(&'static [u8]),
-    /// A small file that stands nowhere.
+    /// A small file that was made in memory.
     Text(Arc<[u8]>),
-    /// Weights under other names.
+    /// A component's weights inside a file, under other names.
     Section(Arc<CheckpointSection>),
 }
 
-impl Files {
-    /// Whether a file is there.
+impl ModelFiles {
+    /// Whether a file exists.
     pub fn has(&self, path: &str) -> bool {
         match self {
-            Files::Folder(root) => root.join(path).is_file(),
-            Files::Embedded(all) => all.iter().any(|(name, _)| *name == path),
-            Files::Assembled(assembly) => assembly.has(path),
+            Self::Folder(root) => root.join(path).is_file(),
+            Self::Embedded(all) => all.iter().any(|(name, _)| *name == path),
+            Self::Assembled(assembly) => assembly.has(path),
         }
     }
 
-    /// A file's name for people.
+    /// The name of a file in messages.
     pub fn name(&self, path: &str) -> String {
         match self {
-            Files::Folder(root) => root.join(path).display().to_string(),
-            Files::Embedded(_) => format!("storybook/{path}"),
-            Files::Assembled(assembly) => assembly.name(path),
+            Self::Folder(root) => root.join(path).display().to_string(),
+            Self::Embedded(_) => format!("storybook/{path}"),
+            Self::Assembled(assembly) => assembly.name(path),
         }
     }
 
-    /// A small file's content. Errors name it.
+    /// A small file's content.
+    ///
+    /// # Errors
+    /// [`Error::Model`] that names the file, where it is missing or cannot be read.
     pub fn read(&self, path: &str) -> Result<Vec<u8>> {
         match self.source(path)? {
             FileSource::Bytes(bytes) => Ok(bytes.to_vec()),
@@ -53,12 +65,14 @@ impl Files {
             FileSource::File(file) => {
                 std::fs::read(file).map_err(|e| self.unreadable(path, &e.to_string()))
             }
-            FileSource::Section(_) => Err(self.unreadable(path, "it is no small file")),
+            FileSource::Section(_) => Err(self.unreadable(path, "it holds weights")),
         }
     }
 
-    /// The first of several names that is there; errors name the first, and pickles where there are
-    /// only those.
+    /// The first of several paths that exists.
+    ///
+    /// # Errors
+    /// [`Error::Model`] that names the first path, or a pickle where only that exists.
     pub fn first_of(&self, paths: &[String]) -> Result<String> {
         if let Some(path) = paths.iter().find(|path| self.has(path)) {
             return Ok(path.clone());
@@ -80,44 +94,52 @@ impl Files {
         }
     }
 
+    /// Where a file's content comes from.
+    ///
+    /// # Errors
+    /// [`Error::Model`] where an embedded model or an assembly has no such file. A folder's file is not
+    /// looked up here.
     pub fn source(&self, path: &str) -> Result<FileSource> {
         match self {
-            Files::Folder(root) => Ok(FileSource::File(root.join(path))),
-            Files::Embedded(all) => all
+            Self::Folder(root) => Ok(FileSource::File(root.join(path))),
+            Self::Embedded(all) => all
                 .iter()
                 .find(|(name, _)| *name == path)
                 .map(|(_, bytes)| FileSource::Bytes(bytes))
                 .ok_or_else(|| self.unreadable(path, "it is not embedded")),
-            Files::Assembled(assembly) => assembly
+            Self::Assembled(assembly) => assembly
                 .source(path)?
                 .ok_or_else(|| self.unreadable(path, "it does not exist")),
         }
     }
 
-    /// Bytes of a file; of an index of shards those of the shards.
+    /// Bytes of a file, or of all shards where the file is an index.
+    ///
+    /// # Errors
+    /// [`Error::Model`] where the file or a shard is missing.
     pub fn size(&self, path: &str) -> Result<u64> {
         Ok(match self.source(path)? {
             FileSource::Bytes(bytes) => bytes.len() as u64,
             FileSource::Text(text) => text.len() as u64,
-            FileSource::Section(part) => part.bytes(),
+            FileSource::Section(section) => section.bytes(),
             FileSource::File(file) => {
                 let length = |file: &PathBuf| {
                     let metadata = file.metadata();
                     let metadata = metadata.map_err(|e| self.unreadable(path, &e.to_string()))?;
                     Ok(metadata.len())
                 };
-                let pieces = pieces(&file, &self.name(path))?;
-                pieces.iter().map(length).sum::<Result<u64>>()?
+                let shards = shards_at(&file, &self.name(path))?;
+                shards.iter().map(length).sum::<Result<u64>>()?
             }
         })
     }
 
-    /// Names of all its files, as far as they can be listed: of a folder, or of what an assembly is over.
+    /// Paths of all files that can be listed.
     pub fn names(&self) -> Vec<String> {
         match self {
-            Files::Folder(root) => names_in(root),
-            Files::Embedded(all) => all.iter().map(|(name, _)| (*name).to_owned()).collect(),
-            Files::Assembled(assembly) => assembly.names(),
+            Self::Folder(root) => names_in(root),
+            Self::Embedded(all) => all.iter().map(|(name, _)| (*name).to_owned()).collect(),
+            Self::Assembled(assembly) => assembly.names(),
         }
     }
 
@@ -128,38 +150,49 @@ impl Files {
         )
     }
 
-    /// The folder itself, checked to be one in diffusers layout.
+    /// The files of a folder in diffusers layout.
+    ///
+    /// # Errors
+    /// [`Error::Usage`] where the path is no folder, or has no `model_index.json`.
     pub fn folder(root: &Path) -> Result<Self> {
-        let shown = root.display();
+        let named = Setting::Model.to(root.display());
         if !root.is_dir() {
             let what = if root.exists() {
-                "is not a folder"
+                " is not a folder"
             } else {
-                "does not exist"
+                " does not exist"
             };
-            return Err(Error::usage(
-                format!("--model {shown} {what}"),
-                "give a folder in diffusers layout, a .safetensors checkpoint, a model of the hub such as sd15 or OWNER/NAME, or leave --model out for the embedded model",
-            ));
+            let cure = message![
+                "give a folder in diffusers layout, a .safetensors checkpoint, a model of the hub such as \
+                 sd15 or OWNER/NAME, or leave ",
+                Setting::Model,
+                " out for the embedded model",
+            ];
+            return Err(Error::usage(message![named, what], cure).about(Setting::Model));
         }
-        if !root.join("model_index.json").is_file() {
+        if !root.join(MODEL_INDEX).is_file() {
+            let cause = message![
+                named,
+                " is not a diffusers folder: it has no model_index.json"
+            ];
             return Err(Error::usage(
-                format!("--model {shown} is not a diffusers folder: it has no model_index.json"),
+                cause,
                 "give the folder that holds model_index.json, unet/, vae/, text_encoder/, tokenizer/, scheduler/",
-            ));
+            )
+            .about(Setting::Model));
         }
-        Ok(Files::Folder(root.to_owned()))
+        Ok(Self::Folder(root.to_owned()))
     }
 }
 
-/// Files of a folder and of the folders in it.
+/// Paths of the files in a folder and in its subfolders.
 fn names_in(root: &Path) -> Vec<String> {
-    let below = |folder: &Path| std::fs::read_dir(folder).into_iter().flatten().flatten();
+    let entries = |folder: &Path| std::fs::read_dir(folder).into_iter().flatten().flatten();
     let name = |entry: std::fs::DirEntry| entry.file_name().to_string_lossy().into_owned();
     let inside = |folder: std::fs::DirEntry| {
         let path = folder.path();
         let folder = name(folder);
-        below(&path).map(move |file| format!("{folder}/{}", name(file)))
+        entries(&path).map(move |file| format!("{folder}/{}", name(file)))
     };
-    below(root).flat_map(inside).collect()
+    entries(root).flat_map(inside).collect()
 }

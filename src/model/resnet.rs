@@ -1,27 +1,32 @@
-//! The residual block of UNet and VAE: norm, SiLU, convolution, twice, with a time embedding between
-//! where there is one.
+//! The residual block of UNet and VAE: norm, SiLU and convolution, twice, with a time embedding in between in
+//! the UNet. Never knows where in a model a block is.
 
 use candle_core::Tensor;
 
 use super::bands::Bands;
-use super::layers::{Conv3x3, GroupNorm, Linear, in_turn};
+use super::layers::{Conv3x3, GroupNorm, Linear, by_row};
 use super::weights::Weights;
 use crate::error::Result;
 use crate::kernels::Conv;
 
-/// Sizes of one block.
+/// Sizes of a residual block.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct ResnetShape {
+    /// Channels of the input.
     pub input: usize,
+    /// Channels of the output.
     pub output: usize,
-    /// Channels of the time embedding; `None` in a VAE.
+    /// Channels of the time embedding. `None` in a VAE.
     pub time: Option<usize>,
+    /// Groups of the group norms.
     pub groups: usize,
+    /// Epsilon of the group norms.
     pub eps: f64,
-    /// How many it works on at the model's own size.
+    /// Pixels of the block's grid at the model's native size.
     pub pixels: usize,
 }
 
+/// A residual block (diffusers' `ResnetBlock2D`).
 #[derive(Debug, Clone)]
 pub struct Resnet {
     norm1: GroupNorm,
@@ -33,6 +38,7 @@ pub struct Resnet {
 }
 
 impl Resnet {
+    /// Loads the weights.
     pub fn load(w: &Weights, shape: ResnetShape) -> Result<Self> {
         let ResnetShape {
             input,
@@ -45,9 +51,10 @@ impl Resnet {
         let time = time
             .map(|t| Linear::load(&w.pp("time_emb_proj"), t, output))
             .transpose()?;
-        let shortcut = match input == output {
-            true => None,
-            false => Some(Linear::load_conv1x1(&w.pp("conv_shortcut"), input, output)?),
+        let shortcut = if input == output {
+            None
+        } else {
+            Some(Linear::load_conv1x1(&w.pp("conv_shortcut"), input, output)?)
         };
         Ok(Self {
             norm1: GroupNorm::load(&w.pp("norm1"), input, groups, eps)?,
@@ -59,13 +66,14 @@ impl Resnet {
         })
     }
 
-    /// `x` `[rows, h, w, input]`; `time` after its SiLU, `[1, 1, time]` of all rows or `[rows, 1, time]`.
+    /// The block on `x` `[rows, h, w, input]`. `time` is the time embedding after SiLU: `[1, 1, time]` for all
+    /// rows, or `[rows, 1, time]`.
     pub fn forward(&self, x: &Tensor, time: Option<&Tensor>) -> Result<Tensor> {
         let time = match (&self.time, time) {
             (Some(project), Some(time)) => Some(project.forward(time)?), // [1 or rows, 1, output]
             _ => None,
         };
-        in_turn(x, |x, rows| match &time {
+        by_row(x, |x, rows| match &time {
             Some(time) if time.dim(0)? > 1 => {
                 self.convolve(x, Some(&time.narrow(0, rows.start, rows.len())?))
             }
@@ -73,12 +81,12 @@ impl Resnet {
         })
     }
 
-    /// Of a map in bands, without a time: much less stands in memory at once, and all but rounding is
-    /// the same.
+    /// The block on a map in bands, without a time embedding. It takes much less memory, and the result is
+    /// the same but for rounding.
     pub fn forward_bands(&self, mut x: Bands) -> Result<Bands<'static>> {
         let (input, output) = (self.norm1.channels(), self.norm2.channels());
         let moments = x.moments(input)?;
-        let normed = |part: &Tensor| self.norm1.forward_part_silu(part, &moments);
+        let normed = |rows: &Tensor| self.norm1.forward_band_silu(rows, &moments);
         let bands = x.ranges(input.max(output));
         let bands = bands.map(|rows| x.convolved(&self.conv1, &rows, normed));
         let h = Bands::collect(bands, x.floats())?;
@@ -93,21 +101,24 @@ impl Resnet {
         })
     }
 
-    /// `shift` `[1 or rows, 1, output]`
+    /// `shift` is `[1 or rows, 1, output]`.
     fn convolve(&self, x: &Tensor, shift: Option<&Tensor>) -> Result<Tensor> {
-        let how = Conv {
+        let with_shift = Conv {
             shift,
             ..Conv::default()
         };
-        let h = self.conv1.forward_with(&self.norm1.forward_silu(x)?, how)?;
+        let h = self
+            .conv1
+            .forward_with(&self.norm1.forward_silu(x)?, with_shift)?;
         let shortcut = match &self.shortcut {
             Some(shortcut) => shortcut.forward(x)?,
             None => x.clone(),
         };
-        let how = Conv {
+        let with_residual = Conv {
             residual: Some(&shortcut),
             ..Conv::default()
         };
-        self.conv2.forward_with(&self.norm2.forward_silu(&h)?, how)
+        self.conv2
+            .forward_with(&self.norm2.forward_silu(&h)?, with_residual)
     }
 }

@@ -1,14 +1,14 @@
-//! The noise schedule a model was trained with. Which solver samples it is the user's choice, and its
-//! name says its order and form, so keys that would choose those are named and passed over (diffusers'
-//! `from_config` follows them); all others are held to what is implemented.
+//! The noise schedule that a model was trained with. The user chooses the solver, so keys about solvers are
+//! ignored (diffusers' `from_config` follows them); all other keys are held to what is supported. Never knows
+//! a solver.
 
 use serde::Serialize;
 
 use super::config::Config;
 use crate::error::Result;
 
-/// What solvers are told about themselves.
-const OF_SOLVERS: &[&str] = &[
+/// Keys that choose a solver's order and form.
+const SOLVER_KEYS: &[&str] = &[
     "algorithm_type",
     "clip_sample_range",
     "disable_corrector",
@@ -36,20 +36,28 @@ const OF_SOLVERS: &[&str] = &[
     "variance_type",
 ];
 
-/// `scheduler/scheduler_config.json`; defaults are those of the reference's notebooks.
+/// `scheduler/scheduler_config.json`. Defaults are those of google/prompt-to-prompt's notebooks.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct SchedulerConfig {
+    /// Timesteps of training.
     pub num_train_timesteps: usize,
+    /// The noise variance of the first training step.
     pub beta_start: f64,
+    /// The noise variance of the last training step.
     pub beta_end: f64,
+    /// How the noise variance grows in between.
     pub beta_schedule: BetaSchedule,
+    /// What is added to timesteps of `leading` spacing.
     pub steps_offset: usize,
+    /// Whether the last step of a run ends at a picture without noise, instead of at the first training step.
     pub set_alpha_to_one: bool,
+    /// What the UNet predicts.
     pub prediction_type: Prediction,
+    /// Which timesteps a run visits.
     pub timestep_spacing: Spacing,
 }
 
-/// What the denoiser was trained to predict.
+/// What the UNet was trained to predict.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub enum Prediction {
     /// The noise.
@@ -61,7 +69,7 @@ pub enum Prediction {
 }
 
 impl Prediction {
-    /// As diffusers' configs call it.
+    /// The name in diffusers' configs.
     pub fn name(self) -> &'static str {
         match self {
             Self::Epsilon => "epsilon",
@@ -69,33 +77,39 @@ impl Prediction {
         }
     }
 
-    /// The one that is called so.
+    /// The prediction with a name of diffusers' configs.
     pub fn named(name: &str) -> Option<Self> {
         [Self::Epsilon, Self::Velocity]
             .into_iter()
-            .find(|of| of.name() == name)
+            .find(|prediction| prediction.name() == name)
     }
 }
 
-/// Which timesteps a run of n steps visits (Lin et al., 2024, table 2).
+/// Which timesteps a run visits (Lin et al., 2024, table 2).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Spacing {
-    /// Multiples of a stride, from 0.
+    /// Multiples of a stride, from 0 up.
     Leading,
-    /// The same from the last, noisiest one.
+    /// Multiples of a stride, from the last and noisiest timestep down.
     Trailing,
 }
 
+/// How the noise variance grows between its first and its last value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum BetaSchedule {
+    /// Linearly.
     Linear,
-    /// Linear in the square root.
+    /// Linearly in its square root.
     ScaledLinear,
 }
 
 impl SchedulerConfig {
+    /// Reads the config.
+    ///
+    /// # Errors
+    /// [`Error::Model`](crate::error::Error::Model) for values that are not supported.
     pub fn parse(config: &Config) -> Result<Self> {
         config.off(&[
             "clip_sample",
@@ -109,8 +123,8 @@ impl SchedulerConfig {
             config.string("timestep_spacing")?,
         );
         let unknown =
-            |key: &str, value: &str| config.error(&format!("{key} {value} is not implemented"));
-        config.ignore(OF_SOLVERS);
+            |key: &str, value: &str| config.error(&format!("{key} {value} is not supported"));
+        config.ignore(SOLVER_KEYS);
         let parsed = Self {
             num_train_timesteps: config.usize("num_train_timesteps")?.unwrap_or(1000),
             beta_start: config.f64("beta_start")?.unwrap_or(0.00085),
@@ -149,8 +163,8 @@ impl SchedulerConfig {
         Ok(())
     }
 
-    /// Cumulative products of `1 - beta`, one per training timestep. Rounded to f32 where torch
-    /// rounds, since trajectories are compared to 1e-5.
+    /// Cumulative products of `1 - beta`, one per training timestep (Ho et al., 2020). They are rounded to f32
+    /// where torch rounds, because trajectories are compared to 1e-5.
     pub fn alphas_cumprod(&self) -> Vec<f32> {
         let (n, scaled) = (
             self.num_train_timesteps,
@@ -168,16 +182,19 @@ impl SchedulerConfig {
     }
 }
 
-/// torch.linspace in f32: from both ends towards the middle.
+/// `torch.linspace` in f32, which counts from both ends towards the middle.
 fn linspace(start: f32, end: f32, n: usize) -> Vec<f32> {
     let step = if n > 1 {
         (end - start) / (n - 1) as f32
     } else {
         0.0
     };
-    let at = |i: usize| match i < n / 2 {
-        true => start + step * i as f32,
-        false => end - step * (n - 1 - i) as f32,
+    let at = |i: usize| {
+        if i < n / 2 {
+            start + step * i as f32
+        } else {
+            end - step * (n - 1 - i) as f32
+        }
     };
     (0..n).map(at).collect()
 }

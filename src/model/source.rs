@@ -1,5 +1,5 @@
-//! Where a model comes from, as a user says it: the model itself, parts of it from elsewhere, and what is
-//! added to its weights; and how it is to be computed. Only what is said; nothing is read here.
+//! A model as a user asks for it: the model itself, components of other models, LoRAs, and how to compute.
+//! Owns the request only; nothing is read here.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -7,43 +7,49 @@ use std::path::PathBuf;
 use super::scheduler_config::Prediction;
 use crate::device::ComputeChoice;
 
+/// A model as a user asks for it.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct ModelSource {
-    /// `storybook`, a folder in diffusers layout, a single-file checkpoint; what is no path here is an alias
-    /// or an id of the hub: `sd15`, `owner/name`, `owner/name/file.safetensors`.
+    /// `storybook`, a folder in diffusers layout, or a single-file checkpoint. A name that is no path on this
+    /// machine is an alias or an id of the hub: `sd15`, `owner/name`, `owner/name/file.safetensors`.
     pub model: String,
-    /// Of a model of the hub: a branch, a tag or a commit, else the one that counts.
+    /// A branch, a tag or a commit of a model of the hub. `None` for the alias's revision, or the main branch.
     pub revision: Option<String>,
-    /// Of weight files: `fp16`.
+    /// The variant of the weight files, such as `fp16`.
     pub variant: Option<String>,
-    /// Whether only what is on this machine is used.
+    /// Whether only files on this machine are used.
     pub offline: bool,
-    /// A diffusers folder whose configs a single file goes by, instead of those of its family.
+    /// A diffusers folder whose configs describe a single-file checkpoint, in place of the family's configs.
     pub config: Option<PathBuf>,
-    /// Instead of the model's own: a folder or a file, here or on the hub.
+    /// A VAE in place of the model's own: a folder or a file, on this machine or on the hub.
     pub vae: Option<PathBuf>,
+    /// Text encoders in place of the model's own: a folder or a file, on this machine or on the hub.
     pub text_encoder: Option<PathBuf>,
+    /// Tokenizers in place of the model's own: a folder, on this machine or on the hub.
     pub tokenizer: Option<PathBuf>,
-    /// Instead of what the model's files say.
+    /// What the UNet predicts, where the model's files are wrong or do not say.
     pub prediction: Option<Prediction>,
-    /// Added to the weights, in this order.
+    /// LoRAs that are added to the weights, in this order.
     pub loras: Vec<LoraSource>,
+    /// The device, the dtype and the tiling.
     pub compute: ComputeChoice,
 }
 
-/// What of a model came from elsewhere, by the flag without its hyphens, `vae`: what the hub calls it, or the
-/// file's name without its folder; and `prediction_type`.
+/// What replaces parts of a model: by the setting's name (`vae`), the address of the replacement on the hub, or
+/// the name of its file without the folder. `config` and `prediction_type` are recorded here too.
 pub type ComponentOverrides = BTreeMap<String, String>;
 
-/// A LoRA file, and how much of it.
+/// A LoRA file and its scale.
 #[derive(Debug, Clone, PartialEq)]
 pub struct LoraSource {
+    /// A file on this machine or on the hub.
     pub path: PathBuf,
+    /// The factor of what the LoRA adds; 1 adds it as it was trained.
     pub scale: f64,
 }
 
 impl ModelSource {
-    /// A model as it is.
+    /// A model as it is: no replaced components, no LoRAs.
     pub fn named(model: &str) -> Self {
         Self {
             model: model.to_owned(),
@@ -51,8 +57,8 @@ impl ModelSource {
         }
     }
 
-    /// What `p2p models pull` is given to fetch it.
-    pub fn pull(&self) -> String {
+    /// The arguments of `p2p models pull` that fetch this model.
+    pub fn pull_arguments(&self) -> String {
         let flag = |name: &str, value: &Option<String>| {
             let flag = value.as_ref().map(|value| format!(" --{name} {value}"));
             flag.unwrap_or_default()

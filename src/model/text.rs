@@ -1,5 +1,7 @@
-//! The CLIP text encoder: a prompt's token ids to the states that cross-attention looks at.
-//! Runs once per prompt; its attention is causal and no hook sees it.
+//! The CLIP text encoder: a prompt's token ids to the text states that cross-attention reads. It runs once
+//! per prompt; its attention is causal and has no hook. Never knows what a state is used for.
+
+use std::num::NonZeroUsize;
 
 use candle_core::Tensor;
 
@@ -8,34 +10,50 @@ use super::layers::{LayerNorm, Linear};
 use super::weights::Weights;
 use crate::error::{Error, Result};
 use crate::kernels::{causal_attention, quick_gelu};
+use crate::message;
+use crate::setting::Setting;
 
-/// `text_encoder/config.json`
+/// `text_encoder/config.json` (transformers' `CLIPTextConfig`).
 #[derive(Debug, Clone)]
 pub struct TextConfig {
+    /// How many tokens the embedding table has.
     pub vocab_size: usize,
+    /// Channels of a text state.
     pub hidden_size: usize,
+    /// Channels inside the feed-forward layers.
     pub intermediate_size: usize,
+    /// How many transformer layers there are.
     pub layers: usize,
+    /// Attention heads of a layer.
     pub heads: usize,
+    /// Positions, that is tokens of a padded prompt.
     pub max_tokens: usize,
+    /// Epsilon of the layer norms.
     pub layer_norm_eps: f64,
+    /// The activation of the feed-forward layers.
     pub activation: Activation,
-    /// Channels of a whole prompt's summary, where a model asks for one.
+    /// Channels of the pooled embedding.
     pub projection: usize,
-    /// At which token a prompt is summed up.
+    /// The token whose state becomes the pooled embedding.
     eos_token_id: usize,
 }
 
+/// The activation of the feed-forward layers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Activation {
+    /// `x * sigmoid(1.702 x)`
     QuickGelu,
-    /// The exact form.
+    /// GELU in its exact form, with the error function.
     Gelu,
 }
 
 impl TextConfig {
+    /// Reads the config.
+    ///
+    /// # Errors
+    /// [`Error::Model`] for missing keys, and values that are not supported.
     pub fn parse(config: &Config) -> Result<Self> {
-        let size = |key: &str| config.needed(key, config.usize(key)?);
+        let size = |key: &str| config.required(key, config.usize(key)?);
         let activation = config.string("hidden_act")?;
         let parsed = Self {
             vocab_size: size("vocab_size")?,
@@ -51,20 +69,16 @@ impl TextConfig {
                 "quick_gelu" => Activation::QuickGelu,
                 "gelu" => Activation::Gelu,
                 other => {
-                    return Err(config.error(&format!("hidden_act {other} is not implemented")));
+                    return Err(config.error(&format!("hidden_act {other} is not supported")));
                 }
             },
         };
         config.only("model_type", "clip_text_model")?;
-        // About training, precision or generation.
+        // These keys are about training, precision or generation.
         config.ignore(&["architectures", "attention_dropout", "dropout"]);
         config.ignore(&["bos_token_id", "pad_token_id", "transformers_version"]);
-        config.ignore(&[
-            "dtype",
-            "torch_dtype",
-            "initializer_factor",
-            "initializer_range",
-        ]);
+        config.ignore(&["dtype", "torch_dtype"]);
+        config.ignore(&["initializer_factor", "initializer_range"]);
         config.finish()?;
         let (hidden, heads) = (parsed.hidden_size, parsed.heads);
         if hidden == 0 || heads == 0 || !hidden.is_multiple_of(heads) {
@@ -75,22 +89,42 @@ impl TextConfig {
     }
 }
 
+/// Checks that a text encoder has enough layers for a clip skip.
+///
+/// # Errors
+/// [`Error::Usage`] about the clip skip.
+pub(super) fn check_clip_skip(clip_skip: Option<NonZeroUsize>, layers: usize) -> Result<()> {
+    let Some(clip_skip) = clip_skip.filter(|skip| skip.get() > layers) else {
+        return Ok(());
+    };
+    let cause = message![
+        Setting::ClipSkip.to(clip_skip),
+        format!(" skips too much: the text encoder has {layers} layers"),
+    ];
+    let cure = format!("use a number from 1 (the last layer) to {layers} (the first)");
+    Err(Error::usage(cause, cure).about(Setting::ClipSkip))
+}
+
+/// A CLIP text encoder (transformers' `CLIPTextModel`).
 #[derive(Debug, Clone)]
 pub struct TextEncoder {
     tokens: Tensor,    // [vocab, hidden]
     positions: Tensor, // [max_tokens, hidden]
     layers: Vec<Layer>,
     final_norm: LayerNorm,
-    /// To a prompt's summary.
+    /// From the last state to the pooled embedding.
     projection: Option<Linear>,
     config: TextConfig,
 }
 
-/// What older configs say for whichever token ends the text.
+/// The value in older configs of an end token id that was never read: the end token is then the highest id.
 const LEGACY_EOS: usize = 2;
 
 impl TextEncoder {
-    /// Weight names may or may not begin with `text_model.`: older and newer tools differ.
+    /// Loads the weights. Names begin with `text_model.` in files of older tools.
+    ///
+    /// # Errors
+    /// [`Error::Model`] for missing weights and wrong shapes.
     pub fn load(config: &TextConfig, w: &Weights) -> Result<Self> {
         let prefixed = w.pp("text_model");
         let w = if prefixed.has("final_layer_norm.weight") {
@@ -111,7 +145,10 @@ impl TextEncoder {
         })
     }
 
-    /// One that sums prompts up.
+    /// Loads the weights with the projection (transformers' `CLIPTextModelWithProjection`).
+    ///
+    /// # Errors
+    /// See [`load`](Self::load).
     pub fn load_projected(config: &TextConfig, w: &Weights) -> Result<Self> {
         let (hidden, pooled) = (config.hidden_size, config.projection);
         let projection = Linear::load_no_bias(&w.pp("text_projection"), hidden, pooled)?;
@@ -121,36 +158,63 @@ impl TextEncoder {
         })
     }
 
-    /// Of its states.
+    /// Channels of a text state.
     pub fn channels(&self) -> usize {
         self.config.hidden_size
     }
 
-    /// Of a prompt's summary.
+    /// Channels of the pooled embedding.
     pub fn pooled_channels(&self) -> usize {
         self.config.projection
     }
 
+    /// How many layers there are.
+    pub fn layers(&self) -> usize {
+        self.layers.len()
+    }
+
     /// The last hidden state after the final norm, `[1, tokens, hidden]`.
+    ///
+    /// # Errors
+    /// [`Error::Model`] for a token id that the embedding table lacks.
     pub fn encode(&self, ids: &[u32]) -> Result<Tensor> {
-        let x = self.through(&self.layers, self.embed(ids)?)?;
-        self.final_norm.forward(&x)
+        self.normed_states(ids, NonZeroUsize::MIN)
     }
 
-    /// The hidden state before the last layer, `[1, tokens, hidden]`: no norm follows it.
-    pub fn penultimate(&self, ids: &[u32]) -> Result<Tensor> {
-        let before = self.layers.len().saturating_sub(1);
-        self.through(&self.layers[..before], self.embed(ids)?)
+    /// The hidden state of the layer that a clip skip counts from the end, after the final norm:
+    /// `[1, tokens, hidden]`. 1 is the last layer.
+    ///
+    /// # Errors
+    /// See [`encode`](Self::encode).
+    pub fn normed_states(&self, ids: &[u32], clip_skip: NonZeroUsize) -> Result<Tensor> {
+        self.final_norm.forward(&self.states(ids, clip_skip)?)
     }
 
-    /// The same, and the prompt's summary, `[1, pooled]`.
-    pub fn penultimate_and_pooled(&self, ids: &[u32]) -> Result<(Tensor, Tensor)> {
-        let states = self.penultimate(ids)?;
-        let before = self.layers.len().saturating_sub(1);
-        let last = self.through(&self.layers[before..], states.clone())?;
-        let end = self
-            .final_norm
-            .forward(&last.narrow(1, self.end(ids), 1)?)?;
+    /// The hidden state of the layer that a clip skip counts from the end, without a norm:
+    /// `[1, tokens, hidden]`. A skip of more layers than there are gives the embeddings.
+    ///
+    /// # Errors
+    /// See [`encode`](Self::encode).
+    pub fn states(&self, ids: &[u32], clip_skip: NonZeroUsize) -> Result<Tensor> {
+        let (before, _) = self.layers.split_at(self.layers_until(clip_skip));
+        forward_all(before, self.embed(ids)?)
+    }
+
+    /// The hidden state as [`states`](Self::states) gives it, and the pooled embedding `[1, pooled]`, which
+    /// comes from the last layer whatever the skip.
+    ///
+    /// # Errors
+    /// See [`encode`](Self::encode).
+    pub fn states_and_pooled(
+        &self,
+        ids: &[u32],
+        clip_skip: NonZeroUsize,
+    ) -> Result<(Tensor, Tensor)> {
+        let states = self.states(ids, clip_skip)?;
+        let (_, after) = self.layers.split_at(self.layers_until(clip_skip));
+        let last = forward_all(after, states.clone())?;
+        let end = last.narrow(1, self.end(ids), 1)?;
+        let end = self.final_norm.forward(&end)?;
         let pooled = match &self.projection {
             Some(projection) => projection.forward(&end)?,
             None => end,
@@ -158,17 +222,17 @@ impl TextEncoder {
         Ok((states, pooled.squeeze(1)?))
     }
 
-    /// Where the text ends: the first end token; by older configs the first of the highest id.
+    fn layers_until(&self, clip_skip: NonZeroUsize) -> usize {
+        self.layers.len().saturating_sub(clip_skip.get() - 1)
+    }
+
+    /// The position of the first end token. With older configs that is the first of the highest id.
     fn end(&self, ids: &[u32]) -> usize {
         let wanted = match self.config.eos_token_id {
             LEGACY_EOS => ids.iter().max().copied().unwrap_or(0),
             eos => eos as u32,
         };
         ids.iter().position(|id| *id == wanted).unwrap_or(0)
-    }
-
-    fn through(&self, layers: &[Layer], x: Tensor) -> Result<Tensor> {
-        layers.iter().try_fold(x, |x, layer| layer.forward(&x))
     }
 
     fn embed(&self, ids: &[u32]) -> Result<Tensor> {
@@ -184,6 +248,11 @@ impl TextEncoder {
         let positions = self.positions.narrow(0, 0, embedded.dim(0)?)?;
         Ok((embedded + positions)?.unsqueeze(0)?)
     }
+}
+
+/// `x` `[1, tokens, hidden]` after some layers.
+fn forward_all(layers: &[Layer], x: Tensor) -> Result<Tensor> {
+    layers.iter().try_fold(x, |x, layer| layer.forward(&x))
 }
 
 #[derive(Debug, Clone)]
@@ -220,9 +289,8 @@ impl Layer {
     }
 
     fn forward(&self, x: &Tensor) -> Result<Tensor> {
-        let x = self
-            .out
-            .forward_onto(&self.attend(&self.norm1.forward(x)?)?, x)?;
+        let attended = self.attend(&self.norm1.forward(x)?)?;
+        let x = self.out.forward_onto(&attended, x)?;
         let h = self.fc1.forward(&self.norm2.forward(&x)?)?;
         let h = match self.activation {
             Activation::QuickGelu => quick_gelu(&h)?,

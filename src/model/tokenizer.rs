@@ -1,5 +1,5 @@
-//! CLIP's tokenizer, from `tokenizer.json` or built from `vocab.json` and `merges.txt` as Stable
-//! Diffusion repositories ship it. Owns begin, end, pads and the length limit.
+//! CLIP's tokenizer, from `tokenizer.json`, or from `vocab.json` and `merges.txt` as Stable Diffusion repositories
+//! ship it. Owns the begin, end and padding tokens and the length limit. Never knows what a token means.
 
 use serde_json::Value;
 use tokenizers::models::bpe::BPE;
@@ -11,17 +11,19 @@ use tokenizers::pre_tokenizers::split::{Split, SplitPattern};
 use tokenizers::{AddedToken, Decoder, NormalizerWrapper, SplitDelimiterBehavior};
 
 use super::checkpoint::Assembly;
+use super::component::Component;
 use super::config::Config;
-use super::files::Files;
+use super::files::ModelFiles;
 use crate::error::{Error, Result};
 use crate::prompt::Tokens;
 
-/// How CLIP cuts text before BPE.
+/// The pattern by which CLIP splits text before byte pair encoding.
 const PIECES: &str = r"'s|'t|'re|'ve|'m|'ll|'d|[\p{L}]+|[\p{N}]|[^\s\p{L}\p{N}]+";
 
-/// Positions of CLIP's text encoders.
+/// Tokens of a padded prompt in CLIP's text encoders.
 const CLIP_TOKENS: usize = 77;
 
+/// A tokenizer that pads prompts to a fixed length.
 #[derive(Debug, Clone)]
 pub struct Tokenizer {
     inner: tokenizers::Tokenizer,
@@ -32,14 +34,19 @@ pub struct Tokenizer {
 }
 
 impl Tokenizer {
-    /// From `folder` among a model's files. `max_tokens`: positions of the text encoder; the tokenizer's
-    /// own limit may be lower.
-    pub fn load(files: &Files, folder: &str, max_tokens: usize) -> Result<Self> {
-        let json = format!("{folder}/tokenizer.json");
+    /// Loads a tokenizer of a model. `max_tokens` is the number of positions of the text encoder; the
+    /// tokenizer's own limit may be lower.
+    ///
+    /// # Errors
+    /// [`Error::Model`] where its files are missing or damaged, or the vocabulary lacks a special token.
+    pub fn load(files: &ModelFiles, component: Component, max_tokens: usize) -> Result<Self> {
+        let folder = component.folder();
+        let json = component.path("tokenizer.json");
         let special = Special::load(files, folder)?;
-        let mut inner = match files.has(&json) {
-            true => from_json(files, &json)?,
-            false => from_vocab(files, folder, &special)?,
+        let mut inner = if files.has(&json) {
+            from_json(files, &json)?
+        } else {
+            from_vocab(files, folder, &special)?
         };
         inner.with_padding(None);
         let unlimited = inner.with_truncation(None).map(|_| ());
@@ -64,48 +71,50 @@ impl Tokenizer {
         })
     }
 
-    /// CLIP's own, which is compiled in, with a pad.
+    /// CLIP's own tokenizer, which is compiled into the binary, with a padding token.
     ///
-    /// Errors: model, where the vocabulary has no such pad.
+    /// # Errors
+    /// [`Error::Model`] where the vocabulary lacks the padding token.
     pub fn clip(pad: &str) -> Result<Self> {
-        const FOLDER: &str = "tokenizer";
+        let component = Component::Tokenizer;
         let mut files = Assembly::new("CLIP");
         let config = serde_json::json!({ "pad_token": pad }).to_string();
-        files.text("tokenizer/tokenizer_config.json", config.into_bytes());
-        files.fill_tokenizer(FOLDER);
-        Self::load(&Files::Assembled(files.into()), FOLDER, CLIP_TOKENS)
+        files.text(&component.config(), config.into_bytes());
+        files.fill_tokenizer(component);
+        Self::load(&ModelFiles::Assembled(files.into()), component, CLIP_TOKENS)
     }
 
-    /// Tokens of a padded prompt.
+    /// How many tokens a padded prompt has.
     pub fn max_tokens(&self) -> usize {
         self.max_tokens
     }
 
-    /// What a prompt is filled up with.
+    /// The id of the padding token.
     pub fn pad(&self) -> u32 {
         self.pad
     }
 
-    /// Whether both make the same tokens of a prompt, pads aside.
-    pub fn cuts_like(&self, other: &Self) -> bool {
+    /// Whether both make the same tokens of a prompt, padding aside.
+    pub fn same_tokens_as(&self, other: &Self) -> bool {
         let rest = |t: &Self| (t.begin, t.end, t.max_tokens);
         rest(self) == rest(other) && self.inner.get_vocab(false) == other.inner.get_vocab(false)
     }
 
-    /// Errors: a prompt over the limit, with the text that would be cut.
+    /// Encodes a prompt: the begin token, the prompt's tokens, the end token, padding.
+    ///
+    /// # Errors
+    /// [`Error::Usage`] for a prompt over the limit; the cure shows the text that would be cut.
     pub fn encode(&self, text: &str) -> Result<Tokens> {
         let encoding = self.inner.encode(text, false).map_err(|e| {
-            Error::usage(
-                format!("the prompt \"{text}\" cannot be tokenised: {e}"),
-                "rephrase it",
-            )
+            let cause = format!("the prompt \"{text}\" cannot be tokenised: {e}");
+            Error::usage(cause, "rephrase it")
         })?;
         let spans: Vec<_> = encoding.get_offsets().iter().map(|(a, b)| *a..*b).collect();
         let room = self.max_tokens - 2; // begin and end
         if spans.len() > room {
             return Err(Error::usage(
                 format!(
-                    "the prompt \"{} ...\" has {} tokens, the model reads {room}",
+                    "the prompt \"{} ...\" has {} tokens, but the model reads {room}",
                     one_line(text, 4),
                     spans.len()
                 ),
@@ -131,27 +140,31 @@ impl Tokenizer {
     }
 }
 
-/// The first words of a text, for a message.
+/// The first words of a text in one line.
 fn one_line(text: &str, words: usize) -> String {
     let words: Vec<&str> = text.split_whitespace().take(words).collect();
     words.join(" ")
 }
 
-/// A token's text: `burger</w>` is "burger". Bytes that are no whole sign show as the replacement sign.
+/// A token's text: `burger</w>` is "burger". Bytes that are not valid UTF-8 show as the replacement character.
 fn decode(token: &str) -> String {
     let bytes = vec![token.trim_end_matches("</w>").to_owned()];
     let decoded = ByteLevel::default()
         .decode_chain(bytes)
-        .map(|parts| parts.concat());
+        .map(|pieces| pieces.concat());
     decoded.unwrap_or_else(|_| token.to_owned())
 }
 
-fn from_json(files: &Files, path: &str) -> Result<tokenizers::Tokenizer> {
+fn from_json(files: &ModelFiles, path: &str) -> Result<tokenizers::Tokenizer> {
     let bytes = files.read(path)?;
     tokenizers::Tokenizer::from_bytes(bytes).map_err(|e| broken(files, path, &e.to_string()))
 }
 
-fn from_vocab(files: &Files, folder: &str, special: &Special) -> Result<tokenizers::Tokenizer> {
+fn from_vocab(
+    files: &ModelFiles,
+    folder: &str,
+    special: &Special,
+) -> Result<tokenizers::Tokenizer> {
     let path = &format!("{folder}/vocab.json");
     let vocab: std::collections::HashMap<String, u32> = serde_json::from_slice(&files.read(path)?)
         .map_err(|e| broken(files, path, &e.to_string()))?;
@@ -167,7 +180,7 @@ fn from_vocab(files: &Files, folder: &str, special: &Special) -> Result<tokenize
                 .map(|(a, b)| (a.to_owned(), b.to_owned()))
         })
         .collect::<Option<Vec<_>>>()
-        .ok_or_else(|| broken(files, path, "a line is not two pieces"))?;
+        .ok_or_else(|| broken(files, path, "a line does not hold two tokens"))?;
     let bpe = BPE::builder()
         .vocab_and_merges(
             vocab
@@ -184,7 +197,8 @@ fn from_vocab(files: &Files, folder: &str, special: &Special) -> Result<tokenize
     let ruled = tokenizer.with_normalizer(Some(rules.0)).map(|_| ());
     ruled.map_err(|e| broken(files, path, &e.to_string()))?;
     tokenizer.with_pre_tokenizer(Some(rules.1));
-    // Typed in a prompt, they are the tokens themselves, as in transformers: the sign of a pad too.
+    // A prompt that contains the text of a special token gets that token, as in transformers. That includes the
+    // padding token.
     let special = [&special.begin, &special.end, &special.pad];
     let special = special.map(|token| AddedToken::from(token.as_str(), true));
     let added = tokenizer.add_special_tokens(special).map(|_| ());
@@ -208,7 +222,7 @@ fn clip_rules() -> tokenizers::Result<(Normalizers, PreTokenizers)> {
     Ok((normalizers, pieces))
 }
 
-/// The special tokens and the limit, from `tokenizer_config.json` and `special_tokens_map.json`.
+/// The special tokens and the length limit, from `tokenizer_config.json` and `special_tokens_map.json`.
 struct Special {
     begin: String,
     end: String,
@@ -217,7 +231,7 @@ struct Special {
 }
 
 impl Special {
-    fn load(files: &Files, folder: &str) -> Result<Self> {
+    fn load(files: &ModelFiles, folder: &str) -> Result<Self> {
         let mut configs = vec![];
         for name in ["special_tokens_map.json", "tokenizer_config.json"] {
             let path = format!("{folder}/{name}");
@@ -244,13 +258,13 @@ impl Special {
     }
 }
 
-/// A token is a string, or an object with its `content`.
+/// The text of a token, which is a string, or an object with a key `content`.
 fn token_text(value: &Value) -> Option<String> {
     let text = value.as_str().or_else(|| value.get("content")?.as_str());
     text.map(str::to_owned)
 }
 
-fn broken(files: &Files, path: &str, why: &str) -> Error {
+fn broken(files: &ModelFiles, path: &str, why: &str) -> Error {
     Error::model(
         format!("{} is not a usable tokenizer: {why}", files.name(path)),
         "fetch it again from where the model came from",

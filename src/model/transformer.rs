@@ -1,12 +1,12 @@
-//! The transformer blocks of the UNet, where pixels attend to pixels and to text. The one place in a
-//! model that meets a hook.
+//! The transformer blocks of the UNet: pixels attend to pixels (self-attention) and to text
+//! (cross-attention). The one place in a model that calls an attention hook. Never knows what a hook is for.
 
 use std::collections::BTreeMap;
 use std::ops::Range;
 
 use candle_core::Tensor;
 
-use super::layers::{GegluLinear, GroupNorm, LayerNorm, Linear, in_turn};
+use super::layers::{GegluLinear, GroupNorm, LayerNorm, Linear, by_row};
 use super::weights::Weights;
 use crate::attention::{AttentionHook, NoHook, Site, hooked, untouched};
 use crate::error::Result;
@@ -18,16 +18,19 @@ const LAYER_NORM_EPS: f64 = 1e-5;
 /// Sizes of a transformer.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct TransformerShape {
+    /// Channels of a pixel.
     pub channels: usize,
     /// Channels of the text states.
     pub context: usize,
+    /// How many blocks there are.
     pub depth: usize,
+    /// Groups of the group norm.
     pub groups: usize,
-    /// Whether `proj_in` and `proj_out` are stored as linear layers rather than 1x1 convolutions.
+    /// Whether `proj_in` and `proj_out` are stored as linear layers instead of 1x1 convolutions.
     pub linear_projection: bool,
 }
 
-/// diffusers' `Transformer2DModel`.
+/// Blocks of attention between two projections (diffusers' `Transformer2DModel`).
 #[derive(Debug, Clone)]
 pub struct Transformer {
     norm: GroupNorm,
@@ -37,68 +40,69 @@ pub struct Transformer {
 }
 
 impl Transformer {
-    /// `sites`: a self- and a cross-attention site per block, in order.
+    /// Loads the weights. `sites` has a self-attention and a cross-attention site per block, in order.
+    ///
+    /// # Errors
+    /// Fails for missing weights and wrong shapes.
     pub fn load(w: &Weights, shape: TransformerShape, sites: &[Site]) -> Result<Self> {
         let c = shape.channels;
-        let projection = |name: &str| match shape.linear_projection {
-            true => Linear::load(&w.pp(name), c, c),
-            false => Linear::load_conv1x1(&w.pp(name), c, c),
+        let projection = |name: &str| {
+            if shape.linear_projection {
+                Linear::load(&w.pp(name), c, c)
+            } else {
+                Linear::load_conv1x1(&w.pp(name), c, c)
+            }
         };
         let block = |(i, pair): (usize, &[Site])| {
-            Block::load(
-                &w.pp("transformer_blocks").pp(i),
-                c,
-                shape.context,
-                [pair[0], pair[1]],
-            )
+            let w = w.pp("transformer_blocks").pp(i);
+            Block::load(&w, c, shape.context, [pair[0], pair[1]])
         };
+        let blocks = sites.chunks_exact(2).enumerate().map(block);
         Ok(Self {
             norm: GroupNorm::load(&w.pp("norm"), c, shape.groups, GROUP_NORM_EPS)?,
             proj_in: projection("proj_in")?,
-            blocks: sites
-                .chunks_exact(2)
-                .enumerate()
-                .map(block)
-                .collect::<Result<_>>()?,
+            blocks: blocks.collect::<Result<_>>()?,
             proj_out: projection("proj_out")?,
         })
     }
 
-    /// Keys and values of its cross-attention sites, for text states `[rows, tokens, context]`.
-    pub fn read(&self, context: &Tensor, text: &mut TextKeyValues) -> Result<()> {
+    /// Adds the keys and values of every cross-attention site to `text`, for text states
+    /// `[rows, tokens, context]`.
+    ///
+    /// # Errors
+    /// Fails when `context` has another width.
+    pub fn read_text(&self, context: &Tensor, text: &mut TextKeyValues) -> Result<()> {
         for block in &self.blocks {
-            let to_text = &block.to_text;
-            let seen = Seen {
-                keys: to_text.to_k.forward(context)?,
-                values: to_text.to_v.forward(context)?,
+            let cross = &block.cross_attention;
+            let key_values = KeyValues {
+                keys: cross.to_k.forward(context)?,
+                values: cross.to_v.forward(context)?,
             };
-            text.seen.insert(to_text.site.index, seen);
+            text.sites.insert(cross.site.index, key_values);
         }
         Ok(())
     }
 
-    /// The tokens `[rows, h * w, channels]` up to the first look at the text; `None` where `hook` has
-    /// a say before.
+    /// The tokens `[rows, h * w, channels]` after everything that comes before the first cross-attention.
+    /// `None` where `hook` acts on the first self-attention.
+    ///
+    /// # Errors
+    /// Fails when `x` `[rows, h, w, channels]` has another shape.
     pub fn before_text(&self, x: &Tensor, hook: &dyn AttentionHook) -> Result<Option<Tensor>> {
         let (_, h, w, _) = x.dims4()?;
-        match self.blocks.first() {
-            Some(first)
-                if untouched(
-                    &Site {
-                        grid: (h, w),
-                        ..first.to_itself.site
-                    },
-                    hook,
-                ) =>
-            {
-                Ok(Some(first.look_at_itself(
-                    self.enter(x)?,
-                    (h, w),
-                    &mut NoHook,
-                )?))
-            }
-            _ => Ok(None),
+        let grid = (h, w);
+        let Some(first) = self.blocks.first() else {
+            return Ok(None);
+        };
+        let site = Site {
+            grid,
+            ..first.self_attention.site
+        };
+        if !untouched(&site, hook) {
+            return Ok(None);
         }
+        let tokens = first.attend_to_self(self.enter(x)?, grid, &mut NoHook)?;
+        Ok(Some(tokens))
     }
 
     fn enter(&self, x: &Tensor) -> Result<Tensor> {
@@ -107,7 +111,11 @@ impl Transformer {
             .forward(&self.norm.forward(x)?.reshape((rows, h * w, c))?)
     }
 
-    /// `x` `[rows, h, w, channels]`; `entered` is what [`before_text`](Self::before_text) made of it.
+    /// The whole transformer on `x` `[rows, h, w, channels]`. `entered` is the result of
+    /// [`before_text`](Self::before_text), where that was computed.
+    ///
+    /// # Errors
+    /// Fails for other shapes, for text that lacks a site, and when the hook fails.
     pub fn forward(
         &self,
         x: &Tensor,
@@ -116,13 +124,13 @@ impl Transformer {
         hook: &mut dyn AttentionHook,
     ) -> Result<Tensor> {
         let (rows, h, w, c) = x.dims4()?;
-        let looked = entered.is_some();
+        let first_is_done = entered.is_some();
         let mut tokens = entered.map_or_else(|| self.enter(x), Ok)?;
         for (i, block) in self.blocks.iter().enumerate() {
-            if i > 0 || !looked {
-                tokens = block.look_at_itself(tokens, (h, w), hook)?;
+            if i > 0 || !first_is_done {
+                tokens = block.attend_to_self(tokens, (h, w), hook)?;
             }
-            tokens = block.cross_attention(tokens, (h, w), text, hook)?;
+            tokens = block.attend_to_text(tokens, (h, w), text, hook)?;
         }
         let x = x.reshape((rows, h * w, c))?;
         Ok(self
@@ -132,49 +140,51 @@ impl Transformer {
     }
 }
 
-/// What a UNet has read of the prompts: what cross-attention sees, by the sites' index.
+/// What a UNet has read of the prompts: keys and values of every cross-attention site, by the site's index.
 #[derive(Debug, Clone, Default)]
 pub struct TextKeyValues {
-    seen: BTreeMap<usize, Seen>,
-    /// What is added to the time embedding, `[rows, 1, time]`, where the model wants it.
+    sites: BTreeMap<usize, KeyValues>,
+    /// What is added to the time embedding, `[rows, 1, time]`. `None` for a model without this input.
     pub(super) added: Option<Tensor>,
 }
 
 impl TextKeyValues {
-    /// Tokens of a prompt; 0 where the model looks at none.
-    pub fn tokens(&self) -> usize {
-        self.seen
-            .values()
-            .next()
-            .map_or(0, |seen| seen.keys.dims()[1])
+    fn dim(&self, dim: usize) -> usize {
+        let first = self.sites.values().next();
+        first.map_or(0, |text| text.keys.dims()[dim])
     }
 
-    /// Some of its prompts.
+    /// Tokens of a prompt; 0 for a model without cross-attention.
+    pub fn tokens(&self) -> usize {
+        self.dim(1)
+    }
+
+    /// How many prompts there are; 0 for a model without cross-attention.
+    pub fn rows(&self) -> usize {
+        self.dim(0)
+    }
+
+    /// A range of the prompts.
+    ///
+    /// # Errors
+    /// Fails when there are fewer prompts.
     pub fn narrow(&self, rows: Range<usize>) -> Result<Self> {
         let narrow = |x: &Tensor| x.narrow(0, rows.start, rows.len());
-        let some = |(site, seen): (&usize, &Seen)| {
-            let (keys, values) = (narrow(&seen.keys)?, narrow(&seen.values)?);
-            Ok((*site, Seen { keys, values }))
+        let some = |(site, text): (&usize, &KeyValues)| {
+            let (keys, values) = (narrow(&text.keys)?, narrow(&text.values)?);
+            Ok((*site, KeyValues { keys, values }))
         };
         let added = self.added.as_ref().map(narrow).transpose()?;
         Ok(Self {
-            seen: self.seen.iter().map(some).collect::<Result<_>>()?,
+            sites: self.sites.iter().map(some).collect::<Result<_>>()?,
             added,
         })
     }
-
-    /// Prompts; 0 where the model looks at none.
-    pub fn rows(&self) -> usize {
-        self.seen
-            .values()
-            .next()
-            .map_or(0, |seen| seen.keys.dims()[0])
-    }
 }
 
+/// Both `[rows, tokens, heads * d]`.
 #[derive(Debug, Clone)]
-struct Seen {
-    /// `[rows, tokens, heads * d]`
+struct KeyValues {
     keys: Tensor,
     values: Tensor,
 }
@@ -183,9 +193,9 @@ struct Seen {
 #[derive(Debug, Clone)]
 struct Block {
     norm1: LayerNorm,
-    to_itself: Attention,
+    self_attention: Attention,
     norm2: LayerNorm,
-    to_text: Attention,
+    cross_attention: Attention,
     norm3: LayerNorm,
     ff_in: GegluLinear,
     ff_out: Linear,
@@ -194,18 +204,20 @@ struct Block {
 impl Block {
     fn load(w: &Weights, c: usize, context: usize, sites: [Site; 2]) -> Result<Self> {
         let norm = |name: &str| LayerNorm::load(&w.pp(name), c, LAYER_NORM_EPS);
+        let [self_site, cross_site] = sites;
         Ok(Self {
             norm1: norm("norm1")?,
-            to_itself: Attention::load(&w.pp("attn1"), c, c, sites[0])?,
+            self_attention: Attention::load(&w.pp("attn1"), c, c, self_site)?,
             norm2: norm("norm2")?,
-            to_text: Attention::load(&w.pp("attn2"), c, context, sites[1])?,
+            cross_attention: Attention::load(&w.pp("attn2"), c, context, cross_site)?,
             norm3: norm("norm3")?,
             ff_in: GegluLinear::load(&w.pp("ff.net.0.proj"), c, 4 * c)?,
             ff_out: Linear::load(&w.pp("ff.net.2"), 4 * c, c)?,
         })
     }
 
-    fn look_at_itself(
+    /// Self-attention on `x` `[rows, h * w, c]`, row by row where the hook leaves the site alone.
+    fn attend_to_self(
         &self,
         x: Tensor,
         grid: (usize, usize),
@@ -213,58 +225,57 @@ impl Block {
     ) -> Result<Tensor> {
         let site = Site {
             grid,
-            ..self.to_itself.site
+            ..self.self_attention.site
         };
-        match untouched(&site, hook) {
-            true => in_turn(&x, |x, _| self.look_at_itself_under(x, grid, &mut NoHook)),
-            false => self.look_at_itself_under(&x, grid, hook),
+        if untouched(&site, hook) {
+            by_row(&x, |x, _| self.attend_to_self_with(x, grid, &mut NoHook))
+        } else {
+            self.attend_to_self_with(&x, grid, hook)
         }
     }
 
-    fn look_at_itself_under(
+    fn attend_to_self_with(
         &self,
         x: &Tensor,
         grid: (usize, usize),
         hook: &mut dyn AttentionHook,
     ) -> Result<Tensor> {
-        let (here, h) = (&self.to_itself, self.norm1.forward(x)?);
-        let values = here.to_v.forward(&h)?;
-        here.forward(x, grid, &values, hook, |rows| {
+        let (attention, h) = (&self.self_attention, self.norm1.forward(x)?);
+        let values = attention.to_v.forward(&h)?;
+        attention.forward(x, grid, &values, hook, |rows| {
             let h = select(&h, rows)?;
-            Ok((here.to_q.forward(&h)?, here.to_k.forward(&h)?))
+            Ok((attention.to_q.forward(&h)?, attention.to_k.forward(&h)?))
         })
     }
 
-    /// Cross-attention and what follows it.
-    fn cross_attention(
+    /// Cross-attention and feed-forward on `x` `[rows, h * w, c]`.
+    fn attend_to_text(
         &self,
         x: Tensor,
         grid: (usize, usize),
         text: &TextKeyValues,
         hook: &mut dyn AttentionHook,
     ) -> Result<Tensor> {
-        let (here, h) = (&self.to_text, self.norm2.forward(&x)?);
-        let Some(seen) = text.seen.get(&here.site.index) else {
-            let missing = format!("no text was read for site {}", here.site.index);
+        let (attention, h) = (&self.cross_attention, self.norm2.forward(&x)?);
+        let Some(text) = text.sites.get(&attention.site.index) else {
+            let missing = format!("no text was read for site {}", attention.site.index);
             return Err(candle_core::Error::Msg(missing).into());
         };
-        let x = here.forward(&x, grid, &seen.values, hook, |rows| {
-            Ok((
-                here.to_q.forward(&select(&h, rows)?)?,
-                select(&seen.keys, rows)?,
-            ))
+        let x = attention.forward(&x, grid, &text.values, hook, |rows| {
+            let queries = attention.to_q.forward(&select(&h, rows)?)?;
+            Ok((queries, select(&text.keys, rows)?))
         })?;
-        in_turn(&x, |x, _| {
+        by_row(&x, |x, _| {
             let h = self.ff_in.forward(&self.norm3.forward(x)?)?;
             self.ff_out.forward_onto(&h, x)
         })
     }
 }
 
-/// Projections around the attention seam.
+/// The projections around one attention site.
 #[derive(Debug, Clone)]
 struct Attention {
-    /// Its grid is filled in per forward pass.
+    /// The site. Each forward pass fills in the grid.
     site: Site,
     to_q: Linear,
     to_k: Linear,
@@ -273,17 +284,19 @@ struct Attention {
 }
 
 impl Attention {
-    fn load(w: &Weights, c: usize, looked_at: usize, site: Site) -> Result<Self> {
+    /// `c` channels of queries and output; keys and values are made of `context` channels.
+    fn load(w: &Weights, c: usize, context: usize, site: Site) -> Result<Self> {
         Ok(Self {
             site,
             to_q: Linear::load_no_bias(&w.pp("to_q"), c, c)?,
-            to_k: Linear::load_no_bias(&w.pp("to_k"), looked_at, c)?,
-            to_v: Linear::load_no_bias(&w.pp("to_v"), looked_at, c)?,
+            to_k: Linear::load_no_bias(&w.pp("to_k"), context, c)?,
+            to_v: Linear::load_no_bias(&w.pp("to_v"), context, c)?,
             to_out: Linear::load(&w.pp("to_out.0"), c, c)?,
         })
     }
 
-    /// Attention to `values` `[rows, t, c]`, added to `x` `[rows, n, c]`.
+    /// Attention to `values` `[rows, t, c]`, added to `x` `[rows, n, c]`. `project` makes queries and keys of
+    /// the rows whose map is read.
     fn forward(
         &self,
         x: &Tensor,
@@ -298,7 +311,7 @@ impl Attention {
     }
 }
 
-/// Some rows of a tensor; all of them cost nothing.
+/// Some rows of a tensor. All rows cost no copy.
 fn select(x: &Tensor, rows: &[usize]) -> Result<Tensor> {
     if rows.len() == x.dim(0)? {
         return Ok(x.clone());

@@ -1,31 +1,32 @@
-//! The denoising UNet (diffusers' `UNet2DConditionModel`): a walk over one flat list of parts with a
-//! stack of skip connections. Attention goes through the seam; nothing here knows who listens.
+//! The denoising UNet (diffusers' `UNet2DConditionModel`): one flat list of layers with a stack of skip
+//! connections. Attention goes through the hook's interface; nothing here knows what a hook does.
 
 use candle_core::{DType, Device, Tensor};
 
-use super::layers::{Conv3x3, GroupNorm, Linear};
+use super::layers::{Conv3x3, GroupNorm};
 use super::resnet::Resnet;
-use super::states::{Added, PromptStates};
+use super::states::{AddedConditions, PromptStates};
+use super::time_embedding::TimeEmbedding;
 use super::transformer::{TextKeyValues, Transformer};
-use super::unet_config::{TextTime, UNetConfig};
+use super::unet_config::UNetConfig;
 use super::unet_shape::{LayerShape, Sizes, UNetShape};
 use super::weights::Weights;
 use super::work::unet_work;
 use crate::attention::{AttentionHook, NoHook, Site};
-use crate::error::{Error, Result};
-use crate::kernels::{concat_channels, silu};
+use crate::error::Result;
+use crate::kernels::{Padding, concat_channels, silu};
 
-/// One step of the walk.
+/// One step of a forward pass.
 #[derive(Debug, Clone)]
 enum Layer {
     Resnet(Resnet),
     Transformer(Transformer),
     Downsample(Conv3x3),
-    /// To the size of the next skip connection: on odd grids it is not twice the size.
+    /// Upsamples to the size of the next skip connection. On odd grids that is not twice the size.
     Upsample(Conv3x3),
-    /// Leaves a skip connection.
+    /// Pushes the activations onto the stack of skip connections.
     PushSkip,
-    /// Takes the last one.
+    /// Pops the last skip connection and appends its channels.
     PopSkip,
 }
 
@@ -45,89 +46,74 @@ impl Layer {
     }
 }
 
+/// A UNet with its weights.
 #[derive(Debug, Clone)]
 pub struct UNet {
     config: UNetConfig,
-    /// What it computes with. What goes in and what comes out is f32 on the CPU.
+    /// Where and in which dtype layers compute. Inputs and outputs of a forward pass are f32 on the CPU.
     device: Device,
     dtype: DType,
-    time1: Linear,
-    time2: Linear,
-    text_time: Option<(TextTime, Linear, Linear)>,
+    time: TimeEmbedding,
     conv_in: Conv3x3,
-    parts: Vec<Layer>,
+    layers: Vec<Layer>,
     norm_out: GroupNorm,
     conv_out: Conv3x3,
 }
 
-/// FLOP of a row below which both halves of classifier-free guidance are worked on at once: threads
-/// then get more done with a half each than by sharing every small operation.
+/// FLOP of a row below which both halves of classifier-free guidance run at once. Threads then get more done
+/// with a half each than by sharing every small operation.
 const SMALL: f64 = 2e10;
 
 impl UNet {
+    /// Loads the weights.
+    ///
+    /// # Errors
+    /// [`Error::Model`](crate::error::Error::Model) for missing weights and wrong shapes.
     pub fn load(config: &UNetConfig, w: &Weights) -> Result<Self> {
         let first = config.block_out_channels[0];
-        let time = config.time_channels();
-        let shape = UNetShape::new(config);
-        let mut parts = vec![Layer::PushSkip];
-        let load = |shapes: &[LayerShape], parts: &mut Vec<Layer>| -> Result<()> {
-            for shape in shapes {
-                parts.push(Layer::load(shape, config, w)?);
-            }
-            Ok(())
-        };
-        for shapes in &shape.input {
-            load(shapes, &mut parts)?;
-            parts.push(Layer::PushSkip);
-        }
-        load(&shape.middle, &mut parts)?;
-        for shapes in &shape.output {
-            parts.push(Layer::PopSkip);
-            load(shapes, &mut parts)?;
-        }
-        let text_time = |of: TextTime| -> Result<_> {
-            let w = w.pp("add_embedding");
-            let first = Linear::load(&w.pp("linear_1"), of.input, time)?;
-            Ok((of, first, Linear::load(&w.pp("linear_2"), time, time)?))
-        };
-        let (latent, pixels) = (config.latent_channels, config.pixels(0));
+        let (channels, pixels) = (config.latent_channels, config.pixels(0));
         let (groups, eps) = (config.norm_num_groups, config.norm_eps);
-        let (device, dtype) = w.place();
+        let (device, dtype) = w.placement();
         Ok(Self {
             device,
             dtype,
-            time1: Linear::load(&w.pp("time_embedding.linear_1"), first, time)?,
-            time2: Linear::load(&w.pp("time_embedding.linear_2"), time, time)?,
-            text_time: config.text_time.map(text_time).transpose()?,
-            conv_in: Conv3x3::load(&w.pp("conv_in"), latent, first, pixels)?,
-            parts,
+            time: TimeEmbedding::load(config, w)?,
+            conv_in: Conv3x3::load(&w.pp("conv_in"), channels, first, pixels)?,
+            layers: load_layers(config, w)?,
             norm_out: GroupNorm::load(&w.pp("conv_norm_out"), first, groups, eps)?,
-            conv_out: Conv3x3::load(&w.pp("conv_out"), first, latent, pixels)?,
+            conv_out: Conv3x3::load(&w.pp("conv_out"), first, channels, pixels)?,
             config: config.clone(),
         })
     }
 
-    /// What it takes from the prompts: the keys and values that the cross-attention sites see of text
-    /// states `[rows, tokens, cross_attention_dim]`, and what they add to the time. The same at every step.
+    /// Computes what the UNet needs of the prompts: keys and values of every cross-attention site for text
+    /// states `[rows, tokens, cross_attention_dim]`, and what is added to the time embedding. Steps with the
+    /// same prompts can share the result.
     ///
-    /// Errors: a model that adds a summary of the prompt, without one.
+    /// # Errors
+    /// [`Error::Model`](crate::error::Error::Model) for a model of Stable Diffusion XL without pooled
+    /// embeddings.
     pub fn read(&self, prompts: impl Into<PromptStates>) -> Result<TextKeyValues> {
         let PromptStates { context, added } = prompts.into();
-        let context = self.taken(&context)?;
+        let context = self.placed(&context)?;
         let mut text = TextKeyValues::default();
-        text.added = self.add(added.as_ref())?;
-        for part in &self.parts {
-            if let Layer::Transformer(transformer) = part {
-                transformer.read(&context, &mut text)?;
+        text.added = self.embed_added(added.as_ref())?;
+        for layer in &self.layers {
+            if let Layer::Transformer(transformer) = layer {
+                transformer.read_text(&context, &mut text)?;
             }
         }
         Ok(text)
     }
 
-    /// Predicted noise.
+    /// Predicts the noise, or v for a model that was trained to predict it.
     ///
-    /// `latents` `[rows, 4, h, w]`, `timestep` of the training schedule, `text` of as many rows;
-    /// returns `[rows, 4, h, w]`. Every row is computed by the same operations whatever the others are.
+    /// `latents` are `[rows, channels, h, w]`, `timestep` counts training steps, `text` has as many rows;
+    /// the result is `[rows, channels, h, w]`. Every row is computed by the same operations whatever the
+    /// other rows are.
+    ///
+    /// # Errors
+    /// Fails for other shapes, and when the hook fails.
     pub fn forward(
         &self,
         latents: &Tensor,
@@ -138,8 +124,12 @@ impl UNet {
         self.begin(latents, timestep)?.finish(text, hook)
     }
 
-    /// Both halves of classifier-free guidance, `(uncond, cond)`; only the conditional one is hooked.
-    /// What comes before any text is the same in both and computed once.
+    /// Predicts both halves of classifier-free guidance: `(uncond, cond)`, each `[rows, channels, h, w]`. The
+    /// hook sees the conditional half only. Everything before the first text is the same in both halves and
+    /// computed once.
+    ///
+    /// # Errors
+    /// See [`forward`](Self::forward).
     pub fn forward_guided(
         &self,
         latents: &Tensor,
@@ -148,163 +138,144 @@ impl UNet {
         cond: &TextKeyValues,
         hook: &mut dyn AttentionHook,
     ) -> Result<(Tensor, Tensor)> {
-        let mut walk = self.begin(latents, timestep)?;
-        // Where the prompt is in the time embedding, every part but the first sees it.
-        if self.text_time.is_none() {
-            walk.until_text(hook)?;
+        let mut pass = self.begin(latents, timestep)?;
+        // With pooled embeddings, every layer after the first depends on the prompt.
+        if !self.time.has_added() {
+            pass.until_text(hook)?;
         }
-        let other = walk.clone();
+        let other = pass.clone();
         let plain = || other.finish(uncond, &mut NoHook);
-        let hooked = || walk.finish(cond, hook);
+        let hooked = || pass.finish(cond, hook);
         let (_, _, h, w) = latents.dims4()?;
         let (flop, _) = unet_work(&self.config, cond.tokens(), (h, w));
-        let (uncond, cond) = match flop < SMALL && self.device.is_cpu() {
-            true => rayon::join(plain, hooked),
-            false => (plain(), hooked()),
+        let (uncond, cond) = if flop < SMALL && self.device.is_cpu() {
+            rayon::join(plain, hooked)
+        } else {
+            (plain(), hooked())
         };
         Ok((uncond?, cond?))
     }
 
-    fn begin(&self, latents: &Tensor, timestep: usize) -> Result<Walk<'_>> {
-        let x = self.taken(&latents.permute((0, 2, 3, 1))?.contiguous()?)?; // [rows, h, w, 4]
-        let embedding = self.time_embedding(timestep)?;
-        Ok(Walk {
+    fn begin(&self, latents: &Tensor, timestep: usize) -> Result<Pass<'_>> {
+        let x = latents.permute((0, 2, 3, 1))?.contiguous()?; // [rows, h, w, channels]
+        let embedding = self
+            .time
+            .embed(timestep, |sinusoids| self.placed(sinusoids))?;
+        Ok(Pass {
             unet: self,
             time: silu(&embedding)?,
             embedding,
-            x: self.conv_in.forward(&x)?,
+            x: self.conv_in.forward(&self.placed(&x)?)?,
             skips: vec![],
             next: 0,
             entered: None,
         })
     }
 
-    /// On its device, as its numbers.
-    fn taken(&self, x: &Tensor) -> Result<Tensor> {
+    /// The tensor on the UNet's device, in its dtype.
+    fn placed(&self, x: &Tensor) -> Result<Tensor> {
         Ok(x.to_device(&self.device)?.to_dtype(self.dtype)?)
     }
 
-    /// Sinusoids through two layers: `[1, 1, time]`.
-    fn time_embedding(&self, timestep: usize) -> Result<Tensor> {
-        let sinusoids = self.sinusoids(timestep, self.config.block_out_channels[0]);
-        let x = Tensor::new(sinusoids, &Device::Cpu)?;
-        let x = self.taken(&x.unsqueeze(0)?.unsqueeze(0)?)?;
-        self.time2.forward(&silu(&self.time1.forward(&x)?)?)
+    fn embed_added(&self, added: Option<&AddedConditions>) -> Result<Option<Tensor>> {
+        self.time.embed_added(added, |x| self.placed(x))
     }
 
-    /// The prompts' summaries and the picture's size as an embedding of their own, `[rows, 1, time]`.
-    fn add(&self, added: Option<&Added>) -> Result<Option<Tensor>> {
-        let Some((of, first, second)) = &self.text_time else {
-            return Ok(None);
-        };
-        let added = added.ok_or_else(|| {
-            Error::model(
-                "this UNet wants a summary of the prompt",
-                "read prompts with TextEncoders::read",
-            )
-        })?;
-        let sizes = added
-            .sizes
-            .map(|size| self.sinusoids(size, of.size_channels));
-        let sizes = Tensor::new(sizes.concat(), added.pooled.device())?;
-        let rows = added.pooled.dim(0)?;
-        let sizes = sizes
-            .unsqueeze(0)?
-            .broadcast_as((rows, Added::SIZES * of.size_channels))?;
-        let x = Tensor::cat(&[&added.pooled, &sizes.contiguous()?], 1)?;
-        let x = self.taken(&x.unsqueeze(1)?)?;
-        Ok(Some(second.forward(&silu(&first.forward(&x)?)?)?))
-    }
-
-    /// A whole number as sines and cosines of `channels` angles.
-    fn sinusoids(&self, number: usize, channels: usize) -> Vec<f32> {
-        let half = channels / 2;
-        let spread = half as f32 - self.config.freq_shift as f32;
-        let angle = |i: usize| {
-            // Rounded to f32 where torch does: at timestep 981 the last bit of the exponent shows.
-            let exponent = -(10000f64.ln() as f32) * i as f32 / spread;
-            f64::from(number as f32 * f64::from(exponent).exp() as f32)
-        };
-        let sines = (0..half).map(|i| angle(i).sin() as f32);
-        let cosines = (0..half).map(|i| angle(i).cos() as f32);
-        match self.config.flip_sin_to_cos {
-            true => cosines.chain(sines).collect(),
-            false => sines.chain(cosines).collect(),
-        }
-    }
-
-    /// Every attention site for latents of a size, in order of execution.
+    /// Every attention site for latents of `(height, width)`, in order of execution.
     pub fn sites(&self, latent_size: (usize, usize)) -> Vec<Site> {
         self.config.sites(latent_size)
     }
 
+    /// The config.
     pub fn config(&self) -> &UNetConfig {
         &self.config
     }
 
-    /// The numbers that it computes in.
+    /// The dtype in which layers compute.
     pub fn dtype(&self) -> DType {
         self.dtype
     }
 }
 
-/// A forward pass on its way. A clone costs nothing: tensors are shared.
+/// The layers between the first and the last convolution, in order of execution.
+fn load_layers(config: &UNetConfig, w: &Weights) -> Result<Vec<Layer>> {
+    let shape = UNetShape::new(config);
+    let mut layers = vec![Layer::PushSkip];
+    let load = |shapes: &[LayerShape], layers: &mut Vec<Layer>| -> Result<()> {
+        for shape in shapes {
+            layers.push(Layer::load(shape, config, w)?);
+        }
+        Ok(())
+    };
+    for shapes in &shape.input {
+        load(shapes, &mut layers)?;
+        layers.push(Layer::PushSkip);
+    }
+    load(&shape.middle, &mut layers)?;
+    for shapes in &shape.output {
+        layers.push(Layer::PopSkip);
+        load(shapes, &mut layers)?;
+    }
+    Ok(layers)
+}
+
+/// A forward pass in progress. A clone is cheap: tensors are shared.
 #[derive(Clone)]
-struct Walk<'a> {
+struct Pass<'a> {
     unet: &'a UNet,
-    /// Of the timestep alone, `[1, 1, time]`.
+    /// The embedding of the timestep alone, `[1, 1, time]`.
     embedding: Tensor,
-    /// With what the prompts add, and the SiLU that every resnet begins with: `[1 or rows, 1, time]`.
+    /// The embedding with what the prompts add, after SiLU: `[1 or rows, 1, time]`.
     time: Tensor,
     /// `[rows, h, w, channels]`
     x: Tensor,
     skips: Vec<Tensor>,
-    /// The part that comes next.
+    /// The index of the next layer.
     next: usize,
-    /// Of the next part, a transformer, what it makes before it sees any text.
+    /// Where the next layer is a transformer: its tokens before any text, if they are computed already.
     entered: Option<Tensor>,
 }
 
-impl Walk<'_> {
-    /// As far as no text is seen and `hook` has no say.
+impl Pass<'_> {
+    /// Goes on until a layer reads text or `hook` acts.
     fn until_text(&mut self, hook: &dyn AttentionHook) -> Result<()> {
         let unet = self.unet;
-        while let Some(part) = unet.parts.get(self.next) {
-            if let Layer::Transformer(transformer) = part {
+        while let Some(layer) = unet.layers.get(self.next) {
+            if let Layer::Transformer(transformer) = layer {
                 self.entered = transformer.before_text(&self.x, hook)?;
                 return Ok(());
             }
-            self.step(part, &TextKeyValues::default(), &mut NoHook)?;
+            self.step(layer, &TextKeyValues::default(), &mut NoHook)?;
         }
         Ok(())
     }
 
+    /// Goes on to the end, and returns the prediction `[rows, channels, h, w]` as f32 on the CPU.
     fn finish(mut self, text: &TextKeyValues, hook: &mut dyn AttentionHook) -> Result<Tensor> {
         let unet = self.unet;
         if let Some(added) = &text.added {
             self.time = silu(&added.broadcast_add(&self.embedding)?)?;
         }
-        while let Some(part) = unet.parts.get(self.next) {
-            self.step(part, text, hook)?;
+        while let Some(layer) = unet.layers.get(self.next) {
+            self.step(layer, text, hook)?;
         }
-        let x = unet
-            .conv_out
-            .forward(&unet.norm_out.forward_silu(&self.x)?)?;
+        let x = unet.norm_out.forward_silu(&self.x)?;
+        let x = unet.conv_out.forward(&x)?;
         let x = x.to_dtype(DType::F32)?.to_device(&Device::Cpu)?;
         Ok(x.permute((0, 3, 1, 2))?.contiguous()?)
     }
 
     fn step(
         &mut self,
-        part: &Layer,
+        layer: &Layer,
         text: &TextKeyValues,
         hook: &mut dyn AttentionHook,
     ) -> Result<()> {
         self.next += 1;
-        self.x = match part {
+        self.x = match layer {
             Layer::Resnet(resnet) => resnet.forward(&self.x, Some(&self.time))?,
             Layer::Transformer(t) => t.forward(&self.x, self.entered.take(), text, hook)?,
-            Layer::Downsample(conv) => conv.downsample(&self.x)?,
+            Layer::Downsample(conv) => conv.downsample(&self.x, Padding::Symmetric)?,
             Layer::Upsample(conv) => {
                 let skip = self.skips.last().expect("a finer level has skips left");
                 let (_, h, w, _) = skip.dims4()?;
@@ -315,10 +286,7 @@ impl Walk<'_> {
                 return Ok(());
             }
             Layer::PopSkip => {
-                let skip = self
-                    .skips
-                    .pop()
-                    .expect("a part that takes per part that leaves");
+                let skip = self.skips.pop().expect("every pop follows a push");
                 concat_channels(&self.x, &skip)?
             }
         };

@@ -1,72 +1,77 @@
-//! The UNet's parts as flat lists in order of execution, from a config alone: diffusers' names, sizes,
-//! and the attention sites, numbered. Loading weights, listing sites and counting work all read it
-//! here. It must never know a weight.
+//! The UNet's layers as flat lists in order of execution, from a config alone: diffusers' names, sizes, and
+//! the numbered attention sites. Loading weights, listing sites and counting work all use these lists. Never
+//! knows a weight.
 
 use super::resnet::ResnetShape;
 use super::transformer::TransformerShape;
 use super::unet_config::UNetConfig;
 use crate::attention::{AttentionKind, Place, Site};
 
-/// One step of the walk, before it has weights.
+/// A layer before its weights are loaded.
 #[derive(Debug, Clone, PartialEq)]
 pub struct LayerShape {
-    /// Where its weights are.
+    /// The prefix of the layer's weights.
     pub name: String,
-    /// Level of what it puts out; 0 is the finest.
+    /// The level of the output; 0 is the finest.
     pub level: usize,
+    /// The kind of layer and its sizes.
     pub sizes: Sizes,
 }
 
+/// The kind of a layer and its sizes.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Sizes {
+    /// A residual block.
     Resnet(ResnetShape),
-    /// With a self- and a cross-attention site per block, whose grids are unknown yet.
+    /// A transformer, with a self-attention and a cross-attention site per block. The sites have no grid yet.
     Transformer(TransformerShape, Vec<Site>),
-    /// Channels in and out.
+    /// A convolution that halves the grid; channels of input and output.
     Downsample(usize),
-    /// To the size of the next skip connection.
+    /// Upsampling to the size of the next skip connection, and a convolution; channels of input and output.
     Upsample(usize),
 }
 
-/// A whole UNet but for its first and last layers.
+/// All layers of a UNet but the first and the last convolution.
 #[derive(Debug, Clone, PartialEq)]
 pub struct UNetShape {
-    /// Each entry ends by leaving a skip connection.
+    /// The down blocks. Each entry ends with a push of a skip connection.
     pub input: Vec<Vec<LayerShape>>,
+    /// The mid block.
     pub middle: Vec<LayerShape>,
-    /// Each entry begins by taking the last skip connection.
+    /// The up blocks. Each entry begins with a pop of the last skip connection.
     pub output: Vec<Vec<LayerShape>>,
 }
 
 impl UNetShape {
+    /// Lists the layers of a config.
     pub fn new(config: &UNetConfig) -> Self {
-        let mut walk = Walk {
+        let mut builder = Builder {
             config,
             next_site: 0,
         };
-        // Fields are evaluated as written: in order of execution, which numbers the sites.
+        // Rust evaluates fields as written, so sites are numbered in order of execution.
         Self {
-            input: walk.input(),
-            middle: walk.middle(),
-            output: walk.output(),
+            input: builder.input(),
+            middle: builder.middle(),
+            output: builder.output(),
         }
     }
 
-    /// Every part, in order of execution.
-    pub fn parts(&self) -> impl Iterator<Item = &LayerShape> {
+    /// Every layer in order of execution.
+    pub fn layers(&self) -> impl Iterator<Item = &LayerShape> {
         let lists = self.input.iter().flatten().chain(&self.middle);
         lists.chain(self.output.iter().flatten())
     }
 }
 
 impl LayerShape {
-    /// What it puts out for latents of a size: each level halves and keeps the odd pixel.
+    /// The grid of the output for latents of `(height, width)`. Each level halves the grid and rounds up.
     pub fn grid(&self, (h, w): (usize, usize)) -> (usize, usize) {
         let downscale = 1 << self.level;
         (h.div_ceil(downscale), w.div_ceil(downscale))
     }
 
-    /// Its attention sites for latents of a size.
+    /// The layer's attention sites for latents of `(height, width)`.
     pub fn sites(&self, latent_size: (usize, usize)) -> Vec<Site> {
         let grid = self.grid(latent_size);
         match &self.sizes {
@@ -77,13 +82,14 @@ impl LayerShape {
 }
 
 impl UNetConfig {
-    /// Every attention site for latents of a size, in order of execution. Needs no weights.
+    /// Every attention site for latents of `(height, width)`, in order of execution.
     pub fn sites(&self, latent_size: (usize, usize)) -> Vec<Site> {
         let shape = UNetShape::new(self);
-        shape.parts().flat_map(|p| p.sites(latent_size)).collect()
+        let layers = shape.layers();
+        layers.flat_map(|layer| layer.sites(latent_size)).collect()
     }
 
-    /// Pixels of a level's grid at the size the model was trained at.
+    /// Pixels of a level's grid at the model's native size.
     pub fn pixels(&self, level: usize) -> usize {
         self.sample_size.div_ceil(1 << level).pow(2)
     }
@@ -94,13 +100,13 @@ impl UNetConfig {
     }
 }
 
-/// Goes through the blocks in order of execution, so that sites are numbered as they will run.
-struct Walk<'a> {
+/// Builds the lists in order of execution, and numbers the sites.
+struct Builder<'a> {
     config: &'a UNetConfig,
     next_site: usize,
 }
 
-impl Walk<'_> {
+impl Builder<'_> {
     fn input(&mut self) -> Vec<Vec<LayerShape>> {
         let mut blocks = vec![];
         let channels = &self.config.block_out_channels;
@@ -110,12 +116,12 @@ impl Walk<'_> {
             for layer in 0..self.config.layers_per_block[level] {
                 let input = if layer == 0 { before } else { output };
                 let resnet = format!("{name}.resnets.{layer}");
-                let mut parts = vec![self.resnet(resnet, level, input)];
+                let mut block = vec![self.resnet(resnet, level, input)];
                 if self.config.down_attention[level] {
                     let name = format!("{name}.attentions.{layer}");
-                    parts.push(self.transformer(name, level, Place::Down));
+                    block.push(self.transformer(name, level, Place::Down));
                 }
-                blocks.push(parts);
+                blocks.push(block);
             }
             if level + 1 < channels.len() {
                 blocks.push(vec![LayerShape {
@@ -154,19 +160,19 @@ impl Walk<'_> {
                 let input = if layer == 0 { below } else { output };
                 let skip = if layer + 1 == layers { skip } else { output };
                 let resnet = format!("{name}.resnets.{layer}");
-                let mut parts = vec![self.resnet(resnet, level, input + skip)];
+                let mut block = vec![self.resnet(resnet, level, input + skip)];
                 if self.config.up_attention[level] {
                     let name = format!("{name}.attentions.{layer}");
-                    parts.push(self.transformer(name, level, Place::Up));
+                    block.push(self.transformer(name, level, Place::Up));
                 }
                 if layer + 1 == layers && level > 0 {
-                    parts.push(LayerShape {
+                    block.push(LayerShape {
                         name: format!("{name}.upsamplers.0.conv"),
                         level: level - 1,
                         sizes: Sizes::Upsample(output),
                     });
                 }
-                blocks.push(parts);
+                blocks.push(block);
             }
         }
         blocks

@@ -1,135 +1,46 @@
-//! The VAE's decoder (diffusers' `AutoencoderKL`): latents to pixels.
+//! The decoder of the VAE (diffusers' `AutoencoderKL`): latents to pictures. Never knows what a picture shows.
 
 use candle_core::{Device, Tensor};
 
 use super::bands::Bands;
-use super::config::Config;
 use super::layers::{Conv3x3, GroupNorm, Linear};
 use super::resnet::{Resnet, ResnetShape};
+use super::vae_config::{EPS, VaeConfig};
 use super::weights::Weights;
 use crate::attention::{SitePlan, attend};
 use crate::error::Result;
 use crate::kernels::Packing;
 
-/// diffusers hard-codes it for autoencoders.
-const EPS: f64 = 1e-6;
-
-/// `vae/config.json`, as far as decoding needs it.
-#[derive(Debug, Clone)]
-pub struct VaeConfig {
-    pub block_out_channels: Vec<usize>,
-    pub layers_per_block: usize,
-    pub latent_channels: usize,
-    pub norm_num_groups: usize,
-    pub scaling_factor: f64,
-    pub mid_block_add_attention: bool,
-    pub use_post_quant_conv: bool,
-    /// Latents of a side at the size the model was trained at.
-    pub latent_side: usize,
-}
-
-impl VaeConfig {
-    /// `latent_side` is the UNet's to know.
-    pub fn parse(config: &Config, latent_side: usize) -> Result<Self> {
-        config.only("act_fn", "silu")?;
-        config.only("out_channels", 3)?;
-        config.only("latent_channels", 4)?;
-        config.only("up_block_types", "UpDecoderBlock2D")?;
-        config.off(&["shift_factor", "latents_mean", "latents_std"])?;
-        // About the encoder, precision, or the size of training.
-        config.ignore(&[
-            "in_channels",
-            "down_block_types",
-            "use_quant_conv",
-            "sample_size",
-        ]);
-        config.ignore(&["force_upcast"]);
-        let parsed = Self {
-            block_out_channels: config.usizes("block_out_channels")?,
-            layers_per_block: config.usize("layers_per_block")?.unwrap_or(1),
-            latent_channels: 4,
-            norm_num_groups: config.usize("norm_num_groups")?.unwrap_or(32),
-            scaling_factor: config.f64("scaling_factor")?.unwrap_or(0.18215),
-            mid_block_add_attention: config.bool("mid_block_add_attention", true)?,
-            use_post_quant_conv: config.bool("use_post_quant_conv", true)?,
-            latent_side,
-        };
-        config.finish()?;
-        let (channels, groups) = (&parsed.block_out_channels, parsed.norm_num_groups);
-        if channels.is_empty() {
-            return Err(config.error("block_out_channels is empty"));
-        }
-        if groups == 0
-            || channels
-                .iter()
-                .any(|c| *c == 0 || !c.is_multiple_of(groups))
-        {
-            let problem = format!("norm_num_groups {groups} does not divide {channels:?} channels");
-            return Err(config.error(&problem));
-        }
-        Ok(parsed)
-    }
-
-    /// Pixels per latent: each level but the last doubles the size.
-    pub fn factor(&self) -> usize {
-        1 << (self.block_out_channels.len() - 1)
-    }
-
-    /// The decoder's residual blocks, level by level from coarse to fine. Every level but the last ends
-    /// by doubling the size.
-    pub fn levels(&self) -> Vec<Vec<ResnetShape>> {
-        let channels: Vec<usize> = self.block_out_channels.iter().rev().copied().collect();
-        let level = |(i, &output): (usize, &usize)| {
-            let before = channels[i.saturating_sub(1)];
-            let input = |layer| if layer == 0 { before } else { output };
-            let layers = 0..=self.layers_per_block;
-            let resnet = |l| self.resnet(input(l), output, self.pixels(i));
-            layers.map(resnet).collect()
-        };
-        channels.iter().enumerate().map(level).collect()
-    }
-
-    /// One of the two around the attention on the coarsest grid.
-    pub fn middle(&self) -> ResnetShape {
-        let coarsest = self.block_out_channels[self.block_out_channels.len() - 1];
-        self.resnet(coarsest, coarsest, self.pixels(0))
-    }
-
-    /// Pixels of a level's grid, the coarsest being 0, at the model's own size.
-    fn pixels(&self, level: usize) -> usize {
-        (self.latent_side << level).pow(2)
-    }
-
-    fn resnet(&self, input: usize, output: usize, pixels: usize) -> ResnetShape {
-        ResnetShape {
-            input,
-            output,
-            time: None,
-            groups: self.norm_num_groups,
-            eps: EPS,
-            pixels,
-        }
-    }
-}
-
+/// The decoder of a VAE with its weights.
 #[derive(Debug, Clone)]
 pub struct Vae {
-    /// Where it computes. Latents and pictures are the CPU's.
+    /// Where layers compute. Latents and pictures are on the CPU.
     device: Device,
-    /// Floats of a band, where large maps are held in bands.
+    /// Floats of a band, where large maps are computed in bands of rows.
     band: Option<usize>,
     scaling_factor: f64,
     post_quant: Option<Linear>,
     conv_in: Conv3x3,
     mid: (Resnet, Option<MidAttention>, Resnet),
-    up: Vec<(Vec<Resnet>, Option<Conv3x3>)>,
+    up: Vec<UpBlock>,
     norm_out: GroupNorm,
     conv_out: Conv3x3,
 }
 
+/// The residual blocks of a level, and the convolution after doubling the size.
+#[derive(Debug, Clone)]
+struct UpBlock {
+    resnets: Vec<Resnet>,
+    upsample: Option<Conv3x3>,
+}
+
 impl Vae {
+    /// Loads the weights.
+    ///
+    /// # Errors
+    /// [`Error::Model`](crate::error::Error::Model) for missing weights and wrong shapes.
     pub fn load(config: &VaeConfig, w: &Weights) -> Result<Self> {
-        // A picture of 8 bits can bear the larger tiles.
+        // The rounding of the large tiles does not show in a picture of 8 bits.
         let w = &w.clone().packed_as(Packing {
             large_tiles: true,
             ..w.packing()
@@ -137,42 +48,35 @@ impl Vae {
         let (latent, groups) = (config.latent_channels, config.norm_num_groups);
         let (middle, last) = (config.middle(), config.block_out_channels[0]);
         let top = middle.input;
-        let post_quant = match config.use_post_quant_conv {
-            true => Some(Linear::load_conv1x1(
-                &w.pp("post_quant_conv"),
-                latent,
-                latent,
-            )?),
-            false => None,
-        };
+        let post_quant = config.use_post_quant_conv;
+        let post_quant =
+            post_quant.then(|| Linear::load_conv1x1(&w.pp("post_quant_conv"), latent, latent));
         let w = w.pp("decoder");
         let mid = w.pp("mid_block");
-        let attention = match config.mid_block_add_attention {
-            true => Some(MidAttention::load(&mid.pp("attentions.0"), top, groups)?),
-            false => None,
-        };
+        let attention = config.mid_block_add_attention;
+        let attention = attention.then(|| MidAttention::load(&mid.pp("attentions.0"), top, groups));
         Ok(Self {
-            device: w.place().0,
+            device: w.placement().0,
             band: None,
             scaling_factor: config.scaling_factor,
-            post_quant,
+            post_quant: post_quant.transpose()?,
             conv_in: Conv3x3::load(&w.pp("conv_in"), latent, top, middle.pixels)?,
             mid: (
                 Resnet::load(&mid.pp("resnets.0"), middle)?,
-                attention,
+                attention.transpose()?,
                 Resnet::load(&mid.pp("resnets.1"), middle)?,
             ),
             up: up_blocks(&w.pp("up_blocks"), config)?,
             norm_out: GroupNorm::load(&w.pp("conv_norm_out"), last, groups, EPS)?,
-            conv_out: Conv3x3::load(&w.pp("conv_out"), last, 3, 0)?,
+            conv_out: Conv3x3::load(&w.pp("conv_out"), last, config.picture_channels, 0)?,
         })
     }
 
-    /// Floats of a band, about, as `--vae-tiling` has it: 32 MiB.
+    /// About how many floats a band has with VAE tiling: 32 MiB.
     pub const BAND: usize = 1 << 23;
 
-    /// The same with maps in bands of rows of about `floats` floats: less memory, and the same pictures
-    /// but for rounding.
+    /// A VAE that computes large maps in bands of about `floats` floats. It takes less memory, and pictures
+    /// are the same but for rounding.
     pub fn tiled(self, floats: usize) -> Self {
         Self {
             band: Some(floats),
@@ -180,8 +84,11 @@ impl Vae {
         }
     }
 
-    /// `[rows, 4, h, w]` as the sampler leaves them, to pictures `[rows, 3, f h, f w]`, about -1 to 1.
-    /// One row at a time: decoding is where memory peaks.
+    /// Decodes latents `[rows, channels, h, w]` as the sampler leaves them, to pictures `[rows, 3, f h, f w]` of
+    /// about -1 to 1. Rows are decoded one at a time, because decoding is where memory peaks.
+    ///
+    /// # Errors
+    /// Fails for other shapes.
     pub fn decode(&self, latents: &Tensor) -> Result<Tensor> {
         let rows = latents.dim(0)?;
         let decoded = (0..rows).map(|row| self.decode_row(&latents.narrow(0, row, 1)?));
@@ -209,13 +116,13 @@ impl Vae {
         Ok(x.permute((0, 3, 1, 2))?.contiguous()?)
     }
 
-    /// From the coarsest grid on, `[1, h, w, c]` to `[1, f h, f w, 3]`.
+    /// The up blocks and the last convolution: `[1, h, w, c]` to `[1, f h, f w, 3]`.
     fn finish(&self, mut x: Tensor) -> Result<Tensor> {
-        for (resnets, upsample) in &self.up {
-            for resnet in resnets {
+        for block in &self.up {
+            for resnet in &block.resnets {
                 x = resnet.forward(&x, None)?;
             }
-            if let Some(conv) = upsample {
+            if let Some(conv) = &block.upsample {
                 let (_, h, w, _) = x.dims4()?;
                 x = conv.upsample(&x, (2 * h, 2 * w))?;
             }
@@ -224,41 +131,40 @@ impl Vae {
     }
 
     fn finish_in_bands<'a>(&'a self, mut x: Bands<'a>) -> Result<Tensor> {
-        for (resnets, upsample) in &self.up {
-            for resnet in resnets {
+        for block in &self.up {
+            for resnet in &block.resnets {
                 x = resnet.forward_bands(x)?;
             }
-            if let Some(conv) = upsample {
+            if let Some(conv) = &block.upsample {
                 x = x.doubled(conv);
             }
         }
-        let as_it_is = |x: Tensor, _: &_| Ok(x);
-        x.normed_conv(&self.norm_out, &self.conv_out, as_it_is)?
+        let unchanged = |x: Tensor, _: &_| Ok(x);
+        x.normed_conv(&self.norm_out, &self.conv_out, unchanged)?
             .join()
     }
 }
 
-/// Of each level its residual blocks, and the convolution after doubling the size.
-fn up_blocks(w: &Weights, config: &VaeConfig) -> Result<Vec<(Vec<Resnet>, Option<Conv3x3>)>> {
+/// The up blocks from coarse to fine.
+fn up_blocks(w: &Weights, config: &VaeConfig) -> Result<Vec<UpBlock>> {
     let levels = config.levels();
     let block = |(i, level): (usize, &Vec<ResnetShape>)| {
         let (w, c) = (w.pp(i), level[0].output);
         let resnet =
             |(i, shape): (usize, &ResnetShape)| Resnet::load(&w.pp(format!("resnets.{i}")), *shape);
         let resnets = level.iter().enumerate().map(resnet);
-        let upsample = match i + 1 < levels.len() {
-            true => {
-                let pixels = config.pixels(i + 1);
-                Some(Conv3x3::load(&w.pp("upsamplers.0.conv"), c, c, pixels)?)
-            }
-            false => None,
-        };
-        Ok((resnets.collect::<Result<_>>()?, upsample))
+        let doubles = i + 1 < levels.len();
+        let upsample =
+            doubles.then(|| Conv3x3::load(&w.pp("upsamplers.0.conv"), c, c, config.pixels(i + 1)));
+        Ok(UpBlock {
+            resnets: resnets.collect::<Result<_>>()?,
+            upsample: upsample.transpose()?,
+        })
     };
     levels.iter().enumerate().map(block).collect()
 }
 
-/// Single-head self-attention over the coarsest grid.
+/// Self-attention with one head, over the coarsest grid.
 #[derive(Debug, Clone)]
 struct MidAttention {
     norm: GroupNorm,
@@ -269,19 +175,20 @@ struct MidAttention {
 }
 
 impl MidAttention {
-    /// Newer files say `to_q`, older ones `query`.
+    /// Loads the weights. Newer files name them `to_q`, older ones `query`.
     fn load(w: &Weights, c: usize, groups: usize) -> Result<Self> {
-        let names = match w.has("query.weight") {
-            true => ["query", "key", "value", "proj_attn"],
-            false => ["to_q", "to_k", "to_v", "to_out.0"],
+        let [q, k, v, out] = if w.has("query.weight") {
+            ["query", "key", "value", "proj_attn"]
+        } else {
+            ["to_q", "to_k", "to_v", "to_out.0"]
         };
         let linear = |name: &str| Linear::load_either(&w.pp(name), c, c);
         Ok(Self {
             norm: GroupNorm::load(&w.pp("group_norm"), c, groups, EPS)?,
-            q: linear(names[0])?,
-            k: linear(names[1])?,
-            v: linear(names[2])?,
-            out: linear(names[3])?,
+            q: linear(q)?,
+            k: linear(k)?,
+            v: linear(v)?,
+            out: linear(out)?,
         })
     }
 

@@ -1,6 +1,6 @@
-//! Tensors of one safetensors file by name, as the numbers and on the device that a model computes
-//! with. Owns the reading of weight files and the
-//! errors that name a tensor and its file. Nothing but safetensors is ever loaded.
+//! Tensors of one safetensors file by name, in the dtype and on the device that layers compute with. Owns the
+//! reading of weight files, and the errors that name a tensor and its file. Never loads another format than
+//! safetensors.
 
 use std::collections::HashSet;
 use std::io::Read;
@@ -12,16 +12,16 @@ use candle_core::{DType, Device, Shape, Tensor};
 use sha2::{Digest, Sha256};
 
 use super::checkpoint::CheckpointSection;
-use super::files::{FileSource, Files};
+use super::files::{FileSource, ModelFiles};
 use super::lora::Additions;
-use super::tensor_file::{TensorFile, torn};
-use super::weight_files::{damaged, pieces};
+use super::tensor_file::{TensorFile, not_safetensors};
+use super::weight_files::{damaged, shards_at};
 use crate::error::{Error, Result};
 use crate::format::hex;
 use crate::hub::Cached;
 use crate::kernels::Packing;
 
-/// A view into a file's tensors, below a prefix, and how layers are to keep them.
+/// A view of a file's tensors below a prefix, and how layers store them.
 #[derive(Clone)]
 pub struct Weights {
     file: Arc<File>,
@@ -40,23 +40,27 @@ struct File {
 enum Tensors {
     Section(Arc<CheckpointSection>),
     Bytes(SliceSafetensors<'static>),
-    /// Every tensor of every shape, for measuring sizes that nobody has weights of.
+    /// Any tensor of any shape, to measure models of sizes whose weights are not at hand.
     Random,
 }
 
 impl Weights {
-    pub fn open(files: &Files, path: &str) -> Result<Self> {
+    /// Opens a weight file of a model, or the index of its shards.
+    ///
+    /// # Errors
+    /// [`Error::Model`] where the file is missing, damaged or no safetensors file.
+    pub fn open(files: &ModelFiles, path: &str) -> Result<Self> {
         let name = files.name(path);
         let tensors = match files.source(path)? {
             FileSource::File(path) => {
                 Tensors::Section(CheckpointSection::whole(TensorFile::open(&path, &name)?).into())
             }
-            FileSource::Section(part) => Tensors::Section(part),
+            FileSource::Section(section) => Tensors::Section(section),
             FileSource::Bytes(bytes) => {
                 let slices = SliceSafetensors::new(bytes);
-                Tensors::Bytes(slices.map_err(|e| torn(&name, &e.to_string()))?)
+                Tensors::Bytes(slices.map_err(|e| not_safetensors(&name, &e.to_string()))?)
             }
-            FileSource::Text(_) => return Err(torn(&name, "it is text")),
+            FileSource::Text(_) => return Err(not_safetensors(&name, "it is text")),
         };
         Ok(Self::of(File { name, tensors }))
     }
@@ -72,8 +76,8 @@ impl Weights {
         }
     }
 
-    /// Seeded numbers for whatever a model asks for, about as large as PyTorch initialises them: to
-    /// measure a size, not to draw.
+    /// Seeded random weights for any model, about as large as PyTorch initialises them. They serve to measure
+    /// a model, not to draw.
     pub fn random() -> Self {
         Self::of(File {
             name: "random weights".to_owned(),
@@ -81,15 +85,15 @@ impl Weights {
         })
     }
 
-    /// The same with something added to some tensors.
-    pub fn plus(self, additions: Arc<Additions>) -> Self {
+    /// These weights with what LoRAs add to them.
+    pub(super) fn with_additions(self, additions: Arc<Additions>) -> Self {
         Self { additions, ..self }
     }
 
     /// Every tensor's name and shape.
     pub fn shapes(&self) -> Vec<(String, Vec<usize>)> {
         let names = match &self.file.tensors {
-            Tensors::Section(part) => part.names(),
+            Tensors::Section(section) => section.names(),
             Tensors::Bytes(t) => t.tensors().into_iter().map(|(name, _)| name).collect(),
             Tensors::Random => vec![],
         };
@@ -98,16 +102,17 @@ impl Weights {
         shapes.map(|(dims, name)| (name, dims)).collect()
     }
 
-    /// The same, kept in another way.
+    /// These weights, for layers that store them in another way.
     pub fn packed_as(self, packing: Packing) -> Self {
         Self { packing, ..self }
     }
 
+    /// How layers store the weights.
     pub fn packing(&self) -> Packing {
         self.packing
     }
 
-    /// The same on another device, as other numbers: f32 on the CPU unless said.
+    /// These weights on another device and in another dtype. The default is f32 on the CPU.
     pub fn on(self, device: &Device, dtype: DType) -> Self {
         let device = device.clone();
         Self {
@@ -117,12 +122,12 @@ impl Weights {
         }
     }
 
-    /// Where its tensors are, and as which numbers.
-    pub fn place(&self) -> (Device, DType) {
+    /// The device and the dtype of the tensors.
+    pub fn placement(&self) -> (Device, DType) {
         (self.device.clone(), self.dtype)
     }
 
-    /// The tensors below `name.`.
+    /// The tensors whose names begin with `name.`, without that prefix.
     pub fn pp(&self, name: impl std::fmt::Display) -> Self {
         let prefix = match self.prefix.as_str() {
             "" => name.to_string(),
@@ -138,15 +143,16 @@ impl Weights {
         self.pp(name).prefix
     }
 
+    /// Whether there is a tensor.
     pub fn has(&self, name: &str) -> bool {
         self.dims(name).is_some()
     }
 
-    /// Numbers in the file, of all its tensors.
+    /// How many parameters all tensors have together.
     pub fn parameters(&self) -> usize {
         let count = |shape: &[usize]| shape.iter().product::<usize>();
         match &self.file.tensors {
-            Tensors::Section(part) => part.parameters(),
+            Tensors::Section(section) => section.parameters(),
             Tensors::Bytes(t) => t
                 .tensors()
                 .iter()
@@ -156,46 +162,47 @@ impl Weights {
         }
     }
 
-    /// A tensor's shape, where there is such a tensor.
+    /// A tensor's shape. `None` where there is no such tensor.
     pub fn dims(&self, name: &str) -> Option<Vec<usize>> {
         let path = self.path(name);
         match &self.file.tensors {
-            Tensors::Section(part) => part.dims(&path),
+            Tensors::Section(section) => section.dims(&path),
             Tensors::Bytes(t) => Some(t.get(&path).ok()?.shape().to_vec()),
             Tensors::Random => None,
         }
     }
 
-    /// A tensor, with what is added to it.
+    /// A tensor, with what LoRAs add to it.
     ///
-    /// Errors: it is missing, or of another shape than the model's config says.
+    /// # Errors
+    /// [`Error::Model`] where the tensor is missing, or of another shape than the config says.
     pub fn get(&self, shape: impl Into<Shape>, name: &str) -> Result<Tensor> {
         let (shape, path, file) = (shape.into(), self.path(name), &self.file.name);
         if let Tensors::Random = &self.file.tensors {
             return self.placed(random(&path, &shape)?);
         }
-        let Some(dims) = self.dims(name) else {
-            return Err(Error::model(
-                format!("{file} has no tensor {path}"),
+        let mismatch = |cause: String| {
+            Error::model(
+                cause,
                 "the weights and the config.json beside them are not of one model; fetch both again",
-            ));
+            )
         };
-        if dims != shape.dims() {
-            return Err(Error::model(
-                format!(
-                    "{path} in {file} is {dims:?}, but the config asks for {:?}",
-                    shape.dims()
-                ),
-                "the weights and the config.json beside them are not of one model; fetch both again",
-            ));
+        let Some(dims) = self.dims(name) else {
+            return Err(mismatch(format!("{file} has no tensor {path}")));
+        };
+        let wanted = shape.dims();
+        if dims != wanted {
+            return Err(mismatch(format!(
+                "{path} in {file} is {dims:?}, but the config asks for {wanted:?}"
+            )));
         }
         let loaded = match &self.file.tensors {
-            Tensors::Section(part) => part.read(&path)?,
+            Tensors::Section(section) => section.read(&path)?,
             Tensors::Bytes(t) => t.get(&path)?.load(&Device::Cpu)?,
-            Tensors::Random => unreachable!("answered above"),
+            Tensors::Random => unreachable!("handled above"),
         };
         let tensor = loaded.to_dtype(DType::F32)?;
-        self.placed(self.additions.added(&path, tensor)?)
+        self.placed(self.additions.add_to(&path, tensor)?)
     }
 
     fn placed(&self, tensor: Tensor) -> Result<Tensor> {
@@ -203,16 +210,16 @@ impl Weights {
     }
 }
 
-/// Uniform numbers of a variance of one over the inputs; norms are left plain.
+/// Uniform random weights whose variance is one over the inputs. Norms get ones, biases zeros.
 fn random(path: &str, shape: &Shape) -> Result<Tensor> {
     let dims = shape.dims();
     if dims.len() == 1 {
-        let plain = if path.contains("norm") && path.ends_with("weight") {
+        let constant = if path.contains("norm") && path.ends_with("weight") {
             1.0
         } else {
             0.0
         };
-        return Ok(Tensor::full(plain, dims, &Device::Cpu)?.to_dtype(DType::F32)?);
+        return Ok(Tensor::full(constant, dims, &Device::Cpu)?.to_dtype(DType::F32)?);
     }
     let inputs: usize = dims[1..].iter().product();
     let bound = (3.0 / inputs as f32).sqrt();
@@ -232,9 +239,9 @@ fn random(path: &str, shape: &Shape) -> Result<Tensor> {
     )?)
 }
 
-/// SHA-256 over whole files, one after another, in hex; a file of several components counts once, an index
-/// as its shards.
-pub fn sha256(files: &Files, paths: &[String]) -> Result<String> {
+/// SHA-256 over whole files, one after another, in hex. A file that holds several components counts once, an
+/// index counts as its shards.
+pub fn sha256(files: &ModelFiles, paths: &[String]) -> Result<String> {
     let mut hash = Sha256::new();
     let mut seen: HashSet<PathBuf> = HashSet::new();
     for path in paths {
@@ -242,13 +249,13 @@ pub fn sha256(files: &Files, paths: &[String]) -> Result<String> {
             FileSource::Bytes(bytes) => hash.update(bytes),
             FileSource::Text(text) => hash.update(&text),
             FileSource::File(file) => {
-                let pieces = pieces(&file, &files.name(path))?;
-                pieces
+                let shards = shards_at(&file, &files.name(path))?;
+                shards
                     .iter()
-                    .try_for_each(|piece| update(&mut hash, piece))?;
+                    .try_for_each(|shard| update(&mut hash, shard))?;
             }
-            FileSource::Section(part) if seen.insert(part.file.path.clone()) => {
-                update(&mut hash, &part.file.path)?;
+            FileSource::Section(section) if seen.insert(section.file.path.clone()) => {
+                update(&mut hash, &section.file.path)?;
             }
             FileSource::Section(_) => {}
         }
@@ -256,15 +263,15 @@ pub fn sha256(files: &Files, paths: &[String]) -> Result<String> {
     Ok(hex(hash.finalize()))
 }
 
-/// Of one file.
+/// SHA-256 of one file, in hex.
 pub fn file_sha256(path: &Path) -> Result<String> {
     let mut hash = Sha256::new();
     update(&mut hash, path)?;
     Ok(hex(hash.finalize()))
 }
 
-/// Adds a file's bytes. The cache's contents are called by their hash: one that was damaged since it was
-/// fetched shows here.
+/// Adds a file's bytes to a hash. A file in the hub's cache is named by its own hash, so damage since the
+/// download shows here.
 fn update(hash: &mut Sha256, path: &Path) -> Result<()> {
     let failed = |e| {
         Error::model(

@@ -1,10 +1,12 @@
-//! The hub's cache without a hub: what Python's tools put there is read, in every build.
+//! The hub's cache without a hub: models that Python's tools fetched are used, in every build.
 
 use std::path::Path;
 
 use assert_cmd::Command;
 use prompt_to_prompt::hub::{Connection, HubSettings, Silent};
+use prompt_to_prompt::message::Flags;
 use prompt_to_prompt::model::{ModelFolder, ModelSource, Need};
+use prompt_to_prompt::setting::Setting;
 
 use crate::common::fixture;
 use crate::model::copy;
@@ -12,7 +14,7 @@ use crate::model::copy;
 const ID: &str = "ada/mini-sd";
 const COMMIT: &str = "0123456789abcdef0123456789abcdef01234567";
 
-/// A cache as another tool left it, without links.
+/// A cache as another tool wrote it, without links.
 fn home() -> tempfile::TempDir {
     let home = tempfile::tempdir().unwrap();
     let repo = home.path().join("hub/models--ada--mini-sd");
@@ -29,7 +31,7 @@ fn open(home: &Path, source: &ModelSource) -> Result<ModelFolder, prompt_to_prom
 }
 
 #[test]
-fn what_is_there_is_drawn_with() {
+fn a_cached_model_is_opened_offline() {
     let home = home();
     for revision in [None, Some("main"), Some(COMMIT)] {
         let source = ModelSource {
@@ -47,15 +49,17 @@ fn what_is_there_is_drawn_with() {
         revision: Some("main".to_owned()),
         ..ModelSource::named("storybook")
     };
-    let error = open(home.path(), &local).unwrap_err().to_string();
+    let error = open(home.path(), &local).unwrap_err();
+    assert_eq!(error.report().about, Some(Setting::Revision));
+    let (cause, _) = error.parts(&Flags);
     assert!(
-        error.contains("--revision is for a model of the hub"),
-        "{error}"
+        cause.contains("--revision is for a model of the hub"),
+        "{cause}"
     );
 }
 
 #[test]
-fn what_is_not_there_says_how_to_get_it() {
+fn a_model_that_is_not_cached_names_the_command_that_fetches_it() {
     let place = tempfile::tempdir().unwrap();
     let mut command = Command::new(env!("CARGO_BIN_EXE_p2p"));
     let args = ["explain", "--model", ID, "--src", "a cat", "--dst", "a dog"];
@@ -65,9 +69,10 @@ fn what_is_not_there_says_how_to_get_it() {
     let output = command.env_remove("TRANSFORMERS_OFFLINE").output().unwrap();
     let said = String::from_utf8(output.stderr).unwrap();
     assert_eq!(output.status.code(), Some(4), "{said}");
-    let cure = match offline {
-        true => "HF_HUB_OFFLINE=0 p2p models pull ada/mini-sd",
-        false => "was built without the feature `hub`",
+    let cure = if offline {
+        "HF_HUB_OFFLINE=0 p2p models pull ada/mini-sd"
+    } else {
+        "was built without the feature `hub`"
     };
     assert!(
         said.contains("ada/mini-sd is not in the cache") && said.contains(cure),

@@ -1,4 +1,4 @@
-//! CLIP's whole vocabulary, as it is compiled in: ids of a thousand prompts against transformers'.
+//! CLIP's whole vocabulary, which is compiled into the binary: the ids of a thousand prompts against transformers'.
 //! `tests/reference/clip_tokens.py` wrote the fixture.
 
 use prompt_to_prompt::error::Error;
@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use crate::common::json_lines;
 
-/// Every prompt's ids, and that those over the limit are refused with what would be cut.
+/// Checks every prompt's ids, and that prompts over the limit are refused.
 fn same_ids(tokenizer: &Tokenizer, key: &str) {
     let rows = json_lines("clip-tokens.json.gz");
     assert_eq!(rows.len(), 1000);
@@ -28,7 +28,7 @@ fn same_ids(tokenizer: &Tokenizer, key: &str) {
             Err(Error::Usage(report)) => {
                 too_long += 1;
                 assert!(ids.len() > 77, "{prompt:?}: {report}");
-                let counted = format!("has {} tokens, the model reads 75", ids.len() - 2);
+                let counted = format!("has {} tokens, but the model reads 75", ids.len() - 2);
                 assert!(report.to_string().contains(&counted), "{report}");
             }
             Err(error) => panic!("{prompt:?}: {error}"),
@@ -38,11 +38,11 @@ fn same_ids(tokenizer: &Tokenizer, key: &str) {
 }
 
 #[test]
-fn clips_ids_are_transformers() {
+fn ids_of_clip_equal_those_of_transformers() {
     same_ids(&Tokenizer::clip("<|endoftext|>").unwrap(), "clip");
 }
 
 #[test]
-fn open_clips_ids_are_transformers() {
+fn ids_of_open_clip_equal_those_of_transformers() {
     same_ids(&Tokenizer::clip("!").unwrap(), "open_clip");
 }

@@ -1,5 +1,4 @@
-//! Precision and devices: the plain way of computing against the fast one, the laws in numbers of 16 bits,
-//! what overflows.
+//! Dtypes and devices: plain operations against the fast kernels, the laws in 16-bit dtypes, and overflow.
 
 use candle_core::{DType, Device, Tensor};
 use prompt_to_prompt::device::{Compute, ComputeChoice, DeviceChoice, DtypeChoice};
@@ -16,7 +15,7 @@ use crate::laws::{Lab, REFINED, SRC, SWAP, edit, everywhere, rows, weighted};
 use crate::model::{UNET, copy_of_mini_sd, rewrite};
 use crate::parity::flat;
 
-/// The small model, computed in other numbers.
+/// The small model in another dtype.
 fn lab(dtype: DType) -> Lab {
     let mut lab = Lab::new();
     lab.folder.compute.dtype = dtype;
@@ -24,7 +23,7 @@ fn lab(dtype: DType) -> Lab {
     lab
 }
 
-/// A swap, and words that are added with a factor: token maps and diagonals.
+/// A swap, and added words with a weight: token maps and diagonals.
 fn edits() -> Vec<EditSettings> {
     vec![edit(SWAP), weighted(edit(REFINED), "fluffy", 2.0)]
 }
@@ -34,7 +33,7 @@ fn far(got: &[Vec<f32>], want: &[Vec<f32>]) -> f64 {
 }
 
 #[test]
-fn the_plain_way_is_the_fast_one() {
+fn plain_operations_equal_the_fast_kernels() {
     let fast = lab(DType::F32);
     let job = fast.job(edits());
     let (want, got) = (fast.run(&job), lab(DType::F64).run(&job));
@@ -43,22 +42,22 @@ fn the_plain_way_is_the_fast_one() {
 }
 
 #[test]
-fn numbers_of_16_bits_come_near() {
+fn dtypes_of_16_bits_come_near() {
     let fast = lab(DType::F32);
     let job = fast.job(edits());
     let want = fast.run(&job);
-    assert!(far(&want[1..2], &want[..1]) > 0.01, "an edit edits");
+    assert!(far(&want[1..2], &want[..1]) > 0.01, "the edit does nothing");
     for (dtype, bound) in [(DType::F16, 5e-3), (DType::BF16, 4e-2)] {
         let got = lab(dtype).run(&job);
         let far = far(&got, &want);
         println!("{dtype:?} {far:.1e}");
         assert!(far < bound, "{dtype:?} is off by {far}");
-        assert!(far > bound / 100.0, "{dtype:?} is not computed in at all");
+        assert!(far > bound / 100.0, "{dtype:?} is not used at all");
     }
 }
 
 #[test]
-fn laws_hold_in_numbers_of_16_bits() {
+fn laws_hold_in_dtypes_of_16_bits() {
     for dtype in [DType::F16, DType::BF16] {
         let lab = lab(dtype);
         let mut all = edits();
@@ -77,7 +76,7 @@ fn laws_hold_in_numbers_of_16_bits() {
     }
 }
 
-/// What observers see are f32 maps on the CPU, whatever the model computes in.
+/// Observers get f32 maps on the CPU, whatever the dtype of the model.
 #[test]
 fn heatmaps_come_near() {
     let maps = |dtype| {
@@ -88,8 +87,9 @@ fn heatmaps_come_near() {
         let mut recorder = Recorder::new(Recording::layout(&sites, 4, 2));
         let observers = &mut [&mut recorder as &mut dyn AttentionObserver];
         run(&prepared, &lab.model, observers, &mut |_| Ok(())).unwrap();
-        let kept = recorder.recorded().iter();
-        kept.map(|map| flat(&map.mean().unwrap()))
+        let recorded = recorder.recorded().iter();
+        recorded
+            .map(|map| flat(&map.mean().unwrap()))
             .collect::<Vec<_>>()
     };
     let (want, got) = (maps(DType::F32), maps(DType::F16));
@@ -105,13 +105,13 @@ fn weights_of_16_bits_take_half_the_memory() {
         folder.compute.dtype = dtype;
         folder
     };
-    let held = |dtype| {
+    let peak = |dtype| {
         let folder = folder(dtype);
         let mut model = None;
-        // Packed kernels are larger than themselves: against f64, which is kept plain too.
+        // Packed f32 kernels are larger than plain ones, so the comparison is with f64, which is not packed.
         peak_during(|| model = Some(folder.load().unwrap()))
     };
-    let (wide, narrow) = (held(DType::F64), held(DType::F16));
+    let (wide, narrow) = (peak(DType::F64), peak(DType::F16));
     let unet = 8.0 * unet_parameters() as f64;
     println!("{wide} and {narrow} bytes, {unet} of the UNet in f64");
     assert!(wide as f64 - narrow as f64 > 0.6 * unet);
@@ -123,7 +123,7 @@ fn unet_parameters() -> usize {
     tensors.values().map(Tensor::elem_count).sum()
 }
 
-/// Numbers that f32 and bf16 hold and f16 doesn't.
+/// The values fit into f32 and bf16, but not into f16.
 #[test]
 fn an_overflow_names_its_step_and_a_cure() {
     let copy = copy_of_mini_sd();
@@ -147,7 +147,7 @@ fn an_overflow_names_its_step_and_a_cure() {
         run(&prepared, &folder.load()?, &mut [], &mut |_| Ok(()))
     };
     let Err(error @ Error::Run(_)) = draw(DType::F16) else {
-        panic!("f16 draws what it can't hold");
+        panic!("f16 draws values that overflow");
     };
     let (cause, cure) = error.parts(&Flags);
     assert!(
@@ -166,7 +166,7 @@ fn an_overflow_names_its_step_and_a_cure() {
 }
 
 #[test]
-fn auto_is_f32_on_the_cpu_and_said_in_the_manifest() {
+fn auto_is_f32_on_the_cpu_and_recorded_in_the_manifest() {
     let compute = ComputeChoice {
         device: DeviceChoice::Cpu,
         ..ComputeChoice::default()
@@ -185,7 +185,7 @@ fn auto_is_f32_on_the_cpu_and_said_in_the_manifest() {
 }
 
 #[test]
-fn devices_are_written_as_people_write_them() {
+fn devices_are_parsed_and_displayed_alike() {
     for (text, device) in [
         ("auto", DeviceChoice::Auto),
         ("cpu", DeviceChoice::Cpu),

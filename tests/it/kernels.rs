@@ -92,7 +92,7 @@ proptest! {
         let (out_h, out_w) = upsample.unwrap_or((h, w));
         let shift = numbers(&[if each { rows } else { 1 }, 1, cout], seed ^ 3);
         let residual = numbers(&[rows, out_h, out_w, cout], seed ^ 4);
-        let how = Conv { stride: 1, upsample, shift: Some(&shift), residual: Some(&residual) };
+        let how = Conv { upsample, shift: Some(&shift), residual: Some(&residual), ..Conv::default() };
         let y = conv2d(&x, &layer, how).unwrap();
         let plain = plain::conv2d(&x, &direct, how).unwrap();
         let bound = if larger { 1e-5 } else { 2e-6 };

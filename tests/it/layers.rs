@@ -16,7 +16,7 @@ const LAYERS: [&[&str]; 7] = [
 ];
 
 /// Who may use whom on one layer.
-const NEIGHBOURS: [(&str, &str); 15] = [
+const NEIGHBOURS: [(&str, &str); 18] = [
     ("error", "message"),
     ("error", "setting"),
     ("message", "setting"),
@@ -24,8 +24,11 @@ const NEIGHBOURS: [(&str, &str); 15] = [
     ("prompt", "error"),
     ("prompt", "format"),
     ("machine", "error"),
+    ("machine", "message"),
     ("machine", "format"),
     ("device", "error"),
+    ("device", "message"),
+    ("device", "setting"),
     ("device", "machine"),
     ("job", "report"),
     ("heatmap", "job"),

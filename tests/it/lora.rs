@@ -1,5 +1,5 @@
-//! LoRA files against the weights that diffusers and PEFT make of them, and what is said of files that do
-//! not fit. `tests/reference/lora.py` wrote the fixtures.
+//! LoRA files against the weights that diffusers and PEFT merge, and the errors of files that do not fit.
+//! `tests/reference/lora.py` wrote the fixtures.
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -7,7 +7,9 @@ use std::path::{Path, PathBuf};
 use candle_core::{DType, Device, Tensor, safetensors};
 use prompt_to_prompt::error::Error;
 use prompt_to_prompt::job::{Prepared, run};
+use prompt_to_prompt::message::Flags;
 use prompt_to_prompt::model::{LoraSource, ModelFolder, ModelSource};
+use prompt_to_prompt::setting::Setting;
 
 use crate::common::{fixture, relative};
 use crate::families::Family;
@@ -27,7 +29,7 @@ fn with(folder: &Path, loras: &[LoraSource]) -> Result<ModelFolder, Error> {
     })
 }
 
-/// Final latents of an edit.
+/// The final latents of an edit.
 fn drawn(folder: &ModelFolder) -> Vec<f32> {
     let job = small_job();
     let prepared = Prepared::new(&job, folder).unwrap();
@@ -36,10 +38,10 @@ fn drawn(folder: &ModelFolder) -> Vec<f32> {
     done.latents.flatten_all().unwrap().to_vec1().unwrap()
 }
 
-/// Puts tensors that diffusers merged in the place of a folder's own.
+/// Replaces tensors of a folder by those that diffusers merged.
 fn merge(folder: &Path, fused: &Path) {
     let fused = safetensors::load(fused, &Device::Cpu).unwrap();
-    for (part, file) in [
+    for (component, file) in [
         ("unet", "unet/diffusion_pytorch_model.safetensors"),
         ("text_encoder", "text_encoder/model.safetensors"),
         ("text_encoder_2", "text_encoder_2/model.safetensors"),
@@ -49,13 +51,14 @@ fn merge(folder: &Path, fused: &Path) {
             continue;
         };
         for (name, tensor) in &fused {
-            let Some(name) = name.strip_prefix(&format!("{part}.")) else {
+            let Some(name) = name.strip_prefix(&format!("{component}.")) else {
                 continue;
             };
             let bare = name.trim_start_matches("text_model.");
-            let name = match tensors.contains_key(name) {
-                true => name,
-                false => bare,
+            let name = if tensors.contains_key(name) {
+                name
+            } else {
+                bare
             };
             let old = tensors.insert(name.to_owned(), tensor.clone());
             assert_eq!(old.unwrap().dims(), tensor.dims(), "{name}");
@@ -65,7 +68,7 @@ fn merge(folder: &Path, fused: &Path) {
 }
 
 #[test]
-fn weights_are_those_that_diffusers_merges() {
+fn weights_equal_those_that_diffusers_merges() {
     for (name, folder) in [
         ("sd1-peft", copy_of_mini_sd()),
         ("sd1-kohya", copy_of_mini_sd()),
@@ -82,7 +85,7 @@ fn weights_are_those_that_diffusers_merges() {
             (&*format!("{name}.safetensors"), SCALE)
         );
         assert_eq!(id.sha256.len(), 64);
-        // Halves of it, one after the other, are the whole; none of it is nothing.
+        // Two LoRAs with parts of the scale equal one with the whole scale. A scale of 0 changes nothing.
         let halves = [lora(file.clone(), 0.5), lora(file.clone(), 0.3)];
         let halves = drawn(&with(folder, &halves).unwrap());
         let none = drawn(&with(folder, &[lora(file, 0.0)]).unwrap());
@@ -93,8 +96,8 @@ fn weights_are_those_that_diffusers_merges() {
         println!("{name}: off by {far:.1e}, moved by {moved:.1e}");
         assert!(far < 1e-5 && moved > 1e-2, "{name}: {far:.1e} {moved:.1e}");
         let far = relative(&halves, &wanted);
-        println!("{name}: in two parts off by {far:.1e}");
-        // Other roundings of weights, grown by the run.
+        println!("{name}: in two LoRAs off by {far:.1e}");
+        // Weights are rounded otherwise, and the run amplifies the difference.
         assert!(far < 1e-3, "{name}: {far:.1e}");
     }
 }
@@ -114,7 +117,7 @@ fn save(folder: &Path, name: &str, tensors: &[Named]) -> PathBuf {
 }
 
 #[test]
-fn what_does_not_fit_is_refused_by_name() {
+fn files_that_do_not_fit_are_refused_by_name() {
     const LAYER: &str = "lora_unet_mid_block_attentions_0_transformer_blocks_0_attn2_to_k";
     let key = |ending: &str| format!("{LAYER}.{ending}");
     let (down, up) = (key("lora_down.weight"), key("lora_up.weight"));
@@ -143,7 +146,7 @@ fn what_does_not_fit_is_refused_by_name() {
         ),
         (
             &[(strange, &[1, 4]), (strange_up, &[4, 1])],
-            "1 of the 1 layers",
+            "lacks 1 of the 1 layers",
             "family",
         ),
         (
@@ -157,20 +160,31 @@ fn what_does_not_fit_is_refused_by_name() {
             "--model",
         ),
     ];
+    refuses(&cases);
+}
+
+fn refuses(cases: &[(&[Named], &str, &str)]) {
     let folder = copy_of_mini_sd();
     for (tensors, cause, cure) in cases {
         let file = save(folder.path(), "style.safetensors", tensors);
         let error = with(folder.path(), &[lora(file, 1.0)]).unwrap_err();
-        let text = error.to_string();
+        let (said, advised) = error.parts(&Flags);
+        let text = format!("{said}; {advised}");
         assert!(matches!(error, Error::Usage(_)), "{text}");
+        assert_eq!(error.report().about, Some(Setting::Lora));
         assert!(text.contains("style.safetensors"), "{text}");
         assert!(text.contains(cause) && text.contains(cure), "{text}");
     }
-    let gone = folder.path().join("gone.safetensors");
-    let text = with(folder.path(), &[lora(gone, 1.0)])
-        .unwrap_err()
-        .to_string();
-    assert!(text.contains("gone.safetensors is not a file"), "{text}");
+}
+
+#[test]
+fn paths_that_are_no_lora_are_refused() {
+    let folder = copy_of_mini_sd();
+    let missing = folder.path().join("missing.safetensors");
+    let error = with(folder.path(), &[lora(missing, 1.0)]).unwrap_err();
+    let (text, _) = error.parts(&Flags);
+    assert!(text.contains("missing.safetensors is not a file"), "{text}");
+    assert_eq!(error.report().about, Some(Setting::Lora));
     let pickle = folder.path().join("style.pt");
     std::fs::write(&pickle, "junk").unwrap();
     let text = with(folder.path(), &[lora(pickle, 1.0)])

@@ -1,21 +1,23 @@
-//! What the machine offers, and where models are kept on it.
+//! The memory and the processor of this machine, and where models are stored on it.
 
-use prompt_to_prompt::message::Flags;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
 use prompt_to_prompt::error::Error;
 use prompt_to_prompt::hub::HubPaths;
 use prompt_to_prompt::machine::{Cpu, Memory};
+use prompt_to_prompt::message;
+use prompt_to_prompt::message::Flags;
+use prompt_to_prompt::setting::Setting;
 
 #[test]
-fn memory_and_cores_are_those_of_this_machine() {
-    let memory = Memory::now().expect("told");
+fn memory_and_threads_are_plausible() {
+    let memory = Memory::now().expect("the system reports its memory");
     assert!(
         memory.available > 0 && memory.available <= memory.total,
         "{memory:?}"
     );
-    // A test runs in more than this, on nothing that has more than that.
+    // No test runs in less than 64 MiB, or on a machine with more than 64 TiB.
     assert!(
         ((64 << 20)..(64 << 40)).contains(&memory.total),
         "{memory:?}"
@@ -29,7 +31,7 @@ fn memory_and_cores_are_those_of_this_machine() {
 }
 
 #[test]
-fn a_containers_limit_is_what_there_is() {
+fn a_containers_limit_counts_where_it_is_lower() {
     let machine = Memory {
         total: 32 << 30,
         available: 20 << 30,
@@ -44,7 +46,7 @@ fn a_containers_limit_is_what_there_is() {
         limited: true,
     };
     assert_eq!(inside, expected);
-    // The machine around it may be fuller than the container.
+    // The machine may have less free memory than the container's limit allows.
     let full = Memory {
         available: 1 << 30,
         ..machine
@@ -54,7 +56,7 @@ fn a_containers_limit_is_what_there_is() {
 }
 
 #[test]
-fn too_little_memory_is_an_error_of_its_own_that_names_both_numbers() {
+fn too_little_memory_is_a_memory_error_that_names_both_numbers() {
     let memory = Memory {
         total: 8 << 30,
         available: 3 << 29,
@@ -62,7 +64,11 @@ fn too_little_memory_is_an_error_of_its_own_that_names_both_numbers() {
     };
     memory.require(3 << 29, "job \"a\"", "").unwrap();
     let error = memory
-        .require(3 << 30, "job \"a\"", "use --low-memory")
+        .require(
+            3 << 30,
+            "job \"a\"",
+            message!["use ", Setting::LowMemory.to(true)],
+        )
         .unwrap_err();
     assert!(matches!(error, Error::Memory(_)));
     let (cause, cure) = error.parts(&Flags);
@@ -73,7 +79,7 @@ fn too_little_memory_is_an_error_of_its_own_that_names_both_numbers() {
     assert_eq!(cure, "use --low-memory");
 }
 
-/// As huggingface_hub's `constants.py` has it.
+/// The paths by the rules of huggingface_hub's `constants.py`.
 fn hub(variables: &[(&str, &str)]) -> HubPaths {
     let value = |name: &str| {
         let found = variables.iter().find(|(known, _)| *known == name);
@@ -83,7 +89,7 @@ fn hub(variables: &[(&str, &str)]) -> HubPaths {
 }
 
 #[test]
-fn models_are_where_hugging_faces_tools_keep_them() {
+fn models_are_where_hugging_faces_tools_store_them() {
     let cache = |variables: &[(&str, &str)], expected: &str| {
         assert_eq!(hub(variables).cache, Path::new(expected), "{variables:?}");
     };

@@ -10,12 +10,17 @@ mod align;
 mod allocations;
 /// From attention to a mask.
 mod blend;
-/// Folders that are no usable model, and what is said of them.
+/// Configs with values that are not supported.
+mod broken_configs;
+/// Folders that are no usable model, and their errors.
 mod broken_models;
 /// The cache of a hub, whatever is compiled in.
 mod cached;
 /// The built binary from flags to files, streams and exit codes.
 mod cli;
+/// Text states of every clip skip against transformers.
+mod clip_skip;
+/// CLIP's whole vocabulary against transformers.
 mod clip_tokens;
 /// Precision and devices.
 mod dtype;
@@ -46,17 +51,22 @@ mod laws;
 mod layers;
 /// The method written out with full maps: the executable specification.
 mod literal;
+/// LoRA files against the weights that diffusers makes of them.
 mod lora;
 /// Memory, cores, and where models are kept.
 mod machine;
 /// What a picture tells of itself, and what other tools' pictures tell.
 mod metadata;
-/// UNet, VAE and text encoder against diffusers; names and types of weights.
+/// UNet, VAE and text encoder against diffusers; names and dtypes of weights.
 mod model;
 /// The start noise equals torch's.
 mod noise;
+/// Files that are no checkpoint.
+mod not_checkpoints;
 /// What is kept smaller or worked on in turn.
 mod on_demand;
+/// Convolutions that pad below and to the right only.
+mod padding;
 /// The golden trajectories of the reference implementation.
 mod parity;
 /// The plan of each step on paper.
@@ -69,6 +79,7 @@ mod report;
 mod sampler;
 /// Every scheduler against diffusers' own.
 mod schedulers;
+/// Single-file checkpoints against folders and diffusers' converter.
 mod single_file;
 /// Runs that begin with latents, and text states that change during a run.
 mod starts;
@@ -80,6 +91,8 @@ mod tiling;
 mod tokenizer;
 /// Every scheduler's whole runs against diffusers' own.
 mod trajectories;
+/// The UNet: sites, rows, guidance, forms of weights.
+mod unet;
 /// Fractions to steps, ours and the reference's, against golden windows.
 mod windows;
 /// FLOP and attention sites from configs, against PyTorch's counter and what a hook meets.

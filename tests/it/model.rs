@@ -1,23 +1,22 @@
-//! The model's parts against diffusers and transformers, names and types of weights, and broken files.
+//! The model's components against diffusers and transformers, and names and dtypes of weights. Other tests use the
+//! helpers for copies of mini-sd.
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
 use candle_core::{DType, Device, Tensor, safetensors};
-use prompt_to_prompt::attention::{
-    AttentionHook, AttentionKind, Carry, NoHook, Place, Site, SitePlan, Term,
-};
+use prompt_to_prompt::attention::NoHook;
 use prompt_to_prompt::error::Error;
-use prompt_to_prompt::kernels::Packing;
 use prompt_to_prompt::model::{Model, ModelFolder};
 
 use super::kernels::{bits, distance, numbers};
 
+/// Weight files of mini-sd.
 pub const UNET: &str = "unet/diffusion_pytorch_model.safetensors";
 pub const VAE: &str = "vae/diffusion_pytorch_model.safetensors";
 pub const TEXT: &str = "text_encoder/model.safetensors";
 
-fn fixtures() -> PathBuf {
+pub fn fixtures() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures")
 }
 
@@ -25,7 +24,7 @@ pub fn load(folder: &Path) -> Result<Model, Error> {
     open(folder)?.load()
 }
 
-fn open(folder: &Path) -> Result<ModelFolder, Error> {
+pub fn open(folder: &Path) -> Result<ModelFolder, Error> {
     ModelFolder::open(folder.to_str().unwrap())
 }
 
@@ -33,7 +32,7 @@ pub fn mini_sd() -> Model {
     load(&fixtures().join("mini-sd")).unwrap()
 }
 
-/// A copy of mini-sd to damage.
+/// A copy of mini-sd that a test can change.
 pub fn copy_of_mini_sd() -> tempfile::TempDir {
     let to = tempfile::tempdir().unwrap();
     copy(&fixtures().join("mini-sd"), to.path());
@@ -45,15 +44,17 @@ pub fn copy(from: &Path, to: &Path) {
     for entry in std::fs::read_dir(from).unwrap() {
         let entry = entry.unwrap();
         let target = to.join(entry.file_name());
-        match entry.path().is_dir() {
-            true => copy(&entry.path(), &target),
-            false => std::fs::write(&target, std::fs::read(entry.path()).unwrap()).unwrap(),
+        if entry.path().is_dir() {
+            copy(&entry.path(), &target);
+        } else {
+            std::fs::write(&target, std::fs::read(entry.path()).unwrap()).unwrap();
         }
     }
 }
 
 type Tensors = HashMap<String, Tensor>;
 
+/// Rewrites the tensors of a weight file. `change` returns a tensor's new name and value, or `None` to drop it.
 pub fn rewrite(
     folder: &Path,
     file: &str,
@@ -81,7 +82,7 @@ fn near(what: &str, found: &Tensor, expected: &Tensor, bound: f32) {
     assert!(d <= bound, "{what} differs by {d:.2e}, allowed {bound:.2e}");
 }
 
-/// Text states and a decoded picture.
+/// Checks text states and a decoded picture.
 fn text_and_vae_equal_diffusers(name: &str, prompt: &str, folder: &ModelFolder) {
     let model = folder.load().unwrap();
     let golden = golden(name);
@@ -103,7 +104,7 @@ fn text_and_vae_equal_diffusers(name: &str, prompt: &str, folder: &ModelFolder) 
     );
 }
 
-/// The UNet's output on the inputs of golden case `i`.
+/// The UNet's prediction for the inputs of golden case `i`.
 fn predicted(name: &str, i: usize, model: &Model) -> Tensor {
     let golden = golden(name);
     let latents = golden(&format!("unet{i}.latents"));
@@ -128,8 +129,8 @@ fn mini_sd_equals_diffusers() {
     text_and_vae_equal_diffusers("mini-sd", "a photo of a cat riding a bicycle", &folder);
     let golden = golden("mini-sd");
     for i in 0..3 {
-        // Its attention is so sharp that f32 itself is off by 5e-4 to 2e-3; be about as near to f64
-        // as diffusers' f32 is. The next test holds the same structure to 1e-5.
+        // The attention is so sharp that f32 itself is off by 5e-4 to 2e-3. The bound is about diffusers' own
+        // distance from f64. The next test holds the same structure to 1e-5.
         let exact = golden(&format!("unet{i}.eps64"));
         let theirs = distance(&golden(&format!("unet{i}.eps")), &exact);
         println!("diffusers' f32 against its f64: {theirs:.2e}");
@@ -180,60 +181,7 @@ fn storybook_equals_diffusers() {
     assert_eq!(model.weights_sha256.len(), 64);
 }
 
-#[test]
-fn sites_are_numbered_in_order_of_execution() {
-    let unet = mini_sd().unet;
-    let sites = unet.sites((64, 40));
-    assert_eq!(sites.len(), 2 * (2 + 2 + 1 + 3 + 3));
-    assert!(sites.iter().enumerate().all(|(i, site)| site.index == i));
-    assert!(
-        sites
-            .iter()
-            .all(|s| (s.kind == AttentionKind::SelfAttn) == (s.index % 2 == 0))
-    );
-    let at = |i: usize| {
-        (
-            sites[i].place,
-            sites[i].downscale,
-            sites[i].grid,
-            sites[i].heads,
-        )
-    };
-    assert_eq!(at(0), (Place::Down, 2, (32, 20), 2));
-    assert_eq!(at(8), (Place::Mid, 8, (8, 5), 2));
-    assert_eq!(at(10), (Place::Up, 4, (16, 10), 2));
-    assert_eq!(at(21), (Place::Up, 2, (32, 20), 2));
-    assert_eq!(unet.config().layout_downscale(), 4);
-}
-
-#[test]
-fn a_row_is_the_same_alone_and_on_any_number_of_threads() {
-    for folder in ["storybook", fixtures().join("mini-sd").to_str().unwrap()] {
-        let folder = ModelFolder::open(folder).unwrap();
-        let (model, width) = (folder.load().unwrap(), folder.unet.cross_attention_dim);
-        let (latents, context) = (numbers(&[3, 4, 16, 13], 1), numbers(&[3, 77, width], 2));
-        let run = |threads, from, n| {
-            let (x, c) = (
-                latents.narrow(0, from, n).unwrap(),
-                context.narrow(0, from, n).unwrap(),
-            );
-            let pool = rayon::ThreadPoolBuilder::new()
-                .num_threads(threads)
-                .build()
-                .unwrap();
-            pool.install(|| {
-                let text = model.unet.read(&c).unwrap();
-                bits(&model.unet.forward(&x, 500, &text, &mut NoHook).unwrap())
-            })
-        };
-        let together = run(1, 0, 3);
-        assert_eq!(together, run(2, 0, 3), "threads");
-        let alone: Vec<u32> = (0..3).flat_map(|row| run(2, row, 1)).collect();
-        assert_eq!(together, alone, "rows");
-    }
-}
-
-/// What a damaged or renamed model computes, for comparison.
+/// Text states, a prediction and a picture of a model, to compare models with each other.
 pub fn fingerprint(model: &Model) -> Vec<Tensor> {
     let text = model
         .text_encoders
@@ -276,7 +224,7 @@ fn older_names_of_weights_are_read() {
         };
         Some((new, tensor))
     });
-    // `use_linear_projection` stores the same numbers without the two dimensions of size one.
+    // `use_linear_projection` stores the same values without the two dimensions of size one.
     rewrite(copy.path(), UNET, |name, tensor| {
         let flat = name.contains("proj_in.weight") || name.contains("proj_out.weight");
         Some((
@@ -323,86 +271,10 @@ fn weights_of_16_bits_are_read() {
     }
 }
 
-/// Replaces the first `from` in a file, which must be there.
+/// Replaces the first `from` in a file, which must contain it.
 pub fn edit(folder: &Path, file: &str, from: &str, to: &str) {
     let path = folder.join(file);
     let text = std::fs::read_to_string(&path).unwrap();
     assert!(text.contains(from), "{file} has no {from}");
     std::fs::write(path, text.replacen(from, to, 1)).unwrap();
-}
-
-/// Injects row 0's self-attention into the others, everywhere.
-struct Injecting(Vec<Vec<Term>>);
-
-impl AttentionHook for Injecting {
-    fn plan(&self, site: &Site) -> SitePlan<'_> {
-        match site.kind {
-            AttentionKind::SelfAttn => SitePlan::Mix(&self.0),
-            AttentionKind::Cross => SitePlan::Plain,
-        }
-    }
-}
-
-/// What both halves of guidance share is computed once, small models do both halves at once: neither
-/// changes a bit, whoever has a say in the first self-attention.
-#[test]
-fn guided_halves_are_each_alone() {
-    let from_first = || Term {
-        map_of: 0,
-        carry: Carry::Same,
-    };
-    for folder in ["storybook", fixtures().join("mini-sd").to_str().unwrap()] {
-        let folder = ModelFolder::open(folder).unwrap();
-        let (unet, width) = (folder.load().unwrap().unet, folder.unet.cross_attention_dim);
-        let latents = numbers(&[2, 4, 15, 16], 1);
-        let text = |seed| unet.read(numbers(&[2, 77, width], seed)).unwrap();
-        let (uncond, cond) = (text(2), text(3));
-        let inject = || Injecting(vec![vec![from_first()], vec![from_first()]]);
-        let hooks: [&(dyn Fn() -> Box<dyn AttentionHook> + Sync); 2] =
-            [&|| Box::new(NoHook), &|| Box::new(inject())];
-        let mut seen = vec![];
-        for hook in hooks {
-            let alone = |text, hook: &mut dyn AttentionHook| {
-                bits(&unet.forward(&latents, 500, text, hook).unwrap())
-            };
-            let expected = (alone(&uncond, &mut NoHook), alone(&cond, &mut *hook()));
-            for threads in [1, 2, 3] {
-                let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build();
-                let both = pool
-                    .unwrap()
-                    .install(|| unet.forward_guided(&latents, 500, &uncond, &cond, &mut *hook()));
-                let (uncond, cond) = both.unwrap();
-                assert!(
-                    (bits(&uncond), bits(&cond)) == expected,
-                    "{threads} threads"
-                );
-            }
-            seen.push(expected.1);
-        }
-        assert_ne!(seen[0], seen[1], "the hook did nothing");
-    }
-}
-
-/// Weights that are kept smaller or larger than usual.
-#[test]
-fn low_memory_changes_no_bit_and_fast_little() {
-    let folder = open(&fixtures().join("mini-sd")).unwrap();
-    let made = |large_tiles, on_demand| {
-        let model = folder
-            .load_as(Packing {
-                large_tiles,
-                on_demand,
-            })
-            .unwrap();
-        fingerprint(&model)
-    };
-    for large in [false, true] {
-        for (early, on_demand) in made(large, false).iter().zip(made(large, true)) {
-            assert_eq!(bits(early), bits(&on_demand));
-        }
-    }
-    let (exact, fast) = (made(false, false), made(true, false));
-    assert_ne!(bits(&exact[1]), bits(&fast[1]), "--fast did nothing");
-    // The model's attention is so sharp that any rounding shows.
-    assert!(distance(&fast[1], &exact[1]) < 1e-2);
 }

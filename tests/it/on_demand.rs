@@ -1,4 +1,5 @@
-//! What is made on_demand, read in turn or worked on row by row: the same bits in less memory.
+//! Kernels that are transformed on demand, components that are loaded one at a time, and rows that are computed one
+//! by one: the same bits in less memory.
 
 use candle_core::{Device, Tensor};
 use prompt_to_prompt::attention::NoHook;
@@ -18,9 +19,9 @@ fn tensor(shape: &[usize], seed: u64) -> Tensor {
     Tensor::from_vec(numbers(seed, len), shape, &Device::Cpu).unwrap()
 }
 
-/// Kernels of many channels are transformed some columns at a time.
+/// Kernels of many channels are transformed a few columns at a time.
 #[test]
-fn late_kernels_take_less_memory_and_change_no_bit() {
+fn kernels_on_demand_take_less_memory_and_change_no_bit() {
     for (large_tiles, side, c_in, c_out) in [(false, 16, 1280, 640), (true, 32, 640, 640)] {
         let weight = tensor(&[c_out, c_in, 3, 3], 1);
         let x = tensor(&[1, side, side, c_in], 2);
@@ -34,8 +35,8 @@ fn late_kernels_take_less_memory_and_change_no_bit() {
             let peak = peak_during(|| out = Some(conv2d(&x, &layer, Conv::default()).unwrap()));
             (flat(&out.unwrap()), peak)
         };
-        let ((early, _), (on_demand, peak)) = (conv(false), conv(true));
-        assert!(early == on_demand, "{c_in}->{c_out}");
+        let ((at_load, _), (on_demand, peak)) = (conv(false), conv(true));
+        assert!(at_load == on_demand, "{c_in}->{c_out}");
         let points = if large_tiles { 36 } else { 16 };
         let whole = 4 * points * c_in * c_out;
         assert!(
@@ -45,7 +46,7 @@ fn late_kernels_take_less_memory_and_change_no_bit() {
     }
 }
 
-/// One level of 256 channels: a row of 64x64 is large.
+/// A UNet whose first level has 256 channels, so that a row of 64x64 is large.
 fn wide_unet() -> UNet {
     let json = br#"{"_class_name": "UNet2DConditionModel", "sample_size": 64, "in_channels": 4,
         "out_channels": 4, "block_out_channels": [256, 32], "layers_per_block": 1,
@@ -57,7 +58,7 @@ fn wide_unet() -> UNet {
 }
 
 #[test]
-fn large_rows_are_worked_on_in_turn() {
+fn large_rows_are_computed_one_by_one() {
     let unet = wide_unet();
     let (latents, context) = (tensor(&[2, 4, 64, 64], 1), tensor(&[2, 7, 16], 2));
     let forward = |from: usize, rows: usize| {
@@ -73,12 +74,12 @@ fn large_rows_are_worked_on_in_turn() {
     let ((first, alone), (second, _)) = (forward(0, 1), forward(1, 1));
     assert!(both == [first, second].concat());
     println!("{} and {} MiB", peak / MIB, alone / MIB);
-    // Of the second only what outlasts a layer: tokens, skip connections, their concatenation.
+    // The second row adds only what outlives a layer: tokens, skip connections and their concatenation.
     assert!(peak - alone < alone * 3 / 4, "{peak} and {alone}");
 }
 
 #[test]
-fn parts_in_turn_draw_the_same_in_less_memory() {
+fn components_on_demand_draw_the_same_in_less_memory() {
     let folder = ModelFolder::open("storybook").unwrap();
     let job = Job {
         steps: Some(2),
@@ -92,21 +93,21 @@ fn parts_in_turn_draw_the_same_in_less_memory() {
         };
         let mut outcome = None;
         let peak = peak_during(|| {
-            let parts = folder.parts(packing, false).unwrap();
-            let drawn = run(&prepared, &*parts, &mut [], &mut |_| Ok(()));
+            let model = folder.open_components(packing, false).unwrap();
+            let drawn = run(&prepared, &*model, &mut [], &mut |_| Ok(()));
             outcome = Some(drawn.unwrap());
         });
         (outcome.unwrap(), peak)
     };
-    let ((held, most), (in_turn, least)) = (draw(false), draw(true));
-    for (held, in_turn) in held.pictures.iter().zip(&in_turn.pictures) {
-        assert!(held.image == in_turn.image);
+    let ((loaded, most), (on_demand, least)) = (draw(false), draw(true));
+    for (loaded, on_demand) in loaded.pictures.iter().zip(&on_demand.pictures) {
+        assert!(loaded.image == on_demand.image);
     }
     let hashes = |outcome: &prompt_to_prompt::job::Outcome| {
         let model = &outcome.manifest.model;
         (model.weights_sha256.clone(), model.configs_sha256.clone())
     };
-    assert_eq!(hashes(&held), hashes(&in_turn));
+    assert_eq!(hashes(&loaded), hashes(&on_demand));
     println!("{} and {} MiB", most / MIB, least / MIB);
     assert!(least < most * 2 / 3, "{least} of {most}");
 }

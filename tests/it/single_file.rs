@@ -1,6 +1,5 @@
-//! Single-file checkpoints: names against diffusers' own converter, the same pictures as from a folder, and
-//! what is said of files that lack a part or are something else.
-//! `tests/reference/single_file.py` wrote the lists of names.
+//! Single-file checkpoints: tensor names against diffusers' own converter, the same pictures as from a folder, and
+//! replaced components. `tests/reference/single_file.py` wrote the lists of names.
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -12,6 +11,7 @@ use prompt_to_prompt::model::{
     Config, KeyMap, ModelFolder, ModelSource, Prediction, Renames, UNetConfig, flatten_attention,
     key_map,
 };
+use prompt_to_prompt::setting::Setting;
 use serde::Deserialize;
 
 use crate::common::json_lines;
@@ -19,12 +19,13 @@ use crate::families::Family;
 use crate::laws::small_job;
 use crate::model::copy_of_mini_sd;
 
-/// A tensor of a checkpoint, and the tensors of diffusers that it is made of.
+/// A tensor of a checkpoint, and the tensors of diffusers in it.
 #[derive(Deserialize)]
 struct Row {
     stored: String,
     dims: Vec<usize>,
-    part: String,
+    #[serde(rename = "part")]
+    component: String,
     names: Vec<String>,
     how: String,
 }
@@ -38,13 +39,13 @@ fn rows(name: &str) -> Vec<Row> {
 
 pub type Tensors = HashMap<String, Tensor>;
 
-/// A folder's weights, a part each, as files have them.
-fn weights(folder: &Path, part: &str) -> Tensors {
-    let stem = match part {
+/// The weights of a component in a diffusers folder.
+fn weights(folder: &Path, component: &str) -> Tensors {
+    let stem = match component {
         "unet" | "vae" => "diffusion_pytorch_model",
         _ => "model",
     };
-    let file = folder.join(part).join(format!("{stem}.safetensors"));
+    let file = folder.join(component).join(format!("{stem}.safetensors"));
     let tensors = safetensors::load(file, &Device::Cpu).unwrap();
     let bare = tensors.contains_key("final_layer_norm.weight");
     let prefix = if bare { "text_model." } else { "" };
@@ -52,17 +53,17 @@ fn weights(folder: &Path, part: &str) -> Tensors {
     tensors.into_iter().map(named).collect()
 }
 
-/// A folder's weights as a checkpoint has them, by diffusers' list, without the parts that are left out.
+/// A folder's weights by the names and shapes of a checkpoint, without some components.
 pub fn checkpoint(name: &str, folder: &Path, without: &[&str]) -> Tensors {
-    let mut parts: HashMap<String, Tensors> = HashMap::new();
+    let mut components: HashMap<String, Tensors> = HashMap::new();
     let rows = rows(name).into_iter();
-    let kept = rows.filter(|row| !without.contains(&row.part.as_str()));
-    let stored = kept.filter_map(|row| {
-        let part = parts
-            .entry(row.part.clone())
-            .or_insert_with(|| weights(folder, &row.part));
-        // A miniature's VAE may have a decoder only.
-        let tensors: Option<Vec<_>> = row.names.iter().map(|name| part.get(name)).collect();
+    let wanted = rows.filter(|row| !without.contains(&row.component.as_str()));
+    let stored = wanted.filter_map(|row| {
+        let weights = components
+            .entry(row.component.clone())
+            .or_insert_with(|| weights(folder, &row.component));
+        // The VAE of a miniature has a decoder only.
+        let tensors: Option<Vec<_>> = row.names.iter().map(|name| weights.get(name)).collect();
         let tensor = Tensor::cat(&tensors?, 0).unwrap();
         let tensor = match row.how.as_str() {
             "transposed" => tensor.t().unwrap().contiguous().unwrap(),
@@ -86,7 +87,7 @@ fn source(file: &Path, configs: &Path) -> ModelSource {
     }
 }
 
-/// What a model makes of an edit: bits of latents, and pictures.
+/// The bits of the latents and the pictures of an edit.
 pub fn drawn(folder: &ModelFolder) -> (Vec<u32>, Vec<Vec<u8>>) {
     let job = small_job();
     let (prepared, model) = (Prepared::new(&job, folder).unwrap(), folder.load().unwrap());
@@ -101,7 +102,7 @@ fn open(source: &ModelSource) -> Result<ModelFolder, Error> {
     ModelFolder::open_source(source)
 }
 
-/// A miniature of each family, by the name of its list.
+/// A miniature of each family, with the name of its list.
 fn miniatures() -> Vec<(&'static str, tempfile::TempDir)> {
     vec![
         ("mini-sd1", copy_of_mini_sd()),
@@ -146,18 +147,21 @@ fn names_are_those_of_diffusers_converter() {
                 Some(("conditioner.embedders.1.model.", Renames::open_clip(33))),
             ),
         };
-        let parts = [
+        let components = [
             ("unet", ("model.diffusion_model.", Renames::unet(&unet))),
             ("vae", ("first_stage_model.", Renames::vae(4, 2))),
             ("text_encoder", clip),
         ];
         let second = second.map(|second| ("text_encoder_2", second));
-        for (part, (prefix, renames)) in parts.into_iter().chain(second) {
+        for (component, (prefix, renames)) in components.into_iter().chain(second) {
             let mut map = key_map(prefix, &renames, &shapes);
-            if part == "vae" {
+            if component == "vae" {
                 flatten_attention(&mut map);
             }
-            let mut expected = rows.iter().filter(|row| row.part == part).peekable();
+            let mut expected = rows
+                .iter()
+                .filter(|row| row.component == component)
+                .peekable();
             assert!(expected.peek().is_some());
             check(map, expected, name);
         }
@@ -189,16 +193,16 @@ fn check<'a>(mut map: KeyMap, rows: impl Iterator<Item = &'a Row>, family: &str)
 }
 
 #[test]
-fn a_part_that_is_missing_comes_from_elsewhere() {
+fn a_missing_component_is_replaced() {
     for (name, folder) in miniatures() {
         let folder = folder.path();
-        let parts = ["vae", "text_encoder", "text_encoder_2"];
+        let components = ["vae", "text_encoder", "text_encoder_2"];
         let all = save(&checkpoint(name, folder, &[]), folder, "all.safetensors");
-        let pruned = checkpoint(name, folder, &parts);
+        let pruned = checkpoint(name, folder, &components);
         let pruned = source(&save(&pruned, folder, "pruned.safetensors"), folder);
-        for (flag, with) in [
+        for (setting, with) in [
             (
-                "--vae PATH",
+                Setting::Vae,
                 ModelSource {
                     vae: None,
                     text_encoder: Some(all.clone()),
@@ -206,7 +210,7 @@ fn a_part_that_is_missing_comes_from_elsewhere() {
                 },
             ),
             (
-                "--text-encoder PATH",
+                Setting::TextEncoder,
                 ModelSource {
                     vae: Some(all.clone()),
                     ..pruned.clone()
@@ -215,7 +219,9 @@ fn a_part_that_is_missing_comes_from_elsewhere() {
         ] {
             let error = open(&with).unwrap_err();
             assert!(matches!(error, Error::Usage(_)), "{error}");
-            assert!(error.to_string().contains(flag), "{error}");
+            assert_eq!(error.report().about, Some(setting));
+            let pieces = error.report().cure;
+            assert!(pieces.pieces().contains(&setting.to("PATH")), "{error}");
         }
         let whole = drawn(&ModelFolder::open(folder.to_str().unwrap()).unwrap());
         for (vae, text_encoder) in [(all.clone(), all.clone()), (folder.into(), folder.into())] {
@@ -226,7 +232,7 @@ fn a_part_that_is_missing_comes_from_elsewhere() {
             };
             assert!(drawn(&open(&with).unwrap()) == whole, "{name}");
         }
-        // Alone, as VAEs are passed around: without a prefix, or in diffusers' names.
+        // VAEs are also published alone: without a prefix, or by diffusers' names.
         let vae = checkpoint(name, folder, &["unet", "text_encoder", "text_encoder_2"]);
         let bare =
             |(name, tensor): (String, Tensor)| (name.replace("first_stage_model.", ""), tensor);
@@ -248,7 +254,7 @@ fn a_part_that_is_missing_comes_from_elsewhere() {
 }
 
 #[test]
-fn parts_of_a_folder_are_overridden() {
+fn components_of_a_folder_are_replaced() {
     let (folder, other) = (copy_of_mini_sd(), copy_of_mini_sd());
     let path = "vae/diffusion_pytorch_model.safetensors";
     let file = other.path().join(path);
@@ -272,7 +278,7 @@ fn parts_of_a_folder_are_overridden() {
     let (own, others, mixed) = (own.unwrap(), others.unwrap(), open(&with).unwrap());
     assert!(drawn(&mixed) == drawn(&others) && drawn(&mixed) != drawn(&own));
     assert_eq!(mixed.hashes().unwrap(), others.hashes().unwrap());
-    // The way round that a picture shows without any weights.
+    // The prediction type replaces a value of the scheduler's config.
     let v = ModelSource {
         prediction: Some(Prediction::Velocity),
         ..ModelSource::named(&at(&folder))
@@ -280,122 +286,4 @@ fn parts_of_a_folder_are_overridden() {
     let v = open(&v).unwrap();
     assert_eq!(v.scheduler.prediction_type, Prediction::Velocity);
     assert_ne!(v.hashes().unwrap().1, own.hashes().unwrap().1);
-}
-
-/// A tensor's name and shape.
-type Named<'a> = (&'a str, &'a [usize]);
-
-/// A file of zeros with these tensors.
-fn zeros(folder: &Path, name: &str, shapes: &[Named]) -> PathBuf {
-    let zero = |(name, dims): &Named| {
-        let zero = Tensor::zeros(*dims, DType::F16, &Device::Cpu).unwrap();
-        ((*name).to_owned(), zero)
-    };
-    save(&shapes.iter().map(zero).collect(), folder, name)
-}
-
-#[test]
-fn what_is_no_such_checkpoint_is_named() {
-    const FIRST: &str = "model.diffusion_model.input_blocks.0.0.weight";
-    const READS: &str =
-        "model.diffusion_model.input_blocks.4.1.transformer_blocks.0.attn2.to_k.weight";
-    let cases: [(&[Named], &str, &str); 10] = [
-        (
-            &[(FIRST, &[320, 9, 3, 3])],
-            "an inpainting model",
-            "text-to-image",
-        ),
-        (
-            &[(FIRST, &[320, 8, 3, 3])],
-            "InstructPix2Pix",
-            "text-to-image",
-        ),
-        (
-            &[(FIRST, &[384, 4, 3, 3]), (READS, &[768, 1280])],
-            "refiner",
-            "base model",
-        ),
-        (
-            &[(FIRST, &[320, 4, 3, 3]), (READS, &[768, 512])],
-            "512 channels",
-            "--config DIR",
-        ),
-        (
-            &[("model.diffusion_model.joint_blocks.0.x", &[1])],
-            "Stable Diffusion 3",
-            "XL",
-        ),
-        (
-            &[("double_blocks.0.img_attn.norm.key_norm.scale", &[1])],
-            "Flux",
-            "XL",
-        ),
-        (
-            &[("lora_unet_mid_block_x.lora_down.weight", &[1, 1])],
-            "a LoRA",
-            "--lora FILE",
-        ),
-        (
-            &[("decoder.conv_in.weight", &[1, 1])],
-            "a VAE alone",
-            "--vae FILE",
-        ),
-        (
-            &[("text_model.x", &[1])],
-            "a text encoder alone",
-            "--text-encoder FILE",
-        ),
-        (
-            &[("weight", &[1])],
-            "no Stable Diffusion checkpoint",
-            "model.diffusion_model",
-        ),
-    ];
-    let folder = tempfile::tempdir().unwrap();
-    for (shapes, cause, cure) in cases {
-        let file = zeros(folder.path(), "x.safetensors", shapes);
-        let error = ModelFolder::open(file.to_str().unwrap()).unwrap_err();
-        let text = error.to_string();
-        assert!(matches!(error, Error::Usage(_)), "{text}");
-        assert!(text.contains("x.safetensors"), "{text}");
-        assert!(text.contains(cause) && text.contains(cure), "{text}");
-    }
-    for name in ["x.ckpt", "x.bin", "x.pt", "x.gguf"] {
-        let file = folder.path().join(name);
-        std::fs::write(&file, "junk").unwrap();
-        let text = ModelFolder::open(file.to_str().unwrap())
-            .unwrap_err()
-            .to_string();
-        assert!(
-            text.contains(name) && text.contains(".safetensors"),
-            "{text}"
-        );
-    }
-    let file = folder.path().join("torn.safetensors");
-    std::fs::write(&file, "junk").unwrap();
-    let error = ModelFolder::open(file.to_str().unwrap()).unwrap_err();
-    assert!(matches!(error, Error::Model(_)), "{error}");
-}
-
-#[test]
-fn a_family_is_told_from_shapes_and_lacks_are_seen_at_once() {
-    let folder = tempfile::tempdir().unwrap();
-    let file = zeros(
-        folder.path(),
-        "short.safetensors",
-        &[
-            (
-                "model.diffusion_model.input_blocks.0.0.weight",
-                &[320, 4, 3, 3],
-            ),
-            (
-                "model.diffusion_model.input_blocks.1.1.transformer_blocks.0.attn2.to_k.weight",
-                &[320, 768],
-            ),
-        ],
-    );
-    let text = ModelFolder::open(file.to_str().unwrap())
-        .unwrap_err()
-        .to_string();
-    assert!(text.contains("lacks down_blocks.0"), "{text}");
 }

@@ -1,4 +1,4 @@
-//! Pictures decoded in bands of rows: the same but for rounding, in less memory.
+//! VAE tiling: pictures decoded in bands of rows are the same but for rounding, and take less memory.
 
 use candle_core::{Device, Tensor};
 use prompt_to_prompt::kernels::{Moments, group_norm, group_norm_of_part};
@@ -13,7 +13,7 @@ fn tensor(shape: &[usize], seed: u64) -> Tensor {
     Tensor::from_vec(numbers(seed, len), shape, &Device::Cpu).unwrap()
 }
 
-/// With random weights, of Stable Diffusion's form.
+/// A VAE of Stable Diffusion's structure with random weights.
 fn vae(channels: &str) -> Vae {
     let json = format!(
         r#"{{"_class_name": "AutoencoderKL", "block_out_channels": {channels},
@@ -26,7 +26,7 @@ fn vae(channels: &str) -> Vae {
 }
 
 #[test]
-fn bands_are_the_whole_but_for_rounding() {
+fn bands_equal_the_whole_picture_but_for_rounding() {
     let models = [
         crate::model::load(&crate::common::fixture("mini-sd"))
             .unwrap()
@@ -42,7 +42,7 @@ fn bands_are_the_whole_but_for_rounding() {
         for size in [(5, 7), (16, 16), (33, 9), (1, 12), (21, 3)] {
             let latents = tensor(&[2, 4, size.0, size.1], 3);
             let whole = flat(&vae.decode(&latents).unwrap());
-            // Bands as thin as they get, and of some odd height.
+            // The thinnest bands, and bands of an odd height.
             for floats in [1, 9 * 3 * 8 * size.1] {
                 let tiled = vae.clone().tiled(floats).decode(&latents).unwrap();
                 let far = relative(&flat(&tiled), &whole);
@@ -51,7 +51,7 @@ fn bands_are_the_whole_but_for_rounding() {
                     "model {i}, {size:?}, {floats}: off by {far:.1e}"
                 );
             }
-            // What fits into one band is not cut, and has the same bits.
+            // A map that fits into one band is not split, and has the same bits.
             let one = vae.clone().tiled(usize::MAX / 2).decode(&latents).unwrap();
             assert!(flat(&one) == whole || i == 2, "model {i}, {size:?}");
             assert!(relative(&flat(&one), &whole) < 1e-5);
@@ -76,7 +76,7 @@ fn bands_take_less_memory() {
 }
 
 #[test]
-fn a_norm_of_parts_is_that_of_the_whole() {
+fn a_norm_of_bands_equals_the_norm_of_the_whole() {
     let x = tensor(&[1, 13, 5, 24], 1);
     let (weight, bias) = (tensor(&[24], 2), tensor(&[24], 3));
     for (x, weight, bias) in [
@@ -88,11 +88,11 @@ fn a_norm_of_parts_is_that_of_the_whole() {
         },
     ] {
         let whole = group_norm(&x, 6, &weight, &bias, 1e-6, true).unwrap();
-        let parts = [x.narrow(1, 0, 4).unwrap(), x.narrow(1, 4, 9).unwrap()];
+        let bands = [x.narrow(1, 0, 4).unwrap(), x.narrow(1, 4, 9).unwrap()];
         let mut moments = Moments::new(24);
-        parts.iter().for_each(|part| moments.add(part).unwrap());
-        let normed = parts.map(|part| {
-            group_norm_of_part(&part, &moments, 6, (&weight, &bias), 1e-6, true).unwrap()
+        bands.iter().for_each(|band| moments.add(band).unwrap());
+        let normed = bands.map(|band| {
+            group_norm_of_part(&band, &moments, 6, (&weight, &bias), 1e-6, true).unwrap()
         });
         let joined = Tensor::cat(&normed, 1).unwrap();
         let f32s = |x: &Tensor| flat(&x.to_dtype(candle_core::DType::F32).unwrap());

@@ -1,4 +1,4 @@
-//! Token ids against transformers' CLIPTokenizer, places in the text, and the length limit.
+//! Token ids against transformers' CLIPTokenizer, spans in the text, and the length limit.
 
 use std::path::PathBuf;
 
@@ -21,7 +21,7 @@ fn mini_sd() -> Tokenizer {
 }
 
 #[test]
-fn ids_are_those_of_transformers() {
+fn ids_equal_those_of_transformers() {
     let tokenizer = mini_sd();
     let golden = std::fs::read(fixtures().join("tokens-golden.json")).unwrap();
     let golden: Vec<Value> = serde_json::from_slice(&golden).unwrap();
@@ -77,7 +77,7 @@ fn too_long_a_prompt_shows_what_would_be_cut() {
 }
 
 #[test]
-fn special_tokens_may_be_objects_and_the_pad_a_sign() {
+fn special_tokens_can_be_objects_and_the_padding_token_an_exclamation_mark() {
     let copy = super::model::copy_of_mini_sd();
     let file = copy.path().join("tokenizer/tokenizer_config.json");
     let config = r#"{"model_max_length": 1000000000000000019884624838656, "bos_token": {"content": "<|startoftext|>"}}"#;

@@ -286,7 +286,7 @@ impl Run<'_> {
             *loaded = None;
             let folder = self.tasks.models[task.model].folder();
             tell_model(self.console, folder);
-            let model = folder.parts(packing, false)?;
+            let model = folder.open_components(packing, false)?;
             *loaded = Some((task.model, packing, model));
         }
         Ok(&*loaded.as_ref().expect("loaded above").2)

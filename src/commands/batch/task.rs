@@ -198,7 +198,7 @@ impl Tasks {
     pub fn tell_missing(&self, console: &Console) {
         for model in &self.models {
             if let Ok((folder, None)) = &model.folder {
-                let (id, pull) = (&folder.id, model.source.pull());
+                let (id, pull) = (&folder.id, model.source.pull_arguments());
                 console.note(format!(
                     "the weights of {id} are not on this machine: a run fetches them, and so does p2p models pull {pull}"
                 ));
@@ -257,7 +257,7 @@ fn fitting(
             let size = RunSize {
                 rows,
                 latents,
-                kept: 0,
+                extra_bytes: 0,
             };
             folder.fits(size, memory_options, total).map(|()| footprint)
         }

@@ -1,4 +1,5 @@
-//! A folder in diffusers layout that stands nowhere: each of its files comes from somewhere else.
+//! A folder in diffusers layout that exists only in memory: each of its files comes from another place. Owns
+//! which file comes from where. Never knows what a file means.
 
 use std::collections::HashMap;
 use std::path::PathBuf;
@@ -8,80 +9,83 @@ use serde_json::Value;
 
 use super::{CheckpointSection, clip};
 use crate::error::Result;
-use crate::model::files::{FileSource, Files};
+use crate::model::component::Component;
+use crate::model::files::{FileSource, ModelFiles};
 
 /// Files by their path in the folder.
 #[derive(Debug)]
 pub struct Assembly {
-    /// For people.
+    /// The folder's name in messages.
     name: String,
-    /// What is not replaced.
-    base: Option<Files>,
-    /// Beginnings of paths of `base` that do not count.
-    replaced: Vec<String>,
-    pieces: HashMap<String, Piece>,
+    /// The files that are not replaced.
+    base: Option<ModelFiles>,
+    /// Prefixes of the paths in `base` that are hidden.
+    hidden: Vec<String>,
+    files: HashMap<String, File>,
 }
 
 #[derive(Debug)]
-enum Piece {
+enum File {
     Text(Arc<[u8]>),
-    File(PathBuf),
-    CheckpointSection(Arc<CheckpointSection>),
+    OnDisk(PathBuf),
+    Section(Arc<CheckpointSection>),
 }
 
 impl Assembly {
+    /// An empty folder.
     pub fn new(name: &str) -> Self {
         Self {
             name: name.to_owned(),
             base: None,
-            replaced: vec![],
-            pieces: HashMap::new(),
+            hidden: vec![],
+            files: HashMap::new(),
         }
     }
 
-    /// Over all that a model has.
-    pub fn over(name: &str, base: Files) -> Self {
+    /// A folder with the files of another one, to be replaced one by one.
+    pub fn over(name: &str, base: ModelFiles) -> Self {
         Self {
             base: Some(base),
             ..Self::new(name)
         }
     }
 
+    /// Adds a small file.
     pub fn text(&mut self, path: &str, text: impl Into<Arc<[u8]>>) {
-        self.pieces
-            .insert(path.to_owned(), Piece::Text(text.into()));
+        self.files.insert(path.to_owned(), File::Text(text.into()));
     }
 
+    /// Adds a file on disk.
     pub fn file(&mut self, path: &str, file: PathBuf) {
-        self.pieces.insert(path.to_owned(), Piece::File(file));
+        self.files.insert(path.to_owned(), File::OnDisk(file));
     }
 
-    pub fn part(&mut self, path: &str, part: CheckpointSection) {
-        let piece = Piece::CheckpointSection(part.into());
-        self.pieces.insert(path.to_owned(), piece);
+    /// Adds a component's weights from a checkpoint.
+    pub fn section(&mut self, path: &str, section: CheckpointSection) {
+        let file = File::Section(section.into());
+        self.files.insert(path.to_owned(), file);
     }
 
-    /// CLIP's vocabulary into a tokenizer's folder that has none.
-    pub fn fill_tokenizer(&mut self, folder: &str) {
-        let mut there = ["tokenizer.json", "vocab.json"].into_iter();
-        if there.any(|name| self.has(&format!("{folder}/{name}"))) {
+    /// Adds CLIP's vocabulary to a tokenizer's folder that has no vocabulary.
+    pub fn fill_tokenizer(&mut self, tokenizer: Component) {
+        let mut vocabularies = ["tokenizer.json", "vocab.json"].into_iter();
+        if vocabularies.any(|name| self.has(&tokenizer.path(name))) {
             return;
         }
         let merges = clip::merges();
-        self.text(&format!("{folder}/vocab.json"), clip::vocabulary(&merges));
-        self.text(&format!("{folder}/merges.txt"), merges.into_bytes());
+        self.text(&tokenizer.path("vocab.json"), clip::vocabulary(&merges));
+        self.text(&tokenizer.path("merges.txt"), merges.into_bytes());
     }
 
-    /// Takes files away, all whose path begins so: others take their place.
-    pub fn clear(&mut self, begins: &str) {
-        self.pieces.retain(|path, _| !path.starts_with(begins));
-        self.replaced.push(begins.to_owned());
+    /// Removes all files whose path begins with `prefix`.
+    pub fn remove(&mut self, prefix: &str) {
+        self.files.retain(|path, _| !path.starts_with(prefix));
+        self.hidden.push(prefix.to_owned());
     }
 
-    /// Sets a key of a JSON file to another value.
+    /// Sets a key of a JSON file. A file that is no JSON object is left unchanged, so that its reader reports it.
     pub fn set(&mut self, path: &str, key: &str, value: Value) -> Result<()> {
         let mut config: Value = serde_json::from_slice(&self.read(path)?).unwrap_or_default();
-        // What is no object is left for its reader to complain of.
         if let Some(keys) = config.as_object_mut() {
             keys.insert(key.to_owned(), value);
             self.text(path, config.to_string().into_bytes());
@@ -90,52 +94,54 @@ impl Assembly {
     }
 
     fn read(&self, path: &str) -> Result<Vec<u8>> {
-        match (self.pieces.get(path), self.below(path)) {
-            (Some(Piece::Text(text)), _) => Ok(text.to_vec()),
+        match (self.files.get(path), self.base_of(path)) {
+            (Some(File::Text(text)), _) => Ok(text.to_vec()),
             (None, Some(base)) => base.read(path),
             _ => Ok(vec![]),
         }
     }
 
-    fn below(&self, path: &str) -> Option<&Files> {
-        let gone = |folder: &String| path.starts_with(folder.as_str());
+    /// The base, unless it hides a path.
+    fn base_of(&self, path: &str) -> Option<&ModelFiles> {
+        let hides = |prefix: &String| path.starts_with(prefix.as_str());
         self.base
             .as_ref()
-            .filter(|_| !self.replaced.iter().any(gone))
+            .filter(|_| !self.hidden.iter().any(hides))
     }
 
+    /// Whether a file exists.
     pub fn has(&self, path: &str) -> bool {
-        let below = || self.below(path).is_some_and(|base| base.has(path));
-        match self.pieces.get(path) {
-            Some(Piece::File(file)) => file.is_file(),
+        match self.files.get(path) {
+            Some(File::OnDisk(file)) => file.is_file(),
             Some(_) => true,
-            None => below(),
+            None => self.base_of(path).is_some_and(|base| base.has(path)),
         }
     }
 
-    /// Its files, as far as they can be listed.
+    /// Paths of all files that can be listed.
     pub fn names(&self) -> Vec<String> {
-        let below = self.base.iter().flat_map(Files::names);
-        let below = below.filter(|path| self.below(path).is_some());
-        self.pieces.keys().cloned().chain(below).collect()
+        let base = self.base.iter().flat_map(ModelFiles::names);
+        let base = base.filter(|path| self.base_of(path).is_some());
+        self.files.keys().cloned().chain(base).collect()
     }
 
+    /// The name of a file in messages.
     pub fn name(&self, path: &str) -> String {
-        match (self.pieces.get(path), self.below(path)) {
-            (Some(Piece::File(file)), _) => file.display().to_string(),
-            (Some(Piece::CheckpointSection(part)), _) => part.file.name.clone(),
-            (Some(Piece::Text(_)), _) => format!("{path} for {}", self.name),
+        match (self.files.get(path), self.base_of(path)) {
+            (Some(File::OnDisk(file)), _) => file.display().to_string(),
+            (Some(File::Section(section)), _) => section.file.name.clone(),
+            (Some(File::Text(_)), _) => format!("{path} for {}", self.name),
             (None, Some(base)) => base.name(path),
             (None, None) => format!("{}: {path}", self.name),
         }
     }
 
-    /// `None` where there is no such file.
+    /// Where a file's content comes from. `None` where there is no such file.
     pub fn source(&self, path: &str) -> Result<Option<FileSource>> {
-        Ok(match (self.pieces.get(path), self.below(path)) {
-            (Some(Piece::Text(text)), _) => Some(FileSource::Text(text.clone())),
-            (Some(Piece::File(file)), _) => Some(FileSource::File(file.clone())),
-            (Some(Piece::CheckpointSection(part)), _) => Some(FileSource::Section(part.clone())),
+        Ok(match (self.files.get(path), self.base_of(path)) {
+            (Some(File::Text(text)), _) => Some(FileSource::Text(text.clone())),
+            (Some(File::OnDisk(file)), _) => Some(FileSource::File(file.clone())),
+            (Some(File::Section(section)), _) => Some(FileSource::Section(section.clone())),
             (None, Some(base)) => Some(base.source(path)?),
             (None, None) => None,
         })

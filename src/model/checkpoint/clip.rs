@@ -1,5 +1,5 @@
-//! CLIP's tokenizer, which every Stable Diffusion model reads prompts with: its files, from the merges
-//! compiled into the binary. Checkpoints come without one.
+//! The files of CLIP's tokenizer, which every Stable Diffusion model uses, made from the merges that are compiled
+//! into the binary. Single-file checkpoints have no tokenizer. Never tokenises a text.
 
 use std::io::Read;
 
@@ -8,19 +8,20 @@ use serde_json::{Map, Value};
 const MERGES: &[u8] = include_bytes!("../../../assets/clip/merges.txt.gz");
 const END_OF_WORD: &str = "</w>";
 
-/// `merges.txt`, as CLIP repositories have it.
+/// The content of `merges.txt` in CLIP's repositories.
 pub fn merges() -> String {
     let mut text = String::from("#version: 0.2\n");
     let mut packed = flate2::read::GzDecoder::new(MERGES);
     let read = packed.read_to_string(&mut text);
-    read.expect("the embedded merges are whole");
+    read.expect("the embedded merges can be decompressed");
     text
 }
 
-/// `vocab.json`: the bytes, the same at the end of a word, what each merge makes, begin and end.
+/// The content of `vocab.json`: all bytes, all bytes at the end of a word, the result of each merge, the begin and
+/// the end token.
 pub fn vocabulary(merges: &str) -> Vec<u8> {
-    let bytes = byte_signs();
-    let ends = bytes.iter().map(|sign| format!("{sign}{END_OF_WORD}"));
+    let bytes = byte_characters();
+    let ends = bytes.iter().map(|c| format!("{c}{END_OF_WORD}"));
     let merged = merges.lines().skip(1).map(|line| line.replace(' ', ""));
     let special = ["<|startoftext|>", "<|endoftext|>"].map(str::to_owned);
     let tokens = bytes.iter().map(char::to_string).chain(ends);
@@ -29,8 +30,9 @@ pub fn vocabulary(merges: &str) -> Vec<u8> {
     Value::from(Map::from_iter(ids)).to_string().into_bytes()
 }
 
-/// The sign that stands for each byte, in the order of CLIP's ids: printable ones first, as themselves.
-fn byte_signs() -> Vec<char> {
+/// The character that represents each byte, in the order of CLIP's ids. Printable bytes come first and represent
+/// themselves.
+fn byte_characters() -> Vec<char> {
     let printable = |byte: &u8| matches!(byte, b'!'..=b'~' | 0xa1..=0xac | 0xae..=0xff);
     let others = (0..=u8::MAX).filter(|byte| !printable(byte));
     let stand_in = others.zip(256u32..).filter_map(|(_, c)| char::from_u32(c));

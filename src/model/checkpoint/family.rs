@@ -1,20 +1,32 @@
-//! Which kind of model a single file holds, told from names and shapes, and the configs that go with a
-//! kind. What cannot be used is named.
+//! The family of a single-file checkpoint, told from the names and shapes of its tensors, and the configs of each
+//! family. Owns the list of files that are no checkpoint. Never reads a tensor.
 
 use std::collections::HashMap;
 
 use crate::error::{Error, Result};
+use crate::message;
+use crate::message::Message;
+use crate::model::component::Component;
+use crate::setting::Setting;
 
-/// What three kinds of checkpoints there are.
+/// A family of checkpoints.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Family {
+    /// Stable Diffusion 1.x.
     Sd1,
+    /// Stable Diffusion 2.x.
     Sd2,
+    /// Stable Diffusion XL.
     Sdxl,
 }
 
-pub const UNET: &str = "model.diffusion_model.";
-pub const VAE: &str = "first_stage_model.";
+/// The prefix of the UNet's tensors in a checkpoint.
+pub const UNET_PREFIX: &str = "model.diffusion_model.";
+/// The prefix of the VAE's tensors in a checkpoint.
+pub const VAE_PREFIX: &str = "first_stage_model.";
+
+/// Channels of the latents in all three families.
+const LATENT_CHANNELS: usize = 4;
 
 type Shapes = HashMap<String, Vec<usize>>;
 
@@ -33,6 +45,7 @@ const SDXL: &[(&str, &[u8])] = embed!["sdxl": "model_index.json", "unet/config.j
     "tokenizer_2/tokenizer_config.json", "scheduler/scheduler_config.json"];
 
 impl Family {
+    /// The name in messages.
     pub fn name(self) -> &'static str {
         match self {
             Self::Sd1 => "Stable Diffusion 1.x",
@@ -41,7 +54,7 @@ impl Family {
         }
     }
 
-    /// Its configs, by their path in a diffusers folder.
+    /// The family's configs: path in a diffusers folder, and content.
     pub fn configs(self) -> &'static [(&'static str, &'static [u8])] {
         match self {
             Self::Sd1 => SD1,
@@ -50,93 +63,120 @@ impl Family {
         }
     }
 
-    /// Folders of its text encoders, and where a checkpoint keeps them.
-    pub fn text_encoders(self) -> &'static [(&'static str, Encoder)] {
+    /// The text encoders, and where a checkpoint stores them.
+    pub fn text_encoders(self) -> &'static [(Component, StoredEncoder)] {
         match self {
             Self::Sd1 => &[(
-                "text_encoder",
-                Encoder::Clip("cond_stage_model.transformer."),
+                Component::TextEncoder,
+                StoredEncoder::Clip("cond_stage_model.transformer."),
             )],
-            Self::Sd2 => &[("text_encoder", Encoder::OpenClip("cond_stage_model.model."))],
+            Self::Sd2 => &[(
+                Component::TextEncoder,
+                StoredEncoder::OpenClip("cond_stage_model.model."),
+            )],
             Self::Sdxl => &[
                 (
-                    "text_encoder",
-                    Encoder::Clip("conditioner.embedders.0.transformer."),
+                    Component::TextEncoder,
+                    StoredEncoder::Clip("conditioner.embedders.0.transformer."),
                 ),
                 (
-                    "text_encoder_2",
-                    Encoder::OpenClip("conditioner.embedders.1.model."),
+                    Component::TextEncoder2,
+                    StoredEncoder::OpenClip("conditioner.embedders.1.model."),
                 ),
             ],
         }
     }
 
-    /// Of a checkpoint. `any_size`: configs come from elsewhere, so that shapes need not be known ones.
+    /// The family of a checkpoint, from its tensors' shapes. With `any_size` configs come from another folder, so
+    /// sizes need not be known ones. `name` is the file's name in messages.
     ///
-    /// Errors: usage, where `name` is no whole model, or one of a kind that is not implemented.
+    /// # Errors
+    /// [`Error::Usage`] where the file is no whole model, or of a kind that is not supported.
     pub fn of(name: &str, shapes: &Shapes, any_size: bool) -> Result<Self> {
-        let has = |part: &str| shapes.keys().any(|key| key.contains(part));
         if let Some((what, cure)) = other_kind(shapes) {
-            return Err(Error::usage(format!("{name} is {what}"), cure));
+            return Err(not_a_model(format!("{name} is {what}"), cure));
         }
-        let key = format!("{UNET}input_blocks.0.0.weight");
-        match shapes.get(&key).and_then(|dims| dims.get(1)) {
-            Some(4) => {}
-            Some(channels) => {
-                let kind = match channels {
-                    9 => "an inpainting model",
-                    8 => "an InstructPix2Pix model",
-                    5 => "a depth model",
-                    _ => "a model of another kind",
-                };
-                return Err(Error::usage(
-                    format!("{name} is {kind}: its UNet reads {channels} channels, not 4"),
-                    "use the text-to-image model that it was made from",
-                ));
-            }
-            None => {
-                let what = format!("{name} is no Stable Diffusion checkpoint: it has no {key}");
-                return Err(Error::usage(what, OTHERS));
-            }
+        check_latent_channels(name, shapes, any_size)?;
+        if any_size {
+            let has = |text: &str| shapes.keys().any(|key| key.contains(text));
+            return Ok(if has(&format!("{UNET_PREFIX}label_emb.")) {
+                Self::Sdxl
+            } else if has("cond_stage_model.model.") {
+                Self::Sd2
+            } else {
+                Self::Sd1
+            });
         }
-        let attends = "attn2.to_k.weight";
-        let cross = shapes
-            .iter()
-            .find(|(key, _)| key.starts_with(UNET) && key.ends_with(attends));
-        let width = cross
-            .and_then(|(_, dims)| dims.get(1))
-            .copied()
-            .unwrap_or_default();
-        match width {
-            _ if any_size && has(&format!("{UNET}label_emb.")) => Ok(Self::Sdxl),
-            _ if any_size && has("cond_stage_model.model.") => Ok(Self::Sd2),
-            _ if any_size => Ok(Self::Sd1),
+        match text_width(shapes) {
             768 => Ok(Self::Sd1),
             1024 => Ok(Self::Sd2),
             2048 => Ok(Self::Sdxl),
-            1280 => Err(Error::usage(
+            1280 => Err(not_a_model(
                 format!("{name} is a refiner of Stable Diffusion XL, which draws nothing alone"),
                 "use the base model, such as sd_xl_base_1.0.safetensors",
             )),
-            _ => Err(Error::usage(
+            width => Err(not_a_model(
                 format!(
                     "{name} is of an unknown family: its cross-attention reads {width} channels"
                 ),
-                "say which configs it goes by: --config DIR, a folder in diffusers layout",
+                config_cure(),
             )),
         }
     }
 }
 
-/// Which code wrote a text encoder.
+/// The cure for a checkpoint whose sizes are unknown.
+pub fn config_cure() -> Message {
+    message![
+        "name a folder in diffusers layout with its configs: ",
+        Setting::Config.to("DIR")
+    ]
+}
+
+fn not_a_model(cause: impl Into<Message>, cure: impl Into<Message>) -> Error {
+    Error::usage(cause, cure).about(Setting::Model)
+}
+
+/// Channels of the text states that the UNet's cross-attention reads; 0 where it has none.
+fn text_width(shapes: &Shapes) -> usize {
+    let is_key = |key: &str| key.starts_with(UNET_PREFIX) && key.ends_with("attn2.to_k.weight");
+    let key = shapes.iter().find(|(key, _)| is_key(key));
+    let width = key.and_then(|(_, dims)| dims.get(1));
+    width.copied().unwrap_or_default()
+}
+
+/// Refuses UNets that read more than latents.
+fn check_latent_channels(name: &str, shapes: &Shapes, any_size: bool) -> Result<()> {
+    let key = format!("{UNET_PREFIX}input_blocks.0.0.weight");
+    let Some(channels) = shapes.get(&key).and_then(|dims| dims.get(1)) else {
+        let what = format!("{name} is no Stable Diffusion checkpoint: it has no {key}");
+        return Err(not_a_model(what, OTHERS));
+    };
+    let kind = match *channels {
+        LATENT_CHANNELS => return Ok(()),
+        9 => "an inpainting model",
+        8 => "an InstructPix2Pix model",
+        5 => "a depth model",
+        _ if any_size => return Ok(()),
+        _ => "a model of another kind",
+    };
+    Err(not_a_model(
+        format!("{name} is {kind}: its UNet reads {channels} channels, not {LATENT_CHANNELS}"),
+        "use the text-to-image model that it was made from",
+    ))
+}
+
+/// How a checkpoint stores a text encoder: by which library's names, and below which prefix.
 #[derive(Debug, Clone, Copy)]
-pub enum Encoder {
-    /// transformers, whose names diffusers has too.
+pub enum StoredEncoder {
+    /// By the names of transformers, which diffusers shares.
     Clip(&'static str),
+    /// By the names of OpenCLIP.
     OpenClip(&'static str),
 }
 
-impl Encoder {
+impl StoredEncoder {
+    /// The prefix of the tensors' names.
     pub fn prefix(self) -> &'static str {
         match self {
             Self::Clip(prefix) | Self::OpenClip(prefix) => prefix,
@@ -147,53 +187,130 @@ impl Encoder {
 const OTHERS: &str =
     "use a checkpoint of Stable Diffusion 1.x, 2.x or XL, with its model.diffusion_model.* tensors";
 
-/// Files that hold something else, by a name in them: what it is, and the cure.
-const KINDS: [(&str, &str, &str); 17] = [
-    ("lora_down", "a LoRA, not a model", LORA),
-    ("lora_A", "a LoRA, not a model", LORA),
-    (".lora.down.", "a LoRA, not a model", LORA),
-    ("hada_w1", "a LoRA of the LoHa kind, not a model", OTHERS),
-    ("lokr_w", "a LoRA of the LoKr kind, not a model", OTHERS),
+/// What to do with a file that is no checkpoint.
+#[derive(Debug, Clone, Copy)]
+enum Cure {
+    /// Use a checkpoint.
+    Checkpoint,
+    /// Give the file with another setting.
+    With(Setting),
+    /// Give the folder around the file.
+    Folder,
+}
+
+impl From<Cure> for Message {
+    fn from(cure: Cure) -> Self {
+        match cure {
+            Cure::Checkpoint => OTHERS.into(),
+            Cure::With(Setting::Lora) => message![
+                "give it with ",
+                Setting::Lora.to("FILE"),
+                ", beside the model it was made for",
+            ],
+            Cure::With(setting) => {
+                message![
+                    "give it with ",
+                    setting.to("FILE"),
+                    ", beside a ",
+                    Setting::Model
+                ]
+            }
+            Cure::Folder => message![
+                "give ",
+                Setting::Model,
+                " the folder that holds model_index.json and unet/ with this file",
+            ],
+        }
+    }
+}
+
+/// Files that are no checkpoint: text in a tensor's name, the kind of file, and the cure.
+const OTHER_KINDS: [(&str, &str, Cure); 17] = [
+    (
+        "lora_down",
+        "a LoRA, not a model",
+        Cure::With(Setting::Lora),
+    ),
+    ("lora_A", "a LoRA, not a model", Cure::With(Setting::Lora)),
+    (
+        ".lora.down.",
+        "a LoRA, not a model",
+        Cure::With(Setting::Lora),
+    ),
+    (
+        "hada_w1",
+        "a LoRA of the LoHa kind, not a model",
+        Cure::Checkpoint,
+    ),
+    (
+        "lokr_w",
+        "a LoRA of the LoKr kind, not a model",
+        Cure::Checkpoint,
+    ),
     (
         "edm_mean",
         "a Playground 2.5 model, which is sampled in another way",
-        OTHERS,
+        Cure::Checkpoint,
     ),
-    ("joint_blocks.", "a Stable Diffusion 3 model", OTHERS),
-    ("double_blocks.", "a Flux model", OTHERS),
-    ("double_layers.", "an AuraFlow model", OTHERS),
-    ("clip_txt_mapper.", "a Stable Cascade model", OTHERS),
-    ("motion_modules.", "a motion module of AnimateDiff", OTHERS),
-    ("control_model.", "a ControlNet", OTHERS),
-    ("controlnet_cond_embedding.", "a ControlNet", OTHERS),
-    ("patchify_proj.", "a model of another architecture", OTHERS),
-    ("emb_params", "a textual inversion, not a model", OTHERS),
+    (
+        "joint_blocks.",
+        "a Stable Diffusion 3 model",
+        Cure::Checkpoint,
+    ),
+    ("double_blocks.", "a Flux model", Cure::Checkpoint),
+    ("double_layers.", "an AuraFlow model", Cure::Checkpoint),
+    (
+        "clip_txt_mapper.",
+        "a Stable Cascade model",
+        Cure::Checkpoint,
+    ),
+    (
+        "motion_modules.",
+        "a motion module of AnimateDiff",
+        Cure::Checkpoint,
+    ),
+    ("control_model.", "a ControlNet", Cure::Checkpoint),
+    (
+        "controlnet_cond_embedding.",
+        "a ControlNet",
+        Cure::Checkpoint,
+    ),
+    (
+        "patchify_proj.",
+        "a model of another architecture",
+        Cure::Checkpoint,
+    ),
+    (
+        "emb_params",
+        "a textual inversion, not a model",
+        Cure::Checkpoint,
+    ),
     (
         "down_blocks.0.resnets.0.time_emb_proj",
         "a UNet alone, in diffusers' names",
-        FOLDER,
+        Cure::Folder,
     ),
-    ("decoder.mid_block.", "a VAE alone", VAE_FLAG),
+    (
+        "decoder.mid_block.",
+        "a VAE alone",
+        Cure::With(Setting::Vae),
+    ),
 ];
-const LORA: &str = "give it with --lora FILE, beside the model it was made for";
-const FOLDER: &str = "give --model the folder that holds model_index.json and unet/ with this file";
-const VAE_FLAG: &str = "give it with --vae FILE, beside a --model";
 
-fn other_kind(shapes: &Shapes) -> Option<(&'static str, &'static str)> {
-    let has = |part: &str| shapes.keys().any(|key| key.contains(part));
-    let known = KINDS.iter().find(|(part, ..)| has(part));
+/// The kind of a file that is no checkpoint, and the cure.
+fn other_kind(shapes: &Shapes) -> Option<(&'static str, Cure)> {
+    let has = |text: &str| shapes.keys().any(|key| key.contains(text));
+    let known = OTHER_KINDS.iter().find(|(text, ..)| has(text));
     if let Some((_, what, cure)) = known {
-        return Some((what, cure));
+        return Some((what, *cure));
     }
     let starts = |prefix: &str| shapes.keys().any(|key| key.starts_with(prefix));
-    if starts(UNET) {
+    if starts(UNET_PREFIX) {
         return None;
     }
-    if starts("decoder.") || starts(VAE) {
-        return Some(("a VAE alone", VAE_FLAG));
+    if starts("decoder.") || starts(VAE_PREFIX) {
+        return Some(("a VAE alone", Cure::With(Setting::Vae)));
     }
-    (starts("text_model.") || starts("transformer.resblocks.")).then_some((
-        "a text encoder alone",
-        "give it with --text-encoder FILE, beside a --model",
-    ))
+    (starts("text_model.") || starts("transformer.resblocks."))
+        .then_some(("a text encoder alone", Cure::With(Setting::TextEncoder)))
 }

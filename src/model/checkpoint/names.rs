@@ -1,5 +1,5 @@
-//! The names that a single-file checkpoint gives to tensors which diffusers names otherwise: pure
-//! functions over names, shapes and configs. Never reads a number.
+//! The names of tensors in single-file checkpoints, and the names of the same tensors in diffusers: pure functions
+//! over names, shapes and configs. Never reads a tensor.
 
 use std::collections::HashMap;
 use std::ops::Range;
@@ -7,22 +7,23 @@ use std::ops::Range;
 use crate::model::unet_config::UNetConfig;
 use crate::model::unet_shape::{LayerShape, Sizes, UNetShape};
 
-/// Where a tensor of diffusers' name is kept.
+/// Where a tensor is stored in a checkpoint.
 #[derive(Debug, Clone, PartialEq)]
 pub struct StoredTensor {
+    /// The name in the checkpoint.
     pub name: String,
-    /// CheckpointSection of it, along its first dimension.
+    /// The range of the first dimension. `None` for the whole tensor.
     pub rows: Option<Range<usize>>,
-    /// As diffusers has it.
+    /// The shape in diffusers.
     pub dims: Vec<usize>,
-    /// The other way round.
+    /// Whether the checkpoint stores the transposed matrix.
     pub transposed: bool,
 }
 
-/// By diffusers' names.
+/// Where tensors are stored, by their names in diffusers.
 pub type KeyMap = HashMap<String, StoredTensor>;
 
-/// Names of modules, in diffusers and in a checkpoint. What stands in none of them is called the same.
+/// Names of modules in diffusers and in checkpoints. A module that is not listed has the same name in both.
 #[derive(Debug, Clone, Default)]
 pub struct Renames {
     to_diffusers: HashMap<String, String>,
@@ -37,16 +38,17 @@ impl Renames {
         }
     }
 
-    /// A checkpoint's name, without the prefix of its component.
+    /// The name in diffusers for a name in a checkpoint, which is given without the component's prefix.
     pub fn to_diffusers(&self, name: &str) -> String {
         renamed(&self.to_diffusers, name)
     }
 
+    /// The name in a checkpoint for a name in diffusers.
     pub fn from_diffusers(&self, name: &str) -> String {
         renamed(&self.from_diffusers, name)
     }
 
-    /// Of `UNet2DConditionModel`.
+    /// The names of a UNet's modules.
     pub fn unet(config: &UNetConfig) -> Self {
         let shape = UNetShape::new(config);
         let mut pairs = owned(&[
@@ -58,22 +60,22 @@ impl Renames {
             ("conv_norm_out", "out.0"),
             ("conv_out", "out.2"),
         ]);
-        let mut add = |block: &str, parts: &[LayerShape]| {
-            for (i, part) in parts.iter().enumerate() {
-                pairs.extend(unet_part(part, &format!("{block}.{i}")));
+        let mut add = |block: &str, layers: &[LayerShape]| {
+            for (i, layer) in layers.iter().enumerate() {
+                pairs.extend(unet_layer(layer, &format!("{block}.{i}")));
             }
         };
-        for (i, parts) in shape.input.iter().enumerate() {
-            add(&format!("input_blocks.{}", i + 1), parts);
+        for (i, layers) in shape.input.iter().enumerate() {
+            add(&format!("input_blocks.{}", i + 1), layers);
         }
         add("middle_block", &shape.middle);
-        for (i, parts) in shape.output.iter().enumerate() {
-            add(&format!("output_blocks.{i}"), parts);
+        for (i, layers) in shape.output.iter().enumerate() {
+            add(&format!("output_blocks.{i}"), layers);
         }
         Self::new(pairs)
     }
 
-    /// Of `AutoencoderKL`, with so many levels and residual blocks a level of the encoder.
+    /// The names of a VAE's modules. `layers` is the number of residual blocks in each level of the encoder.
     pub fn vae(levels: usize, layers: usize) -> Self {
         let mut pairs = vec![];
         for half in ["encoder", "decoder"] {
@@ -108,7 +110,7 @@ impl Renames {
         Self::new(pairs)
     }
 
-    /// Of a text encoder that OpenCLIP wrote, with so many layers.
+    /// The names of the modules of a text encoder that OpenCLIP wrote.
     pub fn open_clip(layers: usize) -> Self {
         let mut pairs = owned(&[
             (
@@ -151,7 +153,8 @@ const VAE_ATTENTION: [(&str, &str); 5] = [
     ("to_out.0", "proj_out"),
 ];
 
-/// Keys, queries and values stand in one tensor there: `in_proj_*` is cut elsewhere.
+/// Modules of one layer. OpenCLIP stores queries, keys and values in one tensor, `in_proj_*`, which [`key_map`]
+/// splits.
 const OPEN_CLIP_LAYER: [(&str, &str); 6] = [
     ("layer_norm1", "ln_1"),
     ("layer_norm2", "ln_2"),
@@ -166,17 +169,17 @@ fn owned(pairs: &[(&str, &str)]) -> Vec<(String, String)> {
     pairs.iter().map(owned).collect()
 }
 
-/// A part of the UNet, which is `place` in a checkpoint.
-fn unet_part(part: &LayerShape, place: &str) -> Vec<(String, String)> {
-    let name = &part.name;
-    match &part.sizes {
+/// A layer of the UNet, whose name in a checkpoint is `stored`.
+fn unet_layer(layer: &LayerShape, stored: &str) -> Vec<(String, String)> {
+    let name = &layer.name;
+    match &layer.sizes {
         Sizes::Resnet(_) => RESNET
             .iter()
-            .map(|(d, c)| (format!("{name}.{d}"), format!("{place}.{c}")))
+            .map(|(d, c)| (format!("{name}.{d}"), format!("{stored}.{c}")))
             .collect(),
-        Sizes::Transformer(..) => vec![(name.clone(), place.to_owned())],
-        Sizes::Downsample(_) => vec![(name.clone(), format!("{place}.op"))],
-        Sizes::Upsample(_) => vec![(name.clone(), format!("{place}.conv"))],
+        Sizes::Transformer(..) => vec![(name.clone(), stored.to_owned())],
+        Sizes::Downsample(_) => vec![(name.clone(), format!("{stored}.op"))],
+        Sizes::Upsample(_) => vec![(name.clone(), format!("{stored}.conv"))],
     }
 }
 
@@ -188,7 +191,7 @@ fn vae_resnet(diffusers: String, checkpoint: String) -> [(String, String); 2] {
     ]
 }
 
-/// The longest module that is known by another name gets it.
+/// A name whose longest listed module is replaced.
 fn renamed(names: &HashMap<String, String>, name: &str) -> String {
     let mut end = name.len();
     loop {
@@ -202,7 +205,7 @@ fn renamed(names: &HashMap<String, String>, name: &str) -> String {
     }
 }
 
-/// The tensors below `prefix`, by diffusers' names.
+/// The tensors whose names begin with `prefix`, by their names in diffusers.
 pub fn key_map(prefix: &str, renames: &Renames, shapes: &HashMap<String, Vec<usize>>) -> KeyMap {
     let mut map = KeyMap::new();
     for (name, dims) in shapes {
@@ -218,11 +221,11 @@ pub fn key_map(prefix: &str, renames: &Renames, shapes: &HashMap<String, Vec<usi
         let diffusers = renames.to_diffusers(inner);
         if let Some((module, kind)) = diffusers.split_once(".in_proj_") {
             let third = dims.first().map_or(0, |rows| rows / 3);
-            for (i, part) in ["q_proj", "k_proj", "v_proj"].iter().enumerate() {
+            for (i, projection) in ["q_proj", "k_proj", "v_proj"].iter().enumerate() {
                 let (rows, mut dims) = (i * third..(i + 1) * third, dims.clone());
                 dims.iter_mut().take(1).for_each(|rows| *rows = third);
                 map.insert(
-                    format!("{module}.{part}.{kind}"),
+                    format!("{module}.{projection}.{kind}"),
                     stored(Some(rows), dims, false),
                 );
             }
@@ -236,7 +239,7 @@ pub fn key_map(prefix: &str, renames: &Renames, shapes: &HashMap<String, Vec<usi
     map
 }
 
-/// A VAE's attention is of linear layers, which checkpoints keep as 1x1 convolutions.
+/// Gives a VAE's attention layers the shapes of linear layers. Checkpoints store them as 1x1 convolutions.
 pub fn flatten_attention(map: &mut KeyMap) {
     for (name, stored) in map.iter_mut() {
         if name.contains(".attentions.") && stored.dims.ends_with(&[1, 1]) {

@@ -1,4 +1,5 @@
-//! A component's tensors in a safetensors file, under diffusers' names, whatever the file calls them.
+//! A component's tensors in a safetensors file, by diffusers' names, whatever the file calls them. Never knows
+//! which component it is.
 
 use std::collections::HashSet;
 
@@ -8,27 +9,25 @@ use super::names::KeyMap;
 use crate::error::Result;
 use crate::model::tensor_file::TensorFile;
 
+/// The tensors of one component in a file.
 #[derive(Debug)]
 pub struct CheckpointSection {
+    /// The file.
     pub file: std::sync::Arc<TensorFile>,
-    /// `None` where the file has diffusers' names and nothing but this component.
+    /// `None` where the file has diffusers' names and holds this component only.
     map: Option<KeyMap>,
 }
 
 impl CheckpointSection {
-    /// All of a file, as it stands.
-    pub fn whole(file: TensorFile) -> Self {
+    /// All tensors of a file by the file's own names.
+    pub fn whole(file: impl Into<std::sync::Arc<TensorFile>>) -> Self {
         Self {
             file: file.into(),
             map: None,
         }
     }
 
-    /// The same of a file that is open.
-    pub fn shared(file: std::sync::Arc<TensorFile>) -> Self {
-        Self { file, map: None }
-    }
-
+    /// Some tensors of a file by other names.
     pub fn mapped(file: std::sync::Arc<TensorFile>, map: KeyMap) -> Self {
         Self {
             file,
@@ -36,6 +35,7 @@ impl CheckpointSection {
         }
     }
 
+    /// A tensor's shape in diffusers. `None` where there is no such tensor.
     pub fn dims(&self, name: &str) -> Option<Vec<usize>> {
         match &self.map {
             None => self.file.dims(name).map(<[usize]>::to_vec),
@@ -51,7 +51,7 @@ impl CheckpointSection {
         }
     }
 
-    /// Numbers in it.
+    /// How many parameters all tensors have together.
     pub fn parameters(&self) -> usize {
         let count = |dims: &[usize]| dims.iter().product::<usize>();
         match &self.map {
@@ -60,7 +60,7 @@ impl CheckpointSection {
         }
     }
 
-    /// Bytes of it on disk.
+    /// Bytes of all tensors on disk.
     pub fn bytes(&self) -> u64 {
         let names: HashSet<String> = match &self.map {
             None => self.file.shapes().into_keys().collect(),
@@ -69,19 +69,20 @@ impl CheckpointSection {
         names.iter().map(|name| self.file.bytes(name)).sum()
     }
 
-    /// A tensor in diffusers' shape, of the type it is stored in.
+    /// A tensor in diffusers' shape, in the dtype of the file.
     ///
     /// # Panics
-    /// Where there is no such tensor.
+    /// When there is no such tensor.
     pub fn read(&self, name: &str) -> Result<Tensor> {
         let Some(map) = &self.map else {
             return self.file.read(name, None);
         };
         let stored = &map[name];
         let tensor = self.file.read(&stored.name, stored.rows.clone())?;
-        Ok(match stored.transposed {
-            true => tensor.t()?.contiguous()?,
-            false => tensor.reshape(stored.dims.as_slice())?,
-        })
+        if stored.transposed {
+            Ok(tensor.t()?.contiguous()?)
+        } else {
+            Ok(tensor.reshape(stored.dims.as_slice())?)
+        }
     }
 }

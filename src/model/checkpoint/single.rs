@@ -1,5 +1,5 @@
-//! A single-file checkpoint as a diffusers folder: which tensors are which component's, and the configs
-//! and tokenizers that it comes without.
+//! A single-file checkpoint as a diffusers folder: which tensors belong to which component, and the configs and
+//! tokenizers that such a file lacks. Never computes anything.
 
 use std::collections::HashMap;
 use std::path::Path;
@@ -7,63 +7,77 @@ use std::sync::Arc;
 
 use candle_core::DType;
 
-use super::family::{Encoder, Family, UNET, VAE};
+use super::family::{Family, StoredEncoder, UNET_PREFIX, VAE_PREFIX, config_cure};
 use super::names::{KeyMap, Renames, flatten_attention, key_map};
 use super::{Assembly, CheckpointSection, DetectedModel, check_ending, file_name};
 use crate::error::{Error, Result};
+use crate::message;
+use crate::model::component::Component;
 use crate::model::config::Config;
-use crate::model::files::Files;
+use crate::model::files::ModelFiles;
 use crate::model::scheduler_config::Prediction;
 use crate::model::source::ModelSource;
 use crate::model::tensor_file::TensorFile;
 use crate::model::unet_config::UNetConfig;
 use crate::model::unet_shape::UNetShape;
+use crate::setting::Setting;
 
-pub const UNET_WEIGHTS: &str = "unet/diffusion_pytorch_model.safetensors";
-pub const VAE_WEIGHTS: &str = "vae/diffusion_pytorch_model.safetensors";
-/// After which Stable Diffusion 2.0 base was published.
+/// Training steps after which Stable Diffusion 2.0 base was published.
 const BASE_STEPS: f64 = 875_000.0;
-const SCHEDULER: &str = "scheduler/scheduler_config.json";
 
+/// Side of the latents of Stable Diffusion 2.x's base models, which predict noise.
+const BASE_SAMPLE_SIZE: usize = 64;
+
+/// Opens a single-file checkpoint.
+///
+/// # Errors
+/// [`Error::Usage`] where the file is no checkpoint of a supported family, or lacks a component;
+/// [`Error::Model`] where it is damaged.
 pub fn open(path: &Path, source: &ModelSource) -> Result<DetectedModel> {
-    check_ending(path)?;
+    check_ending(path).map_err(|error| error.about(Setting::Model))?;
     let ending = path.extension().unwrap_or_default().to_string_lossy();
     if !["safetensors", "sft"].contains(&&*ending.to_lowercase()) {
-        return Err(Error::usage(
-            format!(
-                "--model {} is not a folder, nor a .safetensors file",
-                path.display()
-            ),
-            "give a folder in diffusers layout or a .safetensors checkpoint, or leave --model out for the \
-             embedded model",
-        ));
+        let cause = message![
+            Setting::Model.to(path.display()),
+            " is not a folder, nor a .safetensors file"
+        ];
+        let cure = message![
+            "give a folder in diffusers layout or a .safetensors checkpoint, or leave ",
+            Setting::Model,
+            " out for the embedded model",
+        ];
+        return Err(Error::usage(cause, cure).about(Setting::Model));
     }
     let checkpoint = Checkpoint::open(path, source.config.is_some())?;
     let name = checkpoint.file.name.clone();
     let files = assemble(&checkpoint, source)?;
     let mut notes = vec![checkpoint.describe()];
-    let told = source.prediction.is_some() || source.config.is_some();
-    if checkpoint.family == Family::Sd2 && checkpoint.guessed() && !told {
+    let is_told = source.prediction.is_some() || source.config.is_some();
+    if checkpoint.family == Family::Sd2 && checkpoint.prediction().is_none() && !is_told {
         notes.push(format!(
-            "{name} does not say what it predicts: taken as v, at 768 px; if pictures are mere noise, it \
+            "{name} does not say what its UNet predicts: v at 768 px is assumed; if pictures are only noise, it \
              is a base model: --prediction-type epsilon"
         ));
     }
     Ok(DetectedModel {
         id: file_name(path),
-        files: Files::Assembled(files.into()),
+        files: ModelFiles::Assembled(files.into()),
         notes,
     })
 }
 
-/// A file, and what it is.
+/// A checkpoint and its family.
 pub struct Checkpoint {
+    /// The file.
     pub file: Arc<TensorFile>,
+    /// The family.
     pub family: Family,
+    /// Names and shapes of all tensors.
     pub shapes: HashMap<String, Vec<usize>>,
 }
 
 impl Checkpoint {
+    /// Opens a file. With `any_size` its sizes need not be those of a known family.
     pub fn open(path: &Path, any_size: bool) -> Result<Self> {
         let file = TensorFile::open(path, &path.display().to_string())?;
         let shapes = file.shapes();
@@ -74,17 +88,17 @@ impl Checkpoint {
         })
     }
 
-    fn has(&self, prefix: &str) -> bool {
-        self.shapes.keys().any(|key| key.starts_with(prefix))
-    }
-
-    /// In one line.
+    /// Name, family, size and dtype in one line.
     fn describe(&self) -> String {
         let bytes: u64 = self.shapes.keys().map(|name| self.file.bytes(name)).sum();
-        let dtype = self.file.dtype(&format!("{UNET}input_blocks.0.0.weight"));
-        let average = match self.has("model_ema.") {
-            true => ", EMA weights ignored",
-            false => "",
+        let dtype = self
+            .file
+            .dtype(&format!("{UNET_PREFIX}input_blocks.0.0.weight"));
+        let has_average = self.shapes.keys().any(|key| key.starts_with("model_ema."));
+        let average = if has_average {
+            ", EMA weights ignored"
+        } else {
+            ""
         };
         let size = match bytes {
             b if b >= 1_000_000_000 => format!("{:.1} GB", b as f64 / 1e9),
@@ -94,11 +108,10 @@ impl Checkpoint {
         format!("{name}: {family}, {size} {dtype}{average}")
     }
 
-    /// What the file says of its own.
+    /// What the UNet predicts, as far as the file says so.
     fn prediction(&self) -> Option<Prediction> {
-        let said = ["modelspec.prediction_type", "prediction_type"];
-        let said = said.iter().find_map(|key| self.file.note(key));
-        match said {
+        let keys = ["modelspec.prediction_type", "prediction_type"];
+        match keys.iter().find_map(|key| self.file.metadata(key)) {
             Some("v" | "v_prediction" | "v-prediction") => return Some(Prediction::Velocity),
             Some("epsilon" | "eps") => return Some(Prediction::Epsilon),
             _ => {}
@@ -106,49 +119,42 @@ impl Checkpoint {
         if self.shapes.contains_key("v_pred") {
             return Some(Prediction::Velocity);
         }
-        // How diffusers knows the base model of 2.x.
-        let steps = self.number("global_step");
+        // diffusers recognises the base model of 2.x by this number.
+        let steps = self.scalar("global_step");
         steps
             .filter(|steps| *steps == BASE_STEPS)
             .map(|_| Prediction::Epsilon)
     }
 
-    /// A tensor's only number.
-    fn number(&self, name: &str) -> Option<f64> {
+    /// The first value of a tensor.
+    fn scalar(&self, name: &str) -> Option<f64> {
         self.shapes.get(name)?;
         let tensor = self.file.read(name, None).ok()?;
-        let numbers = tensor
+        let values = tensor
             .to_dtype(DType::F64)
             .and_then(|t| t.flatten_all())
             .ok()?;
-        numbers.to_vec1().ok()?.first().copied()
+        values.to_vec1().ok()?.first().copied()
     }
 
-    fn guessed(&self) -> bool {
-        self.prediction().is_none()
-    }
-
-    /// A component's tensors by diffusers' names; `None` where the file has none.
+    /// A component's tensors by diffusers' names. `None` where the file has none.
     pub fn component(&self, prefix: &str, renames: &Renames) -> Option<KeyMap> {
         let map = key_map(prefix, renames, &self.shapes);
         (!map.is_empty()).then_some(map)
     }
 
-    pub fn encoder(&self, encoder: Encoder, layers: usize) -> Option<CheckpointSection> {
-        let renames = match encoder {
-            Encoder::Clip(_) => Renames::default(),
-            Encoder::OpenClip(_) => Renames::open_clip(layers),
+    /// A text encoder. `None` where the file has none.
+    pub fn encoder(&self, stored: StoredEncoder, layers: usize) -> Option<CheckpointSection> {
+        let renames = match stored {
+            StoredEncoder::Clip(_) => Renames::default(),
+            StoredEncoder::OpenClip(_) => Renames::open_clip(layers),
         };
-        let map = self.component(encoder.prefix(), &renames)?;
+        let map = self.component(stored.prefix(), &renames)?;
         Some(CheckpointSection::mapped(self.file.clone(), map))
-    }
-
-    /// By whatever prefix it stands.
-    pub fn vae(&self, levels: usize, layers: usize) -> Option<CheckpointSection> {
-        vae(&self.file, VAE, levels, layers)
     }
 }
 
+/// The VAE of a file, whose tensors' names begin with `prefix`. `None` where the file has none.
 pub fn vae(
     file: &Arc<TensorFile>,
     prefix: &str,
@@ -157,125 +163,136 @@ pub fn vae(
 ) -> Option<CheckpointSection> {
     let mut map = key_map(prefix, &Renames::vae(levels, layers), &file.shapes());
     flatten_attention(&mut map);
-    let whole = map.contains_key("decoder.conv_in.weight");
-    whole.then(|| CheckpointSection::mapped(file.clone(), map))
+    let has_decoder = map.contains_key("decoder.conv_in.weight");
+    has_decoder.then(|| CheckpointSection::mapped(file.clone(), map))
 }
 
+/// The checkpoint as a folder: configs and tokenizers first, then the weights by their configs.
 fn assemble(checkpoint: &Checkpoint, source: &ModelSource) -> Result<Assembly> {
-    let (family, file) = (checkpoint.family, &checkpoint.file);
-    let mut files = Assembly::new(&file.name);
-    for (path, text) in family.configs() {
-        files.text(path, *text);
-    }
-    if checkpoint.shapes.contains_key("ztsnr") {
-        files.set(SCHEDULER, "rescale_betas_zero_snr", true.into())?;
-    }
-    let guess = match (family, checkpoint.prediction()) {
-        (Family::Sd2, None) => Prediction::Velocity,
-        (_, None) => Prediction::Epsilon,
-        (_, Some(said)) => said,
+    let configs = assemble_configs(checkpoint, source)?;
+    let configs = ModelFiles::Assembled(configs.into());
+    let config = |component: Component| {
+        let path = component.config();
+        Config::parse(&configs.name(&path), &configs.read(&path)?)
     };
-    match &source.config {
-        None => set_prediction(&mut files, source.prediction.unwrap_or(guess), family)?,
-        Some(folder) => {
-            files = configs_of(&file.name, folder)?;
-            // A folder says its own size.
-            let given = source.prediction;
-            given.map_or(Ok(()), |given| {
-                set_prediction(&mut files, given, Family::Sd1)
-            })?;
-        }
-    }
-    let tokenizers = family.text_encoders().iter();
-    for folder in tokenizers.map(|(folder, _)| folder.replace("text_encoder", "tokenizer")) {
-        files.fill_tokenizer(&folder);
-    }
-    let files_now = Files::Assembled(files.into());
-    let config = |path: &str| Config::parse(&files_now.name(path), &files_now.read(path)?);
-    let unet = UNetConfig::parse(&config("unet/config.json")?)?;
-    let map = checkpoint.component(UNET, &Renames::unet(&unet));
+    let file = &checkpoint.file;
+    let unet = UNetConfig::parse(&config(Component::Unet)?)?;
+    let map = checkpoint.component(UNET_PREFIX, &Renames::unet(&unet));
     let map = map.unwrap_or_default();
-    complete(&file.name, &map, &unet)?;
-    let vae = config("vae/config.json")?;
-    let levels = vae.usizes("block_out_channels")?.len();
-    let layers = vae.usize("layers_per_block")?.unwrap_or(1);
-    let mut encoders = vec![];
-    for (folder, encoder) in family.text_encoders() {
-        let text = config(&format!("{folder}/config.json"))?;
-        let layers = text.usize("num_hidden_layers")?.unwrap_or_default();
-        // A config may leave out the last layer, which the file has all the same.
-        encoders.push((*folder, checkpoint.encoder(*encoder, layers + 1)));
-    }
-    let mut files = Assembly::over(&file.name, files_now);
-    files.part(UNET_WEIGHTS, CheckpointSection::mapped(file.clone(), map));
-    match checkpoint.vae(levels, layers) {
-        Some(part) => files.part(VAE_WEIGHTS, part),
+    check_unet(&file.name, &map, &unet)?;
+    let mut files = Assembly::over(&file.name, configs.clone());
+    let section = CheckpointSection::mapped(file.clone(), map);
+    files.section(&Component::Unet.weights(), section);
+    let vae_config = config(Component::Vae)?;
+    let levels = vae_config.usizes("block_out_channels")?.len();
+    let layers = vae_config.usize("layers_per_block")?.unwrap_or(1);
+    match vae(file, VAE_PREFIX, levels, layers) {
+        Some(section) => files.section(&Component::Vae.weights(), section),
         None if source.vae.is_some() => {}
-        None => return Err(lacks(&file.name, "VAE", "--vae PATH")),
+        None => return Err(lacks(&file.name, "VAE", Setting::Vae)),
     }
-    for (folder, part) in encoders {
-        match part {
-            Some(part) => files.part(&format!("{folder}/model.safetensors"), part),
+    for (component, stored) in checkpoint.family.text_encoders() {
+        let text = config(*component)?;
+        let layers = text.usize("num_hidden_layers")?.unwrap_or_default();
+        // A config may leave out the last layer, although the file has it.
+        match checkpoint.encoder(*stored, layers + 1) {
+            Some(section) => files.section(&component.weights(), section),
             None if source.text_encoder.is_some() => {}
-            None => return Err(lacks(&file.name, "text encoder", "--text-encoder PATH")),
+            None => return Err(lacks(&file.name, "text encoder", Setting::TextEncoder)),
         }
     }
     Ok(files)
 }
 
-fn lacks(name: &str, part: &str, flag: &str) -> Error {
-    Error::usage(
-        format!("{name} has no {part}"),
-        format!(
-            "give one with {flag}: a folder in diffusers layout, or another checkpoint that has it"
-        ),
-    )
-}
-
-/// That a folder has the configs of a model.
-pub fn has_configs(folder: &Path) -> Result<()> {
-    match folder.join("unet/config.json").is_file() {
-        true => Ok(()),
-        false => Err(Error::usage(
-            format!("--config {} has no unet/config.json", folder.display()),
-            "give a folder in diffusers layout; its weights need not be there",
-        )),
-    }
-}
-
-/// The small files of a diffusers folder.
-fn configs_of(name: &str, folder: &Path) -> Result<Assembly> {
-    has_configs(folder)?;
-    Ok(Assembly::over(name, Files::Folder(folder.to_owned())))
-}
-
-/// What the UNet predicts; models of the second family differ in the size too.
-pub fn set_prediction(files: &mut Assembly, prediction: Prediction, family: Family) -> Result<()> {
-    let name = match prediction {
-        Prediction::Epsilon => "epsilon",
-        Prediction::Velocity => "v_prediction",
+/// The configs of the checkpoint's family or of the folder that the user names, and CLIP's tokenizers.
+fn assemble_configs(checkpoint: &Checkpoint, source: &ModelSource) -> Result<Assembly> {
+    let (family, name) = (checkpoint.family, &checkpoint.file.name);
+    let guess = match family {
+        Family::Sd2 => Prediction::Velocity,
+        Family::Sd1 | Family::Sdxl => Prediction::Epsilon,
     };
-    if family == Family::Sd2 && prediction == Prediction::Epsilon {
-        files.set("unet/config.json", "sample_size", 64.into())?;
+    let mut files = match &source.config {
+        None => {
+            let mut files = Assembly::new(name);
+            for (path, text) in family.configs() {
+                files.text(path, *text);
+            }
+            if checkpoint.shapes.contains_key("ztsnr") {
+                let path = Component::Scheduler.config();
+                files.set(&path, "rescale_betas_zero_snr", true.into())?;
+            }
+            let prediction = source.prediction.or(checkpoint.prediction());
+            set_prediction(&mut files, prediction.unwrap_or(guess), family)?;
+            files
+        }
+        Some(folder) => {
+            check_configs(folder)?;
+            let mut files = Assembly::over(name, ModelFiles::Folder(folder.to_owned()));
+            if let Some(prediction) = source.prediction {
+                // The configs of a folder name their own size, so no family's size is set.
+                set_prediction(&mut files, prediction, Family::Sd1)?;
+            }
+            files
+        }
+    };
+    for (encoder, tokenizer) in Component::TEXT_ENCODERS {
+        let mut encoders = family.text_encoders().iter();
+        if encoders.any(|(component, _)| *component == encoder) {
+            files.fill_tokenizer(tokenizer);
+        }
     }
-    files.set(SCHEDULER, "prediction_type", name.into())
+    Ok(files)
 }
 
-/// That the UNet is built as its configs say.
-fn complete(name: &str, map: &KeyMap, unet: &UNetConfig) -> Result<()> {
+fn lacks(name: &str, component: &str, setting: Setting) -> Error {
+    let cure = message![
+        "give one with ",
+        setting.to("PATH"),
+        ": a folder in diffusers layout, or another checkpoint that has it",
+    ];
+    Error::usage(format!("{name} has no {component}"), cure).about(setting)
+}
+
+/// Checks that a folder has the configs of a model.
+///
+/// # Errors
+/// [`Error::Usage`] about the config, where it has none.
+pub fn check_configs(folder: &Path) -> Result<()> {
+    let path = Component::Unet.config();
+    if folder.join(&path).is_file() {
+        return Ok(());
+    }
+    let cause = message![
+        Setting::Config.to(folder.display()),
+        format!(" has no {path}")
+    ];
+    let cure = "give a folder in diffusers layout; it needs no weights";
+    Err(Error::usage(cause, cure).about(Setting::Config))
+}
+
+/// Sets what the UNet predicts. In the second family that decides the native size too.
+pub fn set_prediction(files: &mut Assembly, prediction: Prediction, family: Family) -> Result<()> {
+    if family == Family::Sd2 && prediction == Prediction::Epsilon {
+        let unet = Component::Unet.config();
+        files.set(&unet, "sample_size", BASE_SAMPLE_SIZE.into())?;
+    }
+    let scheduler = Component::Scheduler.config();
+    files.set(&scheduler, "prediction_type", prediction.name().into())
+}
+
+/// Checks that the UNet has every layer of its config.
+fn check_unet(name: &str, map: &KeyMap, unet: &UNetConfig) -> Result<()> {
     let shape = UNetShape::new(unet);
-    let missing = shape.parts().find(|part| {
-        let below = format!("{}.", part.name);
-        !map.keys().any(|key| key.starts_with(&below))
+    let missing = shape.layers().find(|layer| {
+        let prefix = format!("{}.", layer.name);
+        !map.keys().any(|key| key.starts_with(&prefix))
     });
     let Some(missing) = missing else {
         return Ok(());
     };
-    Err(Error::usage(
-        format!(
-            "{name} is not built like its family: its UNet lacks {}",
-            missing.name
-        ),
-        "say which configs it goes by: --config DIR, a folder in diffusers layout",
-    ))
+    let cause = format!(
+        "{name} is not built like its family: its UNet lacks {}",
+        missing.name
+    );
+    Err(Error::usage(cause, config_cure()).about(Setting::Model))
 }

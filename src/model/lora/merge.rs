@@ -1,5 +1,5 @@
-//! The sums themselves: what products add to a tensor, in f32 and in one order, so that bits do not
-//! depend on threads.
+//! The sums of weights and LoRA products, in f32 and in a fixed order, so that bits do not depend on threads. Never
+//! knows names of layers in a LoRA file.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -10,7 +10,7 @@ use rayon::prelude::*;
 use crate::error::Result;
 use crate::model::tensor_file::TensorFile;
 
-/// What is added to tensors, by their names.
+/// The products that are added to tensors, by the tensors' names.
 #[derive(Debug, Default)]
 pub struct Additions(HashMap<String, Vec<Product>>);
 
@@ -24,12 +24,13 @@ pub struct Product {
 }
 
 impl Additions {
+    /// Adds a product to those of a tensor.
     pub fn push(&mut self, tensor: &str, product: Product) {
         self.0.entry(tensor.to_owned()).or_default().push(product);
     }
 
-    /// A tensor of f32 on the CPU, and what is added to it.
-    pub fn added(&self, name: &str, tensor: Tensor) -> Result<Tensor> {
+    /// A tensor of f32 on the CPU plus its products.
+    pub fn add_to(&self, name: &str, tensor: Tensor) -> Result<Tensor> {
         let Some(products) = self.0.get(name) else {
             return Ok(tensor);
         };
@@ -43,7 +44,7 @@ impl Additions {
 }
 
 impl Product {
-    /// `(up, down)` are tensors of the file.
+    /// A product of two tensors of a file, `(up, down)`.
     pub fn new(file: &Arc<TensorFile>, (up, down): (&str, &str), factor: f32) -> Self {
         Self {
             file: file.clone(),
@@ -53,7 +54,7 @@ impl Product {
         }
     }
 
-    /// Of what it amounts to.
+    /// The shape of the product.
     pub fn dims(&self) -> Vec<usize> {
         let dims = |name: &str| self.file.dims(name).unwrap_or_default().to_vec();
         let (up, down) = (dims(&self.up), dims(&self.down));

@@ -1,19 +1,21 @@
-//! What LoRA files call layers: diffusers and PEFT by the layer's path, kohya's tools with underscores,
-//! after diffusers' names or the checkpoint's.
+//! The names of layers in LoRA files: diffusers and PEFT use the layer's path, kohya's tools join it with underscores,
+//! by diffusers' names or those of checkpoints. Never reads a tensor.
 
 use std::collections::HashMap;
 
 use serde_json::Value;
 
 use crate::model::checkpoint::Renames;
+use crate::model::component::Component;
 
-/// What a tensor is to its layer.
+/// The role of a tensor in its layer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LoraTensor {
-    /// The first factor.
+    /// The factor that is applied first, `[rank, in]`.
     Down,
+    /// The factor that is applied second, `[out, rank]`.
     Up,
-    /// Of which the rank is taken.
+    /// The scale of the product, which is divided by the rank.
     Alpha,
 }
 
@@ -35,16 +37,16 @@ const ROLES: [(&str, LoraTensor); 15] = [
     (".alpha", LoraTensor::Alpha),
 ];
 
-/// A tensor's layer, as the file calls it, and what it is to that.
+/// The layer of a tensor, by its name in the file, and the tensor's role.
 pub fn split(key: &str) -> Option<(String, LoraTensor)> {
     let role = |(ending, role): &(&str, LoraTensor)| Some((key.strip_suffix(ending)?, *role));
     let (layer, role) = ROLES.iter().find_map(role)?;
-    // PEFT keeps an alpha's layer apart from its factors'.
+    // PEFT appends `.lora` to the layer of an alpha, but not to that of a factor.
     let layer = layer.strip_suffix(".lora").unwrap_or(layer);
     Some((layer.to_owned(), role))
 }
 
-/// What cannot be added as a product of two.
+/// The kind of a LoRA that is not a product of two factors, told from a tensor's name. `None` for a plain LoRA.
 pub fn refused(key: &str) -> Option<&'static str> {
     const KINDS: [(&str, &str); 12] = [
         ("dora_scale", "a DoRA"),
@@ -60,31 +62,35 @@ pub fn refused(key: &str) -> Option<&'static str> {
         ("lora_B.bias", "a LoRA with biases"),
         ("emb_params", "a textual inversion"),
     ];
-    // `.diff` begins the names of whole models too.
-    let fits = |part: &str| match part {
+    // Names of whole models contain `.diff` as well.
+    let fits = |text: &str| match text {
         ".diff" => key.ends_with(".diff") || key.ends_with(".diff_b"),
-        part => key.contains(part),
+        text => key.contains(text),
     };
-    let found = KINDS.iter().find(|(part, _)| fits(part));
+    let found = KINDS.iter().find(|(text, _)| fits(text));
     found.map(|(_, kind)| *kind)
 }
 
-/// Weights of a component that a LoRA may add to, by what files may call their layers.
-#[derive(Debug, Default)]
+/// The weights of a component that a LoRA may add to, by the names that files use for their layers.
+#[derive(Debug)]
 pub struct Targets {
+    component: Component,
     by_name: HashMap<String, (String, Vec<usize>)>,
 }
 
-/// What files put before the names of a component's layers: UNet, text encoder, second text encoder.
-const PREFIXES: [&[&str]; 3] = [
-    &["lora_unet_", "unet_", "base_model_model_", ""],
-    &["lora_te_", "lora_te1_", "text_encoder_"],
-    &["lora_te2_", "text_encoder_2_"],
-];
+/// The prefixes of a component's layers in files. LoRAs do not change other components.
+fn prefixes(component: Component) -> &'static [&'static str] {
+    match component {
+        Component::Unet => &["lora_unet_", "unet_", "base_model_model_", ""],
+        Component::TextEncoder => &["lora_te_", "lora_te1_", "text_encoder_"],
+        Component::TextEncoder2 => &["lora_te2_", "text_encoder_2_"],
+        _ => &[],
+    }
+}
 
 impl Targets {
-    /// Of a component's tensors, which a checkpoint may call otherwise.
-    pub fn new(shapes: Vec<(String, Vec<usize>)>, renames: &Renames) -> Self {
+    /// The targets among a component's tensors. `renames` has their names in checkpoints.
+    pub fn new(component: Component, shapes: Vec<(String, Vec<usize>)>, renames: &Renames) -> Self {
         let mut by_name = HashMap::new();
         for (tensor, dims) in shapes {
             let Some(layer) = tensor.strip_suffix(".weight") else {
@@ -93,7 +99,7 @@ impl Targets {
             if dims.len() < 2 {
                 continue;
             }
-            // Text encoders stand with and without it.
+            // Files name text encoders' layers with and without this prefix.
             let bare = layer.strip_prefix("text_model.").unwrap_or(layer);
             let names = [
                 renames.from_diffusers(layer),
@@ -104,15 +110,16 @@ impl Targets {
                 by_name.insert(flat(&name), (tensor.clone(), dims.clone()));
             }
         }
-        Self { by_name }
+        Self { component, by_name }
     }
 
-    /// A layer as a file calls it, if it is one of the `component`: its weight, and that one's shape.
-    pub fn find(&self, component: usize, layer: &str) -> Option<(&str, &[usize])> {
+    /// The weight of a layer by its name in a file, and the weight's shape. `None` where the layer is not one of
+    /// the component.
+    pub fn find(&self, layer: &str) -> Option<(&str, &[usize])> {
         let name = flat(&layer.replace(".processor.", "."));
-        let found = PREFIXES[component].iter().find_map(|prefix| {
+        let found = prefixes(self.component).iter().find_map(|prefix| {
             let name = name.strip_prefix(prefix)?;
-            // An attention's output is a list of a layer and a dropout.
+            // In diffusers an attention's output is a list of a linear layer and a dropout.
             let listed = || self.by_name.get(&format!("{name}_0"));
             self.by_name.get(name).or_else(listed)
         });
@@ -124,7 +131,7 @@ fn flat(name: &str) -> String {
     name.replace('.', "_")
 }
 
-/// What newer diffusers write beside the tensors, for a layer without an alpha of its own.
+/// The alpha that newer versions of diffusers write in the file's metadata, for a layer without a tensor of its own.
 pub fn alpha(metadata: Option<&str>, layer: &str) -> Option<f64> {
     let config: Value = serde_json::from_str(metadata?).ok()?;
     let component = layer.split('.').next()?;

@@ -1,156 +1,175 @@
-//! Models of the hub: which of a repository's files a model needs, fetched and named as files of this
-//! machine. What comes out is a [`ModelSource`] that leads nowhere else. Never reads a tensor.
+//! Models of the hub: which files of a repository a model needs. The result is a [`ModelSource`] whose paths are
+//! all on this machine. Never reads a tensor.
 //!
-//! [`model`] is the model itself, [`part`] what comes from elsewhere.
+//! [`model`] owns the model itself, [`replacement`] the replaced components and LoRAs.
 
-mod component;
 mod model;
+mod replacement;
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
-use super::checkpoint::{Family, file_name, has_configs};
+use super::checkpoint::{Family, check_configs, file_name};
+use super::component::Component;
 use super::embedded::STORYBOOK;
 use super::lora;
 use super::source::{ComponentOverrides, ModelSource};
-use super::source_checks::{are_for_files_here, is_there, mistaken, says_one_revision};
-use super::weight_files::{Component, TEXT, VAE};
-use crate::error::{Error, Result};
+use super::source_checks::{check_local, check_one_revision, check_replacement, misspelt_model};
+use crate::error::Result;
 use crate::hub::{Hub, MAIN, Name, Repo, RepoRequest, named, redirected};
+use crate::setting::Setting;
 
 /// What a model is opened for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Need {
-    /// Its configs and tokenizers, to plan with.
+    /// Planning, which needs configs and tokenizers.
     Plan,
-    /// Its weights too.
+    /// Drawing, which needs weights too.
     Weights,
 }
 
-/// Where a model of the hub came from: enough to fetch the same again.
+/// Where a model of the hub came from: enough to fetch the same files again.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Origin {
     /// The commit.
     pub revision: String,
-    /// Of its weight files.
+    /// The variant of the weight files.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub variant: Option<String>,
 }
 
-/// A source whose parts are all on this machine.
+/// A source whose paths are all on this machine.
 pub struct LocatedModel {
+    /// The source.
     pub source: ModelSource,
-    /// What the model is called and where it came from, where that was the hub.
+    /// The id and the origin of a model of the hub.
     pub origin: Option<(String, Origin)>,
-    /// What of it is not the model's own.
+    /// The components that do not come from the model itself.
     pub overrides: ComponentOverrides,
 }
 
-/// Of a tokenizer, as far as it has them.
-const TOKENIZER: [&str; 5] = [
-    "tokenizer.json",
-    "vocab.json",
-    "merges.txt",
-    "tokenizer_config.json",
-    "special_tokens_map.json",
-];
+/// What a user can replace or add.
+#[derive(Debug, Clone, Copy)]
+struct Replacement {
+    /// The setting that names it.
+    setting: Setting,
+    /// The component. `None` for a LoRA.
+    component: Option<Component>,
+}
 
 impl LocatedModel {
-    /// Errors: model, where the hub has no such thing or cannot be asked.
+    /// Finds all files of a source, and fetches those that are on the hub.
+    ///
+    /// # Errors
+    /// [`Error::Usage`](crate::error::Error::Usage) about a setting that leads nowhere;
+    /// [`Error::Model`](crate::error::Error::Model) where the hub does not deliver a file.
     pub fn new(source: &ModelSource, hub: &dyn Hub, need: Need) -> Result<Self> {
         let mut located = Self {
             source: source.clone(),
             origin: None,
             overrides: ComponentOverrides::new(),
         };
-        let hub = Asked { hub, source, need };
-        // First what is small and may be mistyped: the model may take an hour.
-        located.find_parts(&hub)?;
+        let hub = HubModel { hub, source, need };
+        // Replacements are small and easily mistyped, the model may take an hour.
+        located.locate_replacements(&hub)?;
         match hub.model()? {
             Some((name, revision)) => {
                 let (path, origin) = hub.located(&name, &revision)?;
                 located.source.model = path.to_string_lossy().into_owned();
                 located.origin = Some((name.to_string(), origin));
             }
-            None => are_for_files_here(source)?,
+            None => check_local(source)?,
         }
         Ok(located)
     }
 
-    fn find_parts(&mut self, hub: &Asked) -> Result<()> {
+    fn locate_replacements(&mut self, hub: &HubModel) -> Result<()> {
         let source = &mut self.source;
-        let given = [
-            ("vae", &mut source.vae, VAE),
-            ("text_encoder", &mut source.text_encoder, TEXT),
-            ("tokenizer", &mut source.tokenizer, ("tokenizer", "")),
+        let replaced = [
+            (Setting::Vae, Component::Vae, &mut source.vae),
+            (
+                Setting::TextEncoder,
+                Component::TextEncoder,
+                &mut source.text_encoder,
+            ),
+            (
+                Setting::Tokenizer,
+                Component::Tokenizer,
+                &mut source.tokenizer,
+            ),
         ];
-        for (flag, path, part) in given {
-            if let Some(given) = path {
-                let (found, name) = hub.given_part(flag, given, part)?;
-                is_there(&found, part)?;
-                self.overrides.insert(flag.to_owned(), name);
-                *given = found;
+        for (setting, component, path) in replaced {
+            let replacement = Replacement {
+                setting,
+                component: Some(component),
+            };
+            if let Some(path) = path {
+                let found = hub.locate(path, replacement)?;
+                check_replacement(&found.path, setting)?;
+                self.overrides.insert(setting.name().to_owned(), found.name);
+                *path = found.path;
             }
         }
         if let Some(config) = &source.config {
-            has_configs(config)?;
+            check_configs(config)?;
         }
         let config = source.config.as_deref().map(file_name);
         let prediction = source
             .prediction
             .map(|prediction| prediction.name().to_owned());
-        for (flag, value) in [("config", config), ("prediction_type", prediction)] {
-            let of_flag = value.map(|value| (flag.to_owned(), value));
-            self.overrides.extend(of_flag);
+        for (setting, value) in [
+            (Setting::Config, config),
+            (Setting::PredictionType, prediction),
+        ] {
+            let named = value.map(|value| (setting.name().to_owned(), value));
+            self.overrides.extend(named);
         }
-        for lora in &mut source.loras {
-            (lora.path, _) = hub.given_part("lora", &lora.path, ("", ""))?;
-            lora::check_file(&lora.path)?;
+        let lora = Replacement {
+            setting: Setting::Lora,
+            component: None,
+        };
+        for source in &mut source.loras {
+            source.path = hub.locate(&source.path, lora)?.path;
+            lora::check_file(&source.path)?;
         }
         Ok(())
     }
 }
 
-/// What is asked of the hub, and for which model.
-struct Asked<'a> {
+/// A hub, and the source that is looked up there.
+struct HubModel<'a> {
     hub: &'a dyn Hub,
     source: &'a ModelSource,
     need: Need,
 }
 
-impl Asked<'_> {
-    /// The same as [`part`](Self::part), whose errors name its flag.
-    fn given_part(&self, flag: &str, path: &Path, part: Component) -> Result<(PathBuf, String)> {
-        let flag = flag.replace('_', "-");
-        let about = |error: Error| error.context(format!("--{flag} {}", path.display()));
-        self.part(path, part).map_err(about)
-    }
-
-    /// The model on the hub, and which revision of it; `None` where it is none of the hub.
+impl HubModel<'_> {
+    /// The model's name on the hub, and the revision. `None` for a model on this machine.
     fn model(&self) -> Result<Option<(Name, String)>> {
         let model = &*self.source.model;
         if model == STORYBOOK || Path::new(model).exists() {
             return Ok(None);
         }
-        let Some((name, usual)) = named(model) else {
-            return mistaken(model).map_or(Ok(None), Err);
+        let Some((name, default_revision)) = named(model) else {
+            return misspelt_model(model).map_or(Ok(None), Err);
         };
-        says_one_revision(model, self.source.revision.as_deref())?;
-        let revision = self.source.revision.clone().or(usual);
+        check_one_revision(model, self.source.revision.as_deref())?;
+        let revision = self.source.revision.clone().or(default_revision);
         Ok(Some((name, revision.unwrap_or_else(|| MAIN.to_owned()))))
     }
 
-    /// The repository of a model; of one that is gone the one it went to, unless the cache has it.
+    /// A repository. Where the hub no longer has it, that is the repository that replaced it, unless the cache has
+    /// the old one.
     fn repo(&self, wanted: RepoRequest) -> Result<Repo> {
         let Some((to, line)) = redirected(wanted.id) else {
             return self.hub.repo(wanted);
         };
-        let kept = RepoRequest {
+        let cached = RepoRequest {
             offline: true,
             ..wanted
         };
-        if let Ok(repo) = self.hub.repo(kept) {
+        if let Ok(repo) = self.hub.repo(cached) {
             return Ok(repo);
         }
         self.hub.note(&line);
@@ -158,9 +177,10 @@ impl Asked<'_> {
     }
 }
 
-/// The family of a model by its UNet's config alone, where that is there.
+/// The family of a diffusers folder, told from the UNet's config. `None` where the config is missing or of
+/// another family.
 pub fn family_of(folder: &Path) -> Option<&'static str> {
-    let text = std::fs::read(folder.join("unet/config.json")).ok()?;
+    let text = std::fs::read(folder.join(Component::Unet.config())).ok()?;
     let config: serde_json::Value = serde_json::from_slice(&text).ok()?;
     match config.get("cross_attention_dim")?.as_u64()? {
         768 => Some(Family::Sd1.name()),

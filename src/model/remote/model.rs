@@ -1,32 +1,25 @@
-//! The model itself: a folder in diffusers layout, or a single file.
+//! The files of a model of the hub: a folder in diffusers layout, or a single file. Owns which of them are fetched
+//! for a plan and for a run. Never knows replaced components but by what need not be fetched.
 
 use std::path::{Path, PathBuf};
 
-use super::{Asked, Need, Origin, TOKENIZER};
+use super::{HubModel, Need, Origin};
 use crate::error::{Error, Result};
 use crate::hub::{Name, Repo, RepoRequest, is_commit};
+use crate::message;
 use crate::model::checkpoint::check_ending;
+use crate::model::component::{Component, MODEL_INDEX, TOKENIZER_FILES};
 use crate::model::config::Config;
 use crate::model::pipeline;
-use crate::model::source_checks::of_one_file;
-use crate::model::weight_files::{
-    Component, TEXT, TEXT_2, UNET, VAE, candidates, check_variant, shards, variant_of,
-};
+use crate::model::source_checks::variant_of_one_file;
+use crate::model::weight_files::{candidates, check_variant, shards_in, variant_of};
+use crate::setting::Setting;
 
-const INDEX: &str = "model_index.json";
-/// Small files of a model with one text encoder.
-const SMALL: [&str; 4] = [
-    "unet/config.json",
-    "vae/config.json",
-    "text_encoder/config.json",
-    "scheduler/scheduler_config.json",
-];
-/// Of a second one besides.
-const SMALL_2: &str = "text_encoder_2/config.json";
-impl Asked<'_> {
-    /// A commit never changes: where the cache has all of it, the hub need not be asked.
+impl HubModel<'_> {
+    /// The model's folder or file on this machine, and its origin. A commit never changes, so the hub is not asked
+    /// for one that the cache has completely.
     pub(super) fn located(&self, name: &Name, revision: &str) -> Result<(PathBuf, Origin)> {
-        let pull = self.source.pull();
+        let pull = self.source.pull_arguments();
         let wanted = RepoRequest {
             id: &name.id,
             revision,
@@ -34,16 +27,15 @@ impl Asked<'_> {
             pull: Some(&pull),
         };
         if is_commit(revision) && !self.source.offline {
-            let kept = RepoRequest {
+            let cached = RepoRequest {
                 offline: true,
                 ..wanted
             };
-            let found = self
-                .hub
-                .repo(kept)
-                .and_then(|repo| self.fetched(&repo, name));
-            match found {
-                Ok(found) if found.1.variant == self.source.variant => return Ok(found),
+            let found = self.hub.repo(cached);
+            match found.and_then(|repo| self.fetched(&repo, name)) {
+                Ok((path, origin)) if origin.variant == self.source.variant => {
+                    return Ok((path, origin));
+                }
                 _ => {}
             }
         }
@@ -51,7 +43,7 @@ impl Asked<'_> {
         self.fetched(&repo, name)
     }
 
-    /// The folder or the file, all there.
+    /// Fetches the folder or the file.
     fn fetched(&self, repo: &Repo, name: &Name) -> Result<(PathBuf, Origin)> {
         let mut origin = Origin {
             revision: repo.commit.clone(),
@@ -60,17 +52,18 @@ impl Asked<'_> {
         if let Some(file) = &name.file {
             check_ending(Path::new(file))?;
             if self.source.variant.is_some() {
-                return Err(of_one_file("--variant", &self.source.model));
+                return Err(variant_of_one_file(&self.source.model));
             }
             self.hub.fetch(repo, std::slice::from_ref(file))?;
             return Ok((repo.folder.join(file), origin));
         }
         self.check(repo)?;
-        let components = self.components(repo)?;
-        // What is missing shows in a plan too, where the hub has listed its files.
-        let weights = match self.need == Need::Weights || repo.whole {
-            true => self.weights(repo, &components)?,
-            false => vec![],
+        let components = Self::components(repo);
+        // A plan reports missing weights too, where the hub has listed the repository.
+        let weights = if self.need == Need::Weights || repo.whole {
+            self.weights(repo, &components)?
+        } else {
+            vec![]
         };
         let needed = weights.iter().filter(|_| self.need == Need::Weights);
         let (indexes, whole): (Vec<_>, Vec<_>) =
@@ -81,18 +74,18 @@ impl Asked<'_> {
             .map(|index| shards_of(repo, index))
             .collect::<Result<Vec<_>>>()?
             .concat();
-        let small = small(repo, &components);
+        let small = small_files(repo, &components);
         self.hub.fetch(repo, &[small, whole, shards].concat())?;
         let variant = weights.iter().find_map(|path| variant_of(path));
-        // Of a plan by the cache alone it is what is asked for.
+        // A plan by the cache alone knows no weight files, so the origin has the variant that the user names.
         let asked = || self.source.variant.clone().filter(|_| weights.is_empty());
         origin.variant = variant.map(str::to_owned).or_else(asked);
         Ok((repo.folder.clone(), origin))
     }
 
-    /// That it is a model that can be drawn with, before much is fetched.
+    /// Checks that the repository is a supported model, before large files are fetched.
     fn check(&self, repo: &Repo) -> Result<()> {
-        if repo.whole && !repo.has(INDEX) {
+        if repo.whole && !repo.has(MODEL_INDEX) {
             let files = repo.files.iter().map(|file| &file.path);
             let single: Vec<&String> = files.filter(|p| p.ends_with(".safetensors")).collect();
             let cure = match single.as_slice() {
@@ -105,49 +98,49 @@ impl Asked<'_> {
                 ),
             };
             let what = format!(
-                "{} has no model_index.json: it is no diffusers folder",
+                "{} is no diffusers folder: it has no model_index.json",
                 repo.id
             );
             return Err(Error::model(what, cure));
         }
-        self.hub.fetch(repo, &[INDEX.to_owned()])?;
+        self.hub.fetch(repo, &[MODEL_INDEX.to_owned()])?;
         let index = self.index(repo)?;
         pipeline::check(&index, &format!("{} (model_index.json)", repo.id))
     }
 
     fn index(&self, repo: &Repo) -> Result<Config> {
-        let name = format!("{INDEX} of {}", repo.id);
-        let text = std::fs::read(repo.folder.join(INDEX));
+        let name = format!("{MODEL_INDEX} of {}", repo.id);
+        let text = std::fs::read(repo.folder.join(MODEL_INDEX));
         let text =
             text.map_err(|e| Error::model(format!("cannot read {name}: {e}"), "check the disk"))?;
         Config::parse(&name, &text)
     }
 
-    /// What it is made of: a second text encoder where its index and its files have one.
-    fn components(&self, repo: &Repo) -> Result<Vec<Component>> {
-        let second = repo.has(SMALL_2) || !repo.whole && repo.folder.join(SMALL_2).is_file();
-        Ok(match second {
-            true => vec![UNET, VAE, TEXT, TEXT_2],
-            false => vec![UNET, VAE, TEXT],
-        })
+    /// The model's components with weights. A second text encoder is one where the repository has its config.
+    fn components(repo: &Repo) -> Vec<Component> {
+        let config = Component::TextEncoder2.config();
+        let has_second = repo.has(&config) || !repo.whole && repo.folder.join(&config).is_file();
+        Component::with_weights(has_second)
     }
 
-    /// The weight files of those components that don't come from elsewhere.
+    /// The weight files of the components that are not replaced.
     fn weights(&self, repo: &Repo, components: &[Component]) -> Result<Vec<String>> {
         let variant = self.source.variant.as_deref();
-        let overridden = |component: &Component| match *component {
-            VAE => self.source.vae.is_some(),
-            TEXT | TEXT_2 => self.source.text_encoder.is_some(),
+        let is_replaced = |component: &Component| match component {
+            Component::Vae => self.source.vae.is_some(),
+            Component::TextEncoder | Component::TextEncoder2 => self.source.text_encoder.is_some(),
             _ => false,
         };
-        let own = components.iter().filter(|component| !overridden(component));
+        let own = components
+            .iter()
+            .filter(|component| !is_replaced(component));
         let mut chosen = vec![];
         for component in own {
             let names = candidates(*component, variant);
             let found = names.iter().find(|name| repo.has(name));
             chosen.push(match found {
                 Some(name) => name.clone(),
-                // The hub is not asked: what is missing is said as for any other file.
+                // Where only the cache is known, the fetch fails with the error for any missing file.
                 None if !repo.whole => {
                     self.hub.fetch(repo, &names[..1])?;
                     names[0].clone()
@@ -161,26 +154,39 @@ impl Asked<'_> {
     }
 }
 
-/// The small files that a model is opened with.
-fn small(repo: &Repo, components: &[Component]) -> Vec<String> {
-    let second = components.contains(&TEXT_2);
-    let tokenizers = ["tokenizer", "tokenizer_2"];
-    let tokenizers = tokenizers.into_iter().take(if second { 2 } else { 1 });
-    let tokenizer = tokenizers.flat_map(|folder| TOKENIZER.map(|name| format!("{folder}/{name}")));
-    let there = tokenizer.chain(["p2p.json".to_owned()]);
-    let there = there.filter(|path| repo.has(path));
-    // What must be there is asked for in any case, to be missed by its name.
-    let needed = SMALL.iter().chain(Some(&SMALL_2).filter(|_| second));
-    needed.map(|path| (*path).to_owned()).chain(there).collect()
+/// The small files that opening a model needs. Required files are listed even where the repository lacks them, so
+/// that the error names them.
+fn small_files(repo: &Repo, components: &[Component]) -> Vec<String> {
+    let has_second = components.contains(&Component::TextEncoder2);
+    let tokenizers = Component::TEXT_ENCODERS.into_iter();
+    let tokenizers = tokenizers.filter(|(encoder, _)| components.contains(encoder));
+    let tokenizer_files =
+        tokenizers.flat_map(|(_, tokenizer)| TOKENIZER_FILES.map(|name| tokenizer.path(name)));
+    let optional = tokenizer_files.chain(["p2p.json".to_owned()]);
+    let required = [
+        Component::Unet,
+        Component::Vae,
+        Component::TextEncoder,
+        Component::Scheduler,
+    ];
+    let required = required.into_iter();
+    let required = required.chain(has_second.then_some(Component::TextEncoder2));
+    required
+        .map(Component::config)
+        .chain(optional.filter(|path| repo.has(path)))
+        .collect()
 }
 
-/// The shards that an index names, in its folder.
+/// Paths of the shards that an index names.
+///
+/// # Errors
+/// [`Error::Model`] where the index is damaged.
 pub(super) fn shards_of(repo: &Repo, index: &str) -> Result<Vec<String>> {
     let text = std::fs::read(repo.folder.join(index)).ok();
-    let names = text.and_then(|text| shards(&text)).ok_or_else(|| {
+    let names = text.and_then(|text| shards_in(&text)).ok_or_else(|| {
         Error::model(
-            format!("{index} of {} names no shards beside it", repo.id),
-            "it is broken on the hub: take another revision or variant",
+            format!("{index} of {} names no shards in its own folder", repo.id),
+            "the file is damaged on the hub: use another revision or variant",
         )
     })?;
     let (folder, _) = index.rsplit_once('/').unwrap_or(("", index));
@@ -191,41 +197,46 @@ pub(super) fn shards_of(repo: &Repo, index: &str) -> Result<Vec<String>> {
     Ok(names.into_iter().map(path).collect())
 }
 
-fn no_weights(repo: &Repo, (folder, stem): Component, variant: Option<&str>) -> Error {
-    let others: Vec<&str> = repo
-        .files
-        .iter()
-        .filter(|file| file.path.starts_with(&format!("{folder}/{stem}.")))
-        .filter_map(|file| variant_of(&file.path))
-        .collect();
-    let inside = |ending: &str| {
-        let of_folder = repo.files.iter().map(|file| &file.path);
-        let mut of_folder = of_folder.filter(|path| path.starts_with(&format!("{folder}/")));
-        of_folder.any(|path| path.ends_with(ending))
+/// The error that a repository has no weight file of a component that can be loaded.
+fn no_weights(repo: &Repo, component: Component, variant: Option<&str>) -> Error {
+    let (id, folder) = (&repo.id, component.folder());
+    let stem = component.weight_stem().unwrap_or_default();
+    let paths = || repo.files.iter().map(|file| &*file.path);
+    let weights = paths().filter(|path| path.starts_with(&component.path(&format!("{stem}."))));
+    let variants: Vec<&str> = weights.filter_map(variant_of).collect();
+    let has_ending = |ending: &str| {
+        let mut inside = paths().filter(|path| path.starts_with(&format!("{folder}/")));
+        inside.any(|path| path.ends_with(ending))
     };
-    if others.is_empty() && [".bin", ".ckpt", ".pt", ".msgpack"].into_iter().any(inside) {
+    let others = [".bin", ".ckpt", ".pt", ".msgpack"];
+    if variants.is_empty() && others.into_iter().any(has_ending) {
         return Error::model(
             format!(
-                "{} has the weights of its {folder} only as a pickle or for Flax; p2p loads .safetensors alone, \
-                 which cannot run code",
-                repo.id
+                "{id} has the weights of its {folder} only as a pickle or for Flax; p2p loads only .safetensors, \
+                 which cannot run code"
             ),
-            "take another revision or a copy that has them, or convert it: in Python, load the pipeline and \
+            "use another revision or a copy that has them, or convert it: in Python, load the pipeline and \
              save_pretrained(.., safe_serialization=True)",
         );
     }
-    match (others.as_slice(), variant) {
+    match (variants.as_slice(), variant) {
         ([], _) => Error::model(
-            format!("{} has no weights of its {folder}", repo.id),
+            format!("{id} has no weights of its {folder}"),
             "give a model in diffusers layout, with unet/, vae/ and text_encoder/",
         ),
-        (others, Some(variant)) => Error::model(
-            format!("{} has no variant {variant}", repo.id),
-            format!("it has {}: name one with --variant", others.join(", ")),
-        ),
-        (others, None) => Error::model(
-            format!("{} has weights of its {folder} only as variants", repo.id),
-            format!("name one: --variant {}", others.join(" or --variant ")),
-        ),
+        (variants, Some(variant)) => {
+            let has = format!("it has {}: name one with ", variants.join(", "));
+            let cause = format!("{id} has no variant {variant}");
+            Error::model(cause, message![has, Setting::Variant]).about(Setting::Variant)
+        }
+        (variants, None) => {
+            let names = variants.iter().map(|variant| Setting::Variant.to(variant));
+            let mut cure = crate::message::Message::from("name one: ");
+            for (i, name) in names.enumerate() {
+                cure = cure.then(if i > 0 { " or " } else { "" }).then(name);
+            }
+            let cause = format!("{id} has weights of its {folder} only as variants");
+            Error::model(cause, cure).about(Setting::Variant)
+        }
     }
 }

@@ -371,7 +371,7 @@ fn models_that_are_broken() {
             &off.replace("false", "true"),
         );
     };
-    let cause = ["dual_cross_attention", "not implemented"];
+    let cause = ["dual_cross_attention", "not supported"];
     broken(
         other,
         &cause,

@@ -1,4 +1,4 @@
-//! The laws of editing that a new family could break.
+//! Laws of editing on miniatures of other families.
 
 use prompt_to_prompt::edit::{EditKind, Window};
 use prompt_to_prompt::job::{CrossSteps, EditSettings, Job};
@@ -7,7 +7,7 @@ use super::{DST, Family, REFINED, SRC, confined, draw, job};
 use crate::common::relative;
 use crate::laws::{edit, everywhere, rows, weighted};
 
-/// The laws that a new family could break: lockstep, blend, self-injection, heatmaps.
+/// Checks laws that a new family could break: lockstep, local blend, self-attention injection.
 fn edits_obey_the_laws(family: &Family) {
     let folder = family.open().unwrap();
     let model = folder.load().unwrap();
@@ -36,9 +36,12 @@ fn edits_obey_the_laws(family: &Family) {
     }
     assert_ne!(all[1], all[5], "nothing is injected");
     assert_ne!(all[1], all[4], "the weight does nothing");
-    assert_eq!(all[6], all[0], "the same prompt, injected, is the source");
+    assert_eq!(
+        all[6], all[0],
+        "the same prompt with injection differs from the source"
+    );
     let solo = rows(&draw(&job(vec![]), &folder, &model).latents);
-    assert_eq!(solo[0], all[0], "the source row is a solo run");
+    assert_eq!(solo[0], all[0], "the source row differs from a solo run");
     for (i, spec) in specs.into_iter().enumerate() {
         let alone = rows(&draw(&job(vec![spec]), &folder, &model).latents);
         assert_eq!(alone[1], all[i + 1], "edit {} depends on the others", i + 1);
@@ -50,13 +53,13 @@ fn edits_obey_the_laws(family: &Family) {
     let plain = rows(&draw(&plain, &folder, &model).latents);
     assert_eq!(
         plain[0], all[5],
-        "no edit: a plain run of the edited prompt"
+        "without control an edit differs from a plain run of its prompt"
     );
-    // Local blend puts the source back somewhere, and not everywhere.
+    // Local blend restores the source in a part of the picture.
     let same = all[2].iter().zip(&all[0]).filter(|(a, b)| a == b).count();
     assert!(
         same > 0 && same < all[0].len(),
-        "{same} of {} are the source's",
+        "{same} of {} values are the source's",
         all[0].len()
     );
 }

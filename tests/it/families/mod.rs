@@ -1,5 +1,5 @@
-//! Stable Diffusion 2.x, XL and their Turbo models, as miniatures with random weights, against diffusers'
-//! own pipelines. `tests/reference/families.py` wrote the fixtures.
+//! Stable Diffusion 2.x, XL and their Turbo models, as miniatures with random weights, against diffusers' own
+//! pipelines. `tests/reference/families.py` wrote the fixtures.
 
 mod edits;
 mod parity;
@@ -8,7 +8,6 @@ mod sdxl;
 mod turbo;
 
 use std::collections::HashMap;
-use std::path::{Path, PathBuf};
 
 use candle_core::{Device, Tensor};
 use prompt_to_prompt::error::Error;
@@ -18,15 +17,17 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use crate::common::{fixture, relative};
+use crate::model::copy;
 use crate::parity::flat;
+
 pub const SRC: &str = "a cat on the beach";
 pub const DST: &str = "a dog on the beach";
 pub const REFINED: &str = "a big cat on the beach";
 pub const SEED: u64 = 31;
-/// Pixels: height, width.
+/// Height and width in pixels.
 pub const SIZE: (usize, usize) = (96, 160);
 
-/// A whole folder of a miniature: what the fixtures share is put in.
+/// A complete folder of a miniature, with the tokenizer and the VAE weights that the fixtures share.
 pub struct Family {
     pub name: &'static str,
     pub folder: tempfile::TempDir,
@@ -36,9 +37,12 @@ impl Family {
     pub fn new(name: &'static str) -> Self {
         let folder = tempfile::tempdir().unwrap();
         copy(&fixture(&format!("families/{name}")), folder.path());
-        for part in ["tokenizer", "tokenizer_2"] {
-            if folder.path().join(part).is_dir() {
-                copy(&fixture("families/tokenizer"), &folder.path().join(part));
+        for tokenizer in ["tokenizer", "tokenizer_2"] {
+            if folder.path().join(tokenizer).is_dir() {
+                copy(
+                    &fixture("families/tokenizer"),
+                    &folder.path().join(tokenizer),
+                );
             }
         }
         let vae = "vae/diffusion_pytorch_model.safetensors";
@@ -47,7 +51,7 @@ impl Family {
         Self { name, folder }
     }
 
-    /// With keys of a config set to other values.
+    /// The folder with keys of a config set to other values.
     pub fn with(self, file: &str, changes: &Value) -> Self {
         let path = self.folder.path().join(file);
         let text = std::fs::read_to_string(&path).unwrap();
@@ -59,7 +63,7 @@ impl Family {
         self
     }
 
-    /// As Turbo models are shipped.
+    /// The folder with the scheduler config of a Turbo model.
     pub fn turbo(self, class: &str) -> Self {
         let changes = serde_json::json!({ "_class_name": class, "timestep_spacing": "trailing" });
         self.with("scheduler/scheduler_config.json", &changes)
@@ -80,21 +84,7 @@ impl Family {
     }
 }
 
-fn copy(from: &Path, to: &Path) {
-    std::fs::create_dir_all(to).unwrap();
-    for entry in std::fs::read_dir(from).unwrap() {
-        let (from, to): (PathBuf, PathBuf) = {
-            let entry = entry.unwrap();
-            (entry.path(), to.join(entry.file_name()))
-        };
-        match from.is_dir() {
-            true => copy(&from, &to),
-            false => std::fs::write(to, std::fs::read(from).unwrap()).unwrap(),
-        }
-    }
-}
-
-/// What a pipeline was asked for.
+/// The settings of a run of diffusers' pipeline.
 #[derive(Deserialize)]
 pub struct Case {
     pub scheduler: String,
@@ -105,6 +95,7 @@ pub struct Case {
     pub config: Value,
 }
 
+/// Checks that two tensors differ by at most `bound`, relative to the wanted one.
 pub fn near(what: &str, got: &Tensor, want: &Tensor, bound: f64) {
     assert_eq!(got.dims(), want.dims(), "{what}");
     let far = relative(&flat(got), &flat(want));
@@ -127,7 +118,7 @@ pub fn draw(job: &Job, folder: &ModelFolder, model: &Model) -> Outcome {
     run(&prepared, model, &mut [], &mut |_| Ok(())).unwrap()
 }
 
-/// Where the attention to "dog" or "cat" is more than so much of its peak.
+/// The edit, confined by local blend to where attention to "dog" or "cat" is near its peak.
 pub fn confined(spec: EditSettings) -> EditSettings {
     EditSettings {
         blend: vec![BlendWords::Pair(vec!["cat".into()], vec!["dog".into()])],

@@ -1,4 +1,4 @@
-//! Parts and whole runs against diffusers' goldens.
+//! Single components and whole runs against diffusers' golden tensors.
 
 use candle_core::{DType, Tensor};
 use prompt_to_prompt::attention::NoHook;
@@ -11,15 +11,15 @@ fn ids(golden: &Tensor) -> Vec<Vec<u32>> {
     golden.to_dtype(DType::U32).unwrap().to_vec2().unwrap()
 }
 
-/// Text states, a summary where there is one, a UNet's prediction, a picture.
-fn parts_equal_diffusers(name: &'static str) {
+/// Checks text states, pooled embeddings, a prediction of the UNet, and a picture.
+fn components_equal_diffusers(name: &'static str) {
     let family = Family::new(name);
     let (folder, golden) = (family.open().unwrap(), family.golden());
     let model = folder.load().unwrap();
     let tokens = [SRC, ""].map(|prompt| folder.tokenizer.encode(prompt).unwrap());
     let states = tokens
         .each_ref()
-        .map(|t| model.text_encoders.read(t, SIZE).unwrap());
+        .map(|t| model.text_encoders.read(t, SIZE, None).unwrap());
     let states = PromptStates::cat(&states).unwrap();
     let wanted = ids(&golden["ids"]);
     for (tokens, wanted) in tokens.iter().zip(&wanted) {
@@ -34,7 +34,7 @@ fn parts_equal_diffusers(name: &'static str) {
     if let Some(pooled) = golden.get("pooled") {
         let added = states.added.as_ref().unwrap();
         near(&format!("{name} pooled"), &added.pooled, pooled, 1e-5);
-        assert_ne!(ids(&golden["ids_2"]), wanted, "the pads are the same");
+        assert_ne!(ids(&golden["ids_2"]), wanted, "both tokenizers pad alike");
         let pads = ids(&golden["ids_2"])[0][tokens[0].len..].to_vec();
         assert!(
             pads.iter()
@@ -58,16 +58,16 @@ fn parts_equal_diffusers(name: &'static str) {
 }
 
 #[test]
-fn sd2_equals_diffusers_part_by_part() {
-    parts_equal_diffusers("sd2");
+fn sd2_equals_diffusers_component_by_component() {
+    components_equal_diffusers("sd2");
 }
 
 #[test]
-fn sdxl_equals_diffusers_part_by_part() {
-    parts_equal_diffusers("sdxl");
+fn sdxl_equals_diffusers_component_by_component() {
+    components_equal_diffusers("sdxl");
 }
 
-/// The way of a user's run, the scheduler's config as each case has it.
+/// Checks whole runs, each with the scheduler config of its case.
 fn pipelines_equal_diffusers(name: &'static str) {
     let golden = Family::new(name).golden();
     for (i, case) in Family::new(name).cases().into_iter().enumerate() {

@@ -1,23 +1,24 @@
-//! Folders whose parts contradict each other, or that are of no family known here.
+//! Folders whose components contradict each other, or that are of no supported family.
 
 use prompt_to_prompt::error::Error;
 
 use super::Family;
 
-fn refused(family: &Family, parts: &[&str]) {
+/// Checks that opening fails with a model error whose message contains all of `texts`.
+fn refused(family: &Family, texts: &[&str]) {
     let error = match family.open() {
         Err(error) => error,
-        Ok(_) => panic!("{parts:?}: was opened"),
+        Ok(_) => panic!("{texts:?}: was opened"),
     };
     let said = error.to_string();
     assert!(matches!(error, Error::Model(_)), "{said}");
-    for part in parts {
-        assert!(said.contains(part), "{part} is not in: {said}");
+    for text in texts {
+        assert!(said.contains(text), "{text} is not in: {said}");
     }
 }
 
 #[test]
-fn what_does_not_belong_together_is_refused() {
+fn components_that_contradict_each_other_are_refused() {
     let unet = "unet/config.json";
     let sd2 = |changes| Family::new("sd2").with(unet, &changes);
     let sdxl = |file, changes| Family::new("sdxl").with(file, &changes);
@@ -70,12 +71,12 @@ fn what_does_not_belong_together_is_refused() {
         &Family::new("sd2").with(config, &json!({ "timestep_spacing": "linspace" })),
         &["timestep_spacing linspace"],
     );
-    // Another vocabulary: no token of an alignment would mean the same to both encoders.
+    // With another vocabulary, a token of an alignment would not mean the same to both encoders.
     let other = Family::new("sdxl").with("tokenizer_2/vocab.json", &json!({ "zebra</w>": 605 }));
-    refused(&other, &["tokenizer_2", "more than its pad"]);
+    refused(&other, &["tokenizer_2", "more than its padding token"]);
 }
 
-/// Each is named, and so is the cure.
+/// The error names the kind of model and the cure.
 #[test]
 fn other_kinds_of_models_are_named() {
     use serde_json::json;
@@ -95,9 +96,12 @@ fn other_kinds_of_models_are_named() {
     });
     let refiner = Family::new("sdxl").with("model_index.json", &refiner);
     refused(&refiner, &["refiner", "give the base model"]);
-    let sketched = json!({ "_class_name": "StableDiffusionImg2ImgPipeline" });
-    let family = Family::new("sd2").with("model_index.json", &sketched);
-    assert!(family.open().is_ok(), "another use of the same parts");
+    let img2img = json!({ "_class_name": "StableDiffusionImg2ImgPipeline" });
+    let family = Family::new("sd2").with("model_index.json", &img2img);
+    assert!(
+        family.open().is_ok(),
+        "another pipeline of the same components is refused"
+    );
     let lacking = Family::new("sdxl");
     std::fs::remove_dir_all(lacking.folder.path().join("text_encoder_2")).unwrap();
     refused(

@@ -1,4 +1,4 @@
-//! What only Stable Diffusion XL has: sites by depth, summaries in the time embedding, empty prompts.
+//! Features of Stable Diffusion XL only: transformers of several blocks, pooled embeddings, empty negative prompts.
 
 use candle_core::{DType, Device, Tensor};
 use prompt_to_prompt::attention::{AttentionHook, AttentionKind, NoHook, Site, SitePlan};
@@ -9,7 +9,7 @@ use super::{DST, Family, SIZE, SRC, draw, job};
 use crate::laws::{edit, moves};
 use crate::parity::flat;
 
-/// Recording changes no bit, and a word's map is there.
+/// Recording changes no bit.
 #[test]
 fn heatmaps_of_sdxl_are_recorded() {
     let family = Family::new("sdxl");
@@ -37,11 +37,11 @@ fn heatmaps_of_sdxl_are_recorded() {
     assert_eq!(flat(&watched.latents), flat(&plain.latents));
 }
 
-/// Keeps every site it is asked about.
+/// A hook that records every site it is asked about.
 #[derive(Default)]
-struct Met(std::sync::Mutex<Vec<Site>>);
+struct SiteLog(std::sync::Mutex<Vec<Site>>);
 
-impl AttentionHook for Met {
+impl AttentionHook for SiteLog {
     fn plan(&self, site: &Site) -> SitePlan<'_> {
         self.0.lock().unwrap().push(*site);
         SitePlan::Plain
@@ -49,26 +49,26 @@ impl AttentionHook for Met {
 }
 
 #[test]
-fn sites_of_sdxl_are_those_that_a_hook_meets() {
+fn sites_of_sdxl_equal_those_that_a_hook_gets() {
     let family = Family::new("sdxl");
     let folder = family.open().unwrap();
     let model = folder.load().unwrap();
     let tokens = folder.tokenizer.encode(SRC).unwrap();
     let text = model
         .unet
-        .read(model.text_encoders.read(&tokens, SIZE).unwrap())
+        .read(model.text_encoders.read(&tokens, SIZE, None).unwrap())
         .unwrap();
     let latents = Tensor::zeros((1, 4, 9, 13), DType::F32, &Device::Cpu).unwrap();
-    let mut met = Met::default();
-    model.unet.forward(&latents, 7, &text, &mut met).unwrap();
+    let mut hook = SiteLog::default();
+    model.unet.forward(&latents, 7, &text, &mut hook).unwrap();
     let sites = folder.unet.sites((9, 13));
-    // Two levels with attention, of 2 and 3 blocks, once down, twice up, and the middle.
+    // Two levels have attention, with 2 and 3 blocks per transformer: one transformer down, two up, one in the middle.
     assert_eq!(sites.len(), 2 * (2 + 3 + 3 + 2 * 3 + 2 * 2));
-    assert_eq!(sites, met.0.into_inner().unwrap());
+    assert_eq!(sites, hook.0.into_inner().unwrap());
     assert!(sites.iter().all(|site| site.downscale > 1));
 }
 
-/// A UNet that sees the prompt in its time embedding shares nothing between the halves.
+/// A UNet with pooled embeddings in its time embedding shares no computation between the halves.
 #[test]
 fn guided_halves_of_sdxl_are_each_alone() {
     let family = Family::new("sdxl");
@@ -78,7 +78,7 @@ fn guided_halves_of_sdxl_are_each_alone() {
         let tokens = folder.tokenizer.encode(prompt).unwrap();
         model
             .unet
-            .read(model.text_encoders.read(&tokens, SIZE).unwrap())
+            .read(model.text_encoders.read(&tokens, SIZE, None).unwrap())
             .unwrap()
     };
     let (uncond, cond) = (read("a red house"), read(SRC));
@@ -95,16 +95,19 @@ fn guided_halves_of_sdxl_are_each_alone() {
     moves(&flat(&first), &flat(&second));
 }
 
-/// An empty negative prompt is zeros where the model's index says so, else the states of no words.
+/// An empty negative prompt becomes zeros where the model's index says so, or else the text states of no words.
 #[test]
-fn an_empty_negative_prompt_is_what_the_index_says() {
+fn the_index_decides_what_an_empty_negative_prompt_is() {
     let drawn = |zeros: bool, negative: &str| {
         let index = serde_json::json!({ "force_zeros_for_empty_prompt": zeros });
         let family = Family::new("sdxl").with("model_index.json", &index);
         let folder = family.open().unwrap();
         let model = folder.load().unwrap();
         let tokens = folder.tokenizer.encode(negative).unwrap();
-        let read = model.text_encoders.read_negative(&tokens, SIZE).unwrap();
+        let read = model
+            .text_encoders
+            .read_negative(&tokens, SIZE, None)
+            .unwrap();
         let added = read.added.unwrap();
         let job = Job {
             negative_prompt: negative.to_owned(),
@@ -123,9 +126,6 @@ fn an_empty_negative_prompt_is_what_the_index_says() {
     let (context, _, words, other) = drawn(false, "");
     assert!(context.iter().any(|x| *x != 0.0));
     moves(&zeros, &words);
-    assert_ne!(
-        config, other,
-        "the index counts among what determines a picture"
-    );
+    assert_ne!(config, other, "the index is not part of the configs' hash");
     assert_eq!(drawn(true, "a red house").2, drawn(false, "a red house").2);
 }

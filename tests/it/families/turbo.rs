@@ -1,4 +1,4 @@
-//! Models of few steps and no guidance.
+//! Turbo models: few steps and no guidance.
 
 use prompt_to_prompt::edit::Window;
 use prompt_to_prompt::job::{CrossSteps, EditSettings, Job, Prepared, SchedulerName};
@@ -9,7 +9,7 @@ use crate::laws::{edit, moves, rows};
 use crate::parity::flat;
 
 #[test]
-fn a_turbo_model_is_known_by_its_scheduler() {
+fn a_turbo_model_is_recognised_by_its_scheduler() {
     let asked = Job {
         steps: None,
         guidance: None,
@@ -25,7 +25,7 @@ fn a_turbo_model_is_known_by_its_scheduler() {
         assert_eq!((prepared.run.steps, prepared.run.guidance), (4, 1.0));
         assert!(!prepared.run.guided());
         assert_eq!(prepared.controller.clock.calls, 4);
-        // What is asked for wins, and so does what the folder's own file recommends.
+        // The user's choice wins over the recommendation.
         let other = Job {
             steps: Some(2),
             scheduler: Some(SchedulerName::Ddim),
@@ -37,7 +37,7 @@ fn a_turbo_model_is_known_by_its_scheduler() {
             (2, SchedulerName::Ddim)
         );
     }
-    // Neither spacing nor class alone makes one, nor v: such models want guidance.
+    // Spacing alone, class alone, or both with v-prediction do not make a Turbo model.
     let config = "scheduler/scheduler_config.json";
     let trailing = serde_json::json!({ "timestep_spacing": "trailing" });
     let euler = serde_json::json!({ "_class_name": "EulerDiscreteScheduler" });
@@ -53,15 +53,16 @@ fn a_turbo_model_is_known_by_its_scheduler() {
         assert_eq!(prepared.run.scheduler, SchedulerName::Ddim);
         assert_eq!((prepared.run.steps, prepared.run.guidance), (50, 7.5));
     }
+    // p2p.json wins over the recommendation for Turbo models.
     let turbo = Family::new("sd2").turbo("EulerDiscreteScheduler");
     std::fs::write(turbo.folder.path().join("p2p.json"), r#"{"steps": 1}"#).unwrap();
     let prepared = Prepared::new(&asked, &turbo.open().unwrap()).unwrap();
     assert_eq!((prepared.run.steps, prepared.run.guidance), (1, 1.0));
 }
 
-/// Few steps still have a beginning and an end, and a single one is both.
+/// Windows of few steps differ, and a single step is inside a window.
 #[test]
-fn windows_mean_something_at_one_to_four_steps() {
+fn windows_act_at_one_to_four_steps() {
     let family = Family::new("sd2").turbo("EulerDiscreteScheduler");
     let folder = family.open().unwrap();
     let model = folder.load().unwrap();
@@ -81,15 +82,19 @@ fn windows_mean_something_at_one_to_four_steps() {
     let quarters = [0.0, 0.25, 0.5, 0.75, 1.0].map(|share| until(4, share, 0.0));
     for (i, one) in quarters.iter().enumerate() {
         for other in &quarters[..i] {
-            assert_ne!(one, other, "two windows of four steps are the same");
+            assert_ne!(one, other, "two windows of four steps draw the same");
         }
     }
     assert_eq!(
         until(4, 0.8, 0.4),
         until(4, 1.0, 0.5),
-        "the defaults' steps"
+        "the default windows round to whole steps"
     );
-    assert_ne!(until(1, 0.8, 0.4), until(1, 0.0, 0.0), "one step is inside");
+    assert_ne!(
+        until(1, 0.8, 0.4),
+        until(1, 0.0, 0.0),
+        "the single step is not inside the window"
+    );
     for steps in [1, 2, 4] {
         let job = Job {
             steps: Some(steps),
@@ -99,9 +104,9 @@ fn windows_mean_something_at_one_to_four_steps() {
         let drawn = rows(&draw(&job, &folder, &model).latents);
         assert!(
             relative(&drawn[1], &drawn[0]) > 1e-3,
-            "{steps} steps: no swap"
+            "{steps} steps: the swap does nothing"
         );
-        assert_ne!(drawn[1], drawn[2], "{steps} steps: no blend");
+        assert_ne!(drawn[1], drawn[2], "{steps} steps: the blend does nothing");
         let same = drawn[2]
             .iter()
             .zip(&drawn[0])
@@ -109,7 +114,7 @@ fn windows_mean_something_at_one_to_four_steps() {
             .count();
         assert!(
             same > 0 && same < drawn[0].len(),
-            "{steps} steps: {same} are the source's"
+            "{steps} steps: {same} values are the source's"
         );
     }
 }

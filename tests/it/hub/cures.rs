@@ -269,10 +269,7 @@ fn a_message_of_a_job_leaves_paths_alone() {
     let said = stderr(&place.p2p(&["batch", "jobs.toml", "-o", "out"]));
     assert!(said.contains("models--ada--lora/"), "{said}");
     // The error points at the line of the key.
-    assert!(
-        said.contains("`lora`") && said.contains("jobs.toml:5"),
-        "{said}"
-    );
+    assert!(said.contains("jobs.toml:5"), "{said}");
 }
 
 #[test]

@@ -62,11 +62,11 @@ fn what_can_be_no_name_is_not_asked_for() {
             place.p2p(&["models", "pull", ID, "--variant", "a/b"]),
             "such as fp16",
         ),
+        (edit(&["--variant", "fp16"]), "storybook is one file"),
         (
-            edit(&["--variant", "fp16"]),
-            "storybook has none to choose from",
+            edit(&["--revision", "main"]),
+            "storybook is on this machine",
         ),
-        (edit(&["--revision", "main"]), "storybook is none"),
         (
             edit(&["--model", "ada/mini-sd@v1.0"]),
             "--model ada/mini-sd --revision v1.0",
@@ -78,7 +78,7 @@ fn what_can_be_no_name_is_not_asked_for() {
                 "--revision",
                 "v2",
             ]),
-            "--revision says v2",
+            "there is --revision v2",
         ),
         (edit(&["--model", "sd51"]), "did you mean sd15?"),
         (

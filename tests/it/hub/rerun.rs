@@ -187,6 +187,7 @@ fn a_local_folder_of_the_same_name_is_another_model() {
     ];
     let output = place.p2p(&edit);
     assert_eq!(output.status.code(), Some(2));
-    let cure = format!("the hub's is https://huggingface.co/{ID}/tree/main");
+    let cure =
+        format!("the model of the hub with this name is https://huggingface.co/{ID}/tree/main");
     assert!(stderr(&output).contains(&cure), "{}", stderr(&output));
 }

@@ -84,7 +84,7 @@ fn a_variant_that_is_not_there_names_those_that_are() {
         .unwrap_err()
         .to_string();
     assert!(
-        error.contains("plain files alone: leave --variant out"),
+        error.contains("plain files only: leave `variant` out"),
         "{error}"
     );
     assert!(
@@ -104,7 +104,7 @@ fn a_variant_that_is_not_there_names_those_that_are() {
     only.insert(UNET16.replace("fp16", "ema"), ema);
     let error = Place::with(only).open(ID).unwrap_err().to_string();
     assert!(
-        error.contains("only as variants; name one: --variant ema"),
+        error.contains("only as variants; name one: `variant = \"ema\"`"),
         "{error}"
     );
 }
