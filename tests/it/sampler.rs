@@ -6,7 +6,7 @@ use prompt_to_prompt::attention::{AttentionHook, NoHook};
 use prompt_to_prompt::edit::{MapEdit, TokenMap, Window};
 use prompt_to_prompt::error::{Error, Result};
 use prompt_to_prompt::job::SchedulerName;
-use prompt_to_prompt::model::{Added, Denoiser, DenoiserCall, Eps, PromptStates, TextSchedule};
+use prompt_to_prompt::model::{AddedConditions, Denoiser, DenoiserCall, Eps, PromptStates, TextSchedule};
 use prompt_to_prompt::sample::noise::{TorchRng, randn};
 use prompt_to_prompt::sample::{
     Controller, Ddim, Euler, RowEdit, Sampler, Scheduler, Start, lockstep,
@@ -167,7 +167,7 @@ fn text_states_out_of_order_or_of_another_shape_are_refused() {
 #[test]
 fn states_for_another_size_are_other_states() {
     let mut sized = states(&[1.0]);
-    sized.added = Some(Added {
+    sized.added = Some(AddedConditions {
         pooled: Tensor::zeros((1, 2), DType::F32, &Device::Cpu).unwrap(),
         sizes: [64, 64, 0, 0, 64, 64],
     });

@@ -349,7 +349,7 @@ fn masks_are_saved_and_taken_back() {
     let manifest = json(&place.bytes("first/manifest.json"));
     let files = manifest["files"].as_array().unwrap();
     assert!(files.contains(&Value::from("mask-1.png")));
-    assert_eq!(manifest["edits"][0]["blend"]["words"][0], "auto");
+    assert_eq!(manifest["edits"][0]["blend"][0], "auto");
     // The run's own mask, given back, confines as the words did at the end.
     let mask = [
         "--mask",
@@ -366,8 +366,8 @@ fn masks_are_saved_and_taken_back() {
         place.bytes("second/mask-1.png")
     );
     let manifest = json(&place.bytes("second/manifest.json"));
-    let blend = &manifest["edits"][0]["blend"];
-    assert_eq!(blend["mask_sha256"].as_str().unwrap().len(), 64);
+    let edit = &manifest["edits"][0];
+    assert_eq!(edit["mask_sha256"].as_str().unwrap().len(), 64);
     let change = &manifest["edits"][0]["change"];
     let mean = |part: &str| change[part]["mean_abs"].as_f64().unwrap();
     assert!(mean("inside") >= mean("outside"));
