@@ -5,14 +5,14 @@ use std::path::PathBuf;
 use clap::{Args, ValueHint};
 use clap_complete::Shell;
 
-/// Say what this machine has for p2p, and what is amiss
+/// Check this machine: processor, memory, devices, models and settings
 ///
-/// Prints the processor's instruction sets and which kernels are used and why, threads, memory, devices, the
-/// embedded model, where models are kept, how --show draws here, the environment variables that are read,
-/// and hints. Goes well with a bug report: no secret is printed, a token only as `set`. Draws nothing.
+/// Prints the processor's instruction sets, the kernels in use and why, threads, memory, devices, the embedded
+/// model, the models in the cache, how --show prints pictures here, the environment variables that p2p reads,
+/// and hints on problems. Add the output to bug reports: it contains no secrets. Draws no picture.
 #[derive(Debug, Args)]
 pub struct DoctorArgs {
-    /// Print it as JSON
+    /// Print the result as JSON
     #[arg(long)]
     pub json: bool,
 }

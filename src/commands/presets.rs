@@ -1,10 +1,11 @@
-//! `p2p presets`: the table of presets.
+//! `p2p presets`: prints a table of the presets. Owns the table. It must never know what a preset sets.
 
 use prompt_to_prompt::error::Result;
 use prompt_to_prompt::job::Preset;
 
 use super::print;
 
+/// Runs `p2p presets`.
 pub fn presets() -> Result<()> {
     let line = |preset: Preset| {
         let (name, purpose, flags) = (preset.name(), preset.purpose(), preset.flags());
@@ -12,6 +13,6 @@ pub fn presets() -> Result<()> {
     };
     let table: String = Preset::ALL.into_iter().map(line).collect();
     print(&format!(
-        "{table}\nUse one with --preset NAME; flags that you give yourself win.\n"
+        "{table}\nUse a preset with --preset NAME. Flags that you give override it.\n"
     ))
 }

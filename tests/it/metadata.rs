@@ -162,7 +162,7 @@ fn files_that_are_no_whole_png_are_named_so() {
     assert_eq!(png::read(b"").unwrap_err(), "is not a PNG picture");
     for end in 8..whole.len() {
         let error = png::read(&whole[..end]).unwrap_err();
-        assert_eq!(error, "is torn: it ends too early", "{end} bytes");
+        assert_eq!(error, "is damaged: it ends too early", "{end} bytes");
     }
     let mut damaged = whole.clone();
     let place = whole.windows(5).position(|w| w == b"a cat").unwrap();

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use super::manifest::{Change, Edit, Manifest, Picture, PictureRole};
 use super::runs::{Heatmap, Run};
-use super::words::{Piece, changes, pieces};
+use super::words::{PromptPiece, changes, pieces};
 use crate::hub::Name;
 use crate::report::command::{command_line, text};
 
@@ -37,7 +37,7 @@ pub(super) struct Row {
     pub label: String,
     pub prompt: String,
     /// A piece's `map` counts in `maps`.
-    pub pieces: Vec<Piece>,
+    pub pieces: Vec<PromptPiece>,
     pub maps: Vec<WordMap>,
     /// Words that weigh more or less, and how much: all that tells some edits from their source.
     pub weights: Vec<String>,

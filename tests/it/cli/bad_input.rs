@@ -172,7 +172,7 @@ fn words_of_no_edited_prompt() {
             "\"cra\" is not a word",
             "did you mean \"car\"? its words: a, big",
         );
-        word("car#2", "\"car\" stands only once", "use `car`");
+        word("car#2", "\"car\" occurs only once", "use `car`");
     }
 }
 

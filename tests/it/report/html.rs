@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use prompt_to_prompt::error::Error;
 use prompt_to_prompt::report::html::pictures::url;
-use prompt_to_prompt::report::html::words::{Piece, changes, pieces};
+use prompt_to_prompt::report::html::words::{PromptPiece, changes, pieces};
 use prompt_to_prompt::report::html::{Options, Page, build, write};
 use proptest::prelude::*;
 
@@ -173,7 +173,7 @@ fn words_that_the_other_prompt_lacks_are_marked() {
     let marked = |a: &str, b: &str| {
         let [removed, added] = changes(a, b);
         let words = |prompt: &str, changed: &[std::ops::Range<usize>]| -> Vec<String> {
-            let marked = |piece: Piece| piece.changed.then_some(piece.text);
+            let marked = |piece: PromptPiece| piece.changed.then_some(piece.text);
             pieces(prompt, changed, &[])
                 .into_iter()
                 .filter_map(marked)
@@ -206,7 +206,11 @@ fn words_with_a_heatmap_are_buttons() {
     assert!(!page(&gallery).html.contains("data-map"));
     gallery.heatmaps("a", &made);
     let html = page(&gallery).html;
-    let words = between(&html, "title=\"What looks at this word\">", "</button>");
+    let words = between(
+        &html,
+        "title=\"Show the heatmap of this word\">",
+        "</button>",
+    );
     let mark = |word: &str| format!("<mark>{word}</mark>");
     assert_eq!(
         words,
