@@ -21,17 +21,27 @@ use crate::commands::terminal::{Protocol, is_dumb};
 /// All facts, and the hints that follow from them.
 #[derive(Serialize)]
 pub struct Diagnosis {
+    /// Version of the JSON format.
     pub schema: &'static str,
+    /// The program and its build.
     pub program: Program,
+    /// The processor and its threads.
     pub processor: Processor,
+    /// The CPU kernels in use.
     pub kernels: Kernels,
+    /// The memory, if the operating system reports it.
     pub memory: Option<MemoryFacts>,
+    /// The kinds of devices.
     pub devices: Vec<DeviceFacts>,
     /// What `--device auto` and `--dtype auto` choose, or why they fail.
     pub auto: String,
+    /// The embedded model.
     pub model: EmbeddedModel,
+    /// The hub, if a folder for its cache is known.
     pub hub: Option<HubDiagnosis>,
+    /// The terminal.
     pub terminal: Terminal,
+    /// The environment variables that p2p reads.
     pub environment: Vec<EnvironmentSetting>,
     /// Problems, each with its cure.
     pub hints: Vec<String>,
@@ -132,6 +142,11 @@ pub struct Terminal {
 }
 
 impl Diagnosis {
+    /// Collects the facts of this machine.
+    ///
+    /// # Errors
+    ///
+    /// A model error if the embedded model cannot be read.
     pub fn new() -> Result<Self> {
         // The environment variables may ask for an unusable device. That is a hint, not an error here.
         let model = ModelFolder::open_source(&ModelSource {

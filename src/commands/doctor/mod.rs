@@ -14,6 +14,7 @@ use crate::cli::DoctorArgs;
 use diagnosis::Diagnosis;
 pub use environment::VARIABLES;
 
+/// Runs `p2p doctor`.
 pub fn doctor(args: &DoctorArgs) -> Result<()> {
     let diagnosis = Diagnosis::new()?;
     if args.json {
