@@ -231,7 +231,7 @@ fn places_that_cannot_be_written() {
     let output = |flags: &[&str], code, cause: &str, cure: &str| {
         refused_in(&place, &[&EDIT, flags].concat(), code, cause, cure);
     };
-    let other = "choose another folder with -o";
+    let other = "choose another folder with --output";
     output(
         &["-o", "old"],
         WRONG_USAGE,
