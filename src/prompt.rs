@@ -1,39 +1,39 @@
-//! A prompt as the model sees it: token ids, where each token stands in the text, and its words.
-//! Owns `Tokens` and the lookup of words by a user's spelling (case-insensitive, punctuation-free,
-//! phrases, `word#2`). Never knows tensors, models or what an edit is.
+//! A prompt as the model reads it: token ids, the position of each token in the text, and the words.
+//! Owns [`Tokens`] and the lookup of words as users write them (any case, without punctuation, phrases,
+//! `word#2`). It must never know tensors, models or edits.
 
 use std::ops::Range;
 
 use crate::error::Error;
 use crate::format;
 
-/// A tokenised prompt, padded to the model's length.
+/// A tokenized prompt, padded to the length that the model reads.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Tokens {
-    /// The prompt as typed.
+    /// The prompt as the user wrote it.
     pub text: String,
-    /// `max_len` ids: BOS, the prompt, EOS, pads.
+    /// Token ids: the begin token, the prompt, the end token, pads. The model's length, usually 77.
     pub ids: Vec<u32>,
-    /// How many of `ids` are BOS, prompt or EOS; the rest are pads.
+    /// Number of ids before the pads: the begin token, the prompt and the end token.
     pub len: usize,
-    /// Byte range in `text` of each token between BOS and EOS (`len - 2` of them).
+    /// Byte range in `text` of each token of the prompt (`len - 2` of them).
     pub spans: Vec<Range<usize>>,
-    /// The text of each of these tokens, as the tokenizer decodes it.
+    /// Text of each token of the prompt, as the tokenizer decodes it.
     pub pieces: Vec<String>,
 }
 
 impl Tokens {
-    /// Index of the end-of-text token; pads begin after it.
+    /// Index of the end token. Pads follow it.
     pub fn eos(&self) -> usize {
         self.len - 1
     }
 
-    /// A token's text, with `<begin>`, `<end>` and `<pad>` for what the prompt doesn't hold and
-    /// `<unknown>` for what the model can't read.
+    /// A token's text. Special tokens are `<begin>`, `<end>` and `<pad>`. A token that the vocabulary lacks is
+    /// `<unknown>`.
     pub fn label(&self, token: usize) -> String {
         match token {
             0 => "<begin>".to_owned(),
-            // What a small vocabulary lacks is read as the end of the text.
+            // A small vocabulary reads unknown text as its end token.
             i if i < self.eos() && self.ids[i] == self.ids[self.eos()] => "<unknown>".to_owned(),
             i if i < self.eos() => self.pieces[i - 1].clone(),
             i if i == self.eos() => "<end>".to_owned(),
@@ -41,7 +41,7 @@ impl Tokens {
         }
     }
 
-    /// Token indices (into `ids`) that touch a byte range of the text.
+    /// Indices (into `ids`) of the tokens that overlap a byte range of the text.
     pub fn touching(&self, bytes: &Range<usize>) -> Vec<usize> {
         let touches = |span: &Range<usize>| span.start < bytes.end && bytes.start < span.end;
         (0..self.spans.len())
@@ -50,7 +50,7 @@ impl Tokens {
             .collect()
     }
 
-    /// The whitespace-separated words, each with the tokens it became.
+    /// The words between whitespace, with their tokens.
     pub fn words(&self) -> Vec<Word<'_>> {
         runs(&self.text, |c| !c.is_whitespace())
             .into_iter()
@@ -61,7 +61,7 @@ impl Tokens {
             .collect()
     }
 
-    /// Token indices of a word or phrase; empty where the prompt doesn't contain it.
+    /// Token indices of a word or phrase, in ascending order. Empty if the prompt does not contain it.
     pub fn find(&self, wanted: &WordRef) -> Vec<usize> {
         let mut tokens = self.places(wanted).concat();
         tokens.sort_unstable();
@@ -69,7 +69,7 @@ impl Tokens {
         tokens
     }
 
-    /// The same, each place where it stands apart.
+    /// Token indices of a word or phrase, for each of its occurrences.
     pub fn places(&self, wanted: &WordRef) -> Vec<Vec<usize>> {
         let found = self.occurrences(&wanted.phrase);
         match wanted.occurrence {
@@ -78,7 +78,7 @@ impl Tokens {
         }
     }
 
-    /// Tokens of each place where the phrase stands.
+    /// Token indices of each occurrence of a phrase.
     fn occurrences(&self, phrase: &str) -> Vec<Vec<usize>> {
         let wanted: Vec<String> = atoms(phrase)
             .iter()
@@ -98,7 +98,7 @@ impl Tokens {
             .collect()
     }
 
-    /// A key of punctuation alone (`"!"`) is looked up as it stands.
+    /// Token indices of each occurrence of punctuation (`"!"`), which is compared literally.
     fn literal_occurrences(&self, phrase: &str) -> Vec<Vec<usize>> {
         let phrase = phrase.trim();
         if phrase.is_empty() {
@@ -111,24 +111,26 @@ impl Tokens {
     }
 }
 
-/// A whitespace-separated word of a prompt.
+/// A word of a prompt, between whitespace.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Word<'a> {
-    /// With its punctuation, as typed.
+    /// The word with its punctuation.
     pub text: &'a str,
-    /// Indices into [`Tokens::ids`].
+    /// Indices of its tokens in [`Tokens::ids`].
     pub tokens: Vec<usize>,
 }
 
-/// How a user names words of a prompt: `cat`, `teddy bear`, `cat#2` (the second one).
+/// A user's reference to words of a prompt: `cat`, `teddy bear`, `cat#2` (the second occurrence).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct WordRef {
+    /// The word or phrase.
     pub phrase: String,
-    /// 1-based; all occurrences where absent.
+    /// Number of the occurrence, counted from 1. `None` means all occurrences.
     pub occurrence: Option<usize>,
 }
 
 impl WordRef {
+    /// Parses a reference. A `#` that no positive number follows belongs to the phrase.
     pub fn new(name: &str) -> Self {
         if let Some((phrase, nth)) = name.rsplit_once('#')
             && let Ok(nth) = nth.parse::<usize>()
@@ -147,8 +149,8 @@ impl WordRef {
     }
 }
 
-/// The error for a word that none of `prompts`, called `of`, contains: lists their words and the
-/// nearest one.
+/// The usage error for a word that none of `prompts` contains. It lists their words and suggests the nearest
+/// one. `of` describes the prompts: "source prompt".
 pub fn unknown_word(name: &str, prompts: &[&Tokens], of: &str) -> Error {
     let wanted = WordRef::new(name);
     let most = prompts
@@ -166,7 +168,7 @@ pub fn unknown_word(name: &str, prompts: &[&Tokens], of: &str) -> Error {
             ),
         };
         return Error::usage(
-            format!("\"{name}\": \"{phrase}\" stands only {times} in the {of}"),
+            format!("\"{name}\": \"{phrase}\" occurs only {times} in the {of}"),
             cure,
         );
     }
@@ -190,12 +192,13 @@ fn fold(text: &str) -> String {
     text.to_lowercase()
 }
 
-/// Byte ranges of the runs of word characters: what is left of a text without punctuation.
+/// Byte ranges of the runs of word characters, without punctuation.
 fn atoms(text: &str) -> Vec<Range<usize>> {
     runs(text, is_word_char)
 }
 
-/// Letters, digits, and every other sign outside ASCII that is not punctuation: emoji are words.
+/// Whether a character belongs to a word: letters, digits, and all characters outside ASCII that are not
+/// punctuation, such as emoji.
 fn is_word_char(c: char) -> bool {
     let punctuation = matches!(c,
         '\u{a1}' | '\u{ab}' | '\u{b7}' | '\u{bb}' | '\u{bf}'   // Latin-1 marks and quotes

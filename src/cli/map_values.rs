@@ -39,6 +39,7 @@ fn choose<T: Copy>(text: &str, choices: &[(&str, T)]) -> Result<T, String> {
         .ok_or_else(|| format!("use one of {}", names.join(", ")))
 }
 
+/// Parses a list of words, separated by commas.
 pub fn words(text: &str) -> Result<Vec<String>, String> {
     let words = text.split(',').map(str::trim).filter(|w| !w.is_empty());
     let words: Vec<String> = words.map(str::to_owned).collect();
@@ -49,12 +50,14 @@ pub fn words(text: &str) -> Result<Vec<String>, String> {
     }
 }
 
+/// Values of the flag for rows.
 pub const ROWS: OneOf<Rows> = OneOf(&[
     ("source", Rows::Source),
     ("edited", Rows::Edited),
     ("both", Rows::Both),
 ]);
 
+/// Parses a downscale or `all`.
 pub fn resolution(text: &str) -> Result<Resolution, String> {
     match text {
         "all" => Ok(Resolution::All),
@@ -68,6 +71,7 @@ pub fn resolution(text: &str) -> Result<Resolution, String> {
     }
 }
 
+/// Parses a list of places in the UNet, separated by commas.
 pub fn places(text: &str) -> Result<Vec<Place>, String> {
     let names = [
         ("down", Place::Down),
@@ -79,11 +83,13 @@ pub fn places(text: &str) -> Result<Vec<Place>, String> {
         .collect()
 }
 
+/// Parses the number of a layer.
 pub fn layer(text: &str) -> Result<usize, String> {
     text.parse()
         .map_err(|_| "use the number of a layer, as p2p sites lists them".to_owned())
 }
 
+/// Parses the number of a head, `mean` or `all`.
 pub fn heads(text: &str) -> Result<Heads, String> {
     match text {
         "mean" => Ok(Heads::Mean),
@@ -98,6 +104,7 @@ pub fn heads(text: &str) -> Result<Heads, String> {
     }
 }
 
+/// Parses a range of steps, a list of fractions of the run, `all` or `each`.
 pub fn steps(text: &str) -> Result<Steps, String> {
     let wanted = "use all, each, a range such as 0..0.5 or steps:10..40, or a list of fractions of the \
                   run such as 0,0.5,0.9";
@@ -121,11 +128,13 @@ fn moments(list: &str) -> Option<Steps> {
     (!moments.is_empty()).then_some(Steps::At(moments))
 }
 
+/// Values of the flag for the kind of attention.
 pub const KIND: OneOf<AttentionKind> = OneOf(&[
     ("cross", AttentionKind::Cross),
     ("self", AttentionKind::SelfAttn),
 ]);
 
+/// Parses a point, given as shares `X,Y` of width and height.
 pub fn pixel(text: &str) -> Result<(f32, f32), String> {
     let share = |part: &str| part.trim().parse().ok().filter(|x| (0.0..=1.0).contains(x));
     let both = text
@@ -134,10 +143,13 @@ pub fn pixel(text: &str) -> Result<(f32, f32), String> {
     both.ok_or_else(|| "use shares of width and height from 0 to 1, such as 0.5,0.5".to_owned())
 }
 
+/// Values of the flag for maps after or before injection.
 pub const SHOWN: OneOf<Shown> = OneOf(&[("injected", Shown::Used), ("own", Shown::Own)]);
 
+/// Values of the flag for the colour scale.
 pub const SCALE: OneOf<ScaleBy> = OneOf(&[("shared", ScaleBy::Shared), ("token", ScaleBy::Token)]);
 
+/// Values of the flag for colours.
 pub const COLORMAP: OneOf<Colormap> = OneOf(&[
     ("viridis", Colormap::Viridis),
     ("turbo", Colormap::Turbo),
@@ -145,9 +157,11 @@ pub const COLORMAP: OneOf<Colormap> = OneOf(&[
     ("gray", Colormap::Gray),
 ]);
 
+/// Values of the flag for enlarging.
 pub const ENLARGE: OneOf<Enlarge> =
     OneOf(&[("bicubic", Enlarge::Bicubic), ("nearest", Enlarge::Nearest)]);
 
+/// Parses a share of the peak, from 0 to below 1.
 pub fn threshold(text: &str) -> Result<f32, String> {
     match text.parse::<f32>() {
         Ok(x) if (0.0..1.0).contains(&x) => Ok(x),
@@ -155,4 +169,5 @@ pub fn threshold(text: &str) -> Result<f32, String> {
     }
 }
 
+/// Values of the flag for other tools.
 pub const LIKE: OneOf<()> = OneOf(&[("daam", ())]);

@@ -5,14 +5,14 @@ use std::path::PathBuf;
 use clap::{Args, ValueHint};
 use clap_complete::Shell;
 
-/// Show what p2p finds on this machine, and what may cause trouble
+/// Check this machine: processor, memory, devices, models and settings
 ///
 /// Prints the processor's instruction sets, the kernels in use and why, threads, memory, devices, the embedded
-/// model, the model cache, how --show draws here, the environment variables that p2p reads, and hints. Attach
-/// the output to a bug report: it contains no secrets, and a token only as `set`. Draws nothing.
+/// model, the models in the cache, how --show prints pictures here, the environment variables that p2p reads,
+/// and hints on problems. Add the output to bug reports: it contains no secrets. Draws no picture.
 #[derive(Debug, Args)]
 pub struct DoctorArgs {
-    /// Print JSON
+    /// Print the result as JSON
     #[arg(long)]
     pub json: bool,
 }

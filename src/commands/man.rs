@@ -1,5 +1,5 @@
-//! `p2p man`: manual pages in roff, made of the help texts. The layout is `clap_mangen`'s but for what it
-//! would fill into paragraphs: the usage and the examples.
+//! `p2p man`: manual pages in roff, made from the help texts. Owns the sections that `clap_mangen` would fill
+//! into paragraphs: the usage and the examples. It must never know what a command does.
 
 use std::io;
 use std::path::Path;
@@ -15,6 +15,7 @@ use super::doctor::VARIABLES;
 use super::{print, print_bytes};
 use crate::cli::{Cli, ManArgs};
 
+/// Runs `p2p man`.
 pub fn man(args: &ManArgs) -> Result<()> {
     let mut p2p = Cli::command().disable_help_subcommand(true);
     p2p.build();
@@ -24,7 +25,7 @@ pub fn man(args: &ManArgs) -> Result<()> {
     }
 }
 
-/// The command that these words name, one below the other.
+/// The command that `words` name, each word below the one before.
 fn find<'a>(root: &'a Command, words: &[String]) -> Result<&'a Command> {
     words.iter().try_fold(root, |command, word| {
         command.find_subcommand(word).ok_or_else(|| {
@@ -44,7 +45,7 @@ fn write_all(p2p: &Command, folder: &Path) -> Result<()> {
     std::fs::create_dir_all(folder).map_err(|e| {
         Error::run(
             format!("cannot create {}: {e}", folder.display()),
-            "choose a place you may write to",
+            "choose a writable folder",
         )
     })?;
     let mut commands = vec![p2p];
@@ -58,7 +59,7 @@ fn write_all(p2p: &Command, folder: &Path) -> Result<()> {
     print(&paths)
 }
 
-/// `p2p-edit`
+/// The name of a command's page: `p2p-edit`.
 fn name(command: &Command) -> &str {
     command.get_display_name().unwrap_or(command.get_name())
 }
@@ -71,7 +72,7 @@ fn page(command: &Command) -> Vec<u8> {
 
 fn write_page(command: &Command, out: &mut Vec<u8>) -> io::Result<()> {
     let page = Man::new(command.clone())
-        // Not empty: an empty argument would vanish, and those behind it move up.
+        // An empty argument would disappear, and the arguments after it would move up.
         .date(" ")
         .source(concat!("p2p ", env!("CARGO_PKG_VERSION")))
         .manual("p2p manual");
@@ -93,7 +94,7 @@ fn write_page(command: &Command, out: &mut Vec<u8>) -> io::Result<()> {
     Ok(())
 }
 
-/// The usage line of the help: every option in brackets would fill a screen.
+/// The usage line of the help. The default synopsis lists every option in brackets and fills a screen.
 fn synopsis(command: &Command) -> Roff {
     let usage = command.clone().render_usage().to_string();
     let usage = usage.trim_start_matches("Usage: ").trim().to_owned();
@@ -105,7 +106,7 @@ fn synopsis(command: &Command) -> Roff {
     roff
 }
 
-/// What stands below the flags: paragraphs `Title:` with lines that stay as they are, or `Title: text`.
+/// The text below the flags: paragraphs that begin with `Title:` and have unfilled lines, or `Title: text`.
 fn after_help(command: &Command) -> Roff {
     let mut roff = Roff::new();
     let text = command.get_after_help().map(|text| text.to_string());

@@ -1,4 +1,4 @@
-//! `p2p presets`: the table of presets.
+//! `p2p presets`: prints a table of the presets. Owns the table. It must never know what a preset sets.
 
 use prompt_to_prompt::error::Result;
 use prompt_to_prompt::job::Preset;
@@ -6,6 +6,7 @@ use prompt_to_prompt::message::{Flags, Message};
 
 use super::print;
 
+/// Runs `p2p presets`.
 pub fn presets() -> Result<()> {
     let line = |preset: Preset| {
         let (name, purpose) = (preset.name(), preset.purpose());
@@ -16,6 +17,6 @@ pub fn presets() -> Result<()> {
     };
     let table: String = Preset::ALL.into_iter().map(line).collect();
     print(&format!(
-        "{table}\nUse one with --preset NAME; flags that you give yourself win.\n"
+        "{table}\nUse a preset with --preset NAME. Flags that you give override it.\n"
     ))
 }

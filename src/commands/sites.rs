@@ -1,4 +1,4 @@
-//! `p2p sites`: the attention layers of a model.
+//! `p2p sites`: prints a table of a model's attention layers. Owns the table. It must never load weights.
 
 use prompt_to_prompt::attention::{AttentionKind, Place};
 use prompt_to_prompt::error::Result;
@@ -10,9 +10,10 @@ use super::open::open_quietly;
 use super::print;
 use crate::cli::SitesArgs;
 
+/// Runs `p2p sites`.
 pub fn sites(args: &SitesArgs, console: &Console) -> Result<()> {
     let folder = open_quietly(&args.picture.source(), Need::Plan, console)?;
-    // Only the picture's size matters; preparing any picture checks it.
+    // The table depends only on the picture's size, which preparing a run checks.
     let prepared = Prepared::new(&args.picture.job("a picture", 0), &folder)?;
     let mut table = String::from("layer  kind   part  grid     heads  downscale\n");
     for site in folder.unet.sites(prepared.latent_size) {

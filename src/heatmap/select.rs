@@ -91,73 +91,78 @@ impl Selection {
     }
 }
 
+/// A combination of settings in which one has no effect.
+struct Idle {
+    /// Whether the request is such a combination.
+    found: bool,
+    about: Setting,
+    cause: &'static str,
+    cure: Message,
+}
+
 /// Refuses settings that have no effect together with the others: they are mistakes.
 fn check_idle(spec: &MapSpec, prepared: &Prepared) -> Result<()> {
-    use Setting::{MapAt, MapAtSteps, MapEditedAs, MapHead, MapKind, MapLocate, MapRes, MapRows};
-    use Setting::{MapSpecial, MapWords};
-    let cross = spec.kind == AttentionKind::Cross;
-    let merged = spec.resolution == Resolution::Merged;
-    let apart = !matches!(spec.steps, Steps::In(_))
-        || (spec.heads == Heads::Each && !merged)
-        || spec.resolution == Resolution::All;
-    let idle = [
-        (
-            cross && spec.pixel.is_some(),
-            MapAt,
-            "the map of a pixel is self-attention",
-            message!["add ", MapKind.to("self"), ", or leave ", MapAt, " out"],
-        ),
-        (
-            !cross && (!spec.words.is_empty() || !spec.locate.is_empty() || spec.special),
-            MapKind,
-            "self-attention has no words",
-            message![
-                "leave ",
-                MapWords,
-                ", ",
-                MapLocate,
-                " and ",
-                MapSpecial,
-                " out, or leave ",
-                MapKind.to("self"),
-                " out",
-            ],
-        ),
-        (
-            !spec.locate.is_empty() && apart,
-            MapLocate,
-            "a word has one place, but steps, heads or resolutions are kept apart",
-            message![
-                "leave ",
-                MapLocate,
-                " out, or keep nothing apart with ",
-                MapAtSteps,
-                ", ",
-                MapHead,
-                " and ",
-                MapRes,
-            ],
-        ),
-        (
-            spec.shows_source() && !prepared.controller.keep_source,
-            MapRows,
-            "the source may stop before its maps are complete",
-            message![
-                "keep the source, or leave its maps out with ",
-                MapRows.to("edited")
-            ],
-        ),
-        (
-            spec.shown == Shown::Own && prepared.edits.is_empty(),
-            MapEditedAs,
-            "nothing is edited, so every map is the row's own",
-            message!["leave ", MapEditedAs, " out, or draw an edit"],
-        ),
-    ];
-    match idle.into_iter().find(|(idle, ..)| *idle) {
-        Some((_, about, cause, cure)) => Err(Error::usage(cause, cure).about(about)),
+    let mut idle = idle_kinds(spec)
+        .into_iter()
+        .chain(idle_rows(spec, prepared));
+    match idle.find(|idle| idle.found) {
+        Some(idle) => Err(Error::usage(idle.cause, idle.cure).about(idle.about)),
         None => Ok(()),
     }
+}
+
+/// Settings that do not fit the kind of attention, or each other.
+fn idle_kinds(spec: &MapSpec) -> [Idle; 3] {
+    use Setting::{MapAt, MapAtSteps, MapHead, MapKind, MapLocate, MapRes, MapSpecial, MapWords};
+    let cross = spec.kind == AttentionKind::Cross;
+    let apart = !matches!(spec.steps, Steps::In(_))
+        || (spec.heads == Heads::Each && spec.resolution != Resolution::Merged)
+        || spec.resolution == Resolution::All;
+    let (words, and) = (message![MapWords, ", ", MapLocate], " and ");
+    let words = words.then(message![and, MapSpecial]);
+    let separate = message![MapAtSteps, ", ", MapHead, and, MapRes];
+    [
+        Idle {
+            found: cross && spec.pixel.is_some(),
+            about: MapAt,
+            cause: "the map of a pixel is self-attention",
+            cure: message!["add ", MapKind.to("self"), ", or leave ", MapAt, " out"],
+        },
+        Idle {
+            found: !cross && (!spec.words.is_empty() || !spec.locate.is_empty() || spec.special),
+            about: MapKind,
+            cause: "self-attention has no words",
+            cure: message![" out, or leave ", MapKind.to("self"), " out"]
+                .after(words)
+                .after("leave "),
+        },
+        Idle {
+            found: !spec.locate.is_empty() && apart,
+            about: MapLocate,
+            cause: "a word has one place, but steps, heads or resolutions are kept apart",
+            cure: message!["leave ", MapLocate, " out, or keep nothing apart with "].then(separate),
+        },
+    ]
+}
+
+/// Settings that do not fit the rows of the run.
+fn idle_rows(spec: &MapSpec, prepared: &Prepared) -> [Idle; 2] {
+    use Setting::{MapEditedAs, MapRows};
+    let cure = "keep the source, or leave its maps out with ";
+    [
+        Idle {
+            found: spec.shows_source() && !prepared.controller.keep_source,
+            about: MapRows,
+            cause: "the source may stop before its maps are complete",
+            cure: message![cure, MapRows.to("edited")],
+        },
+        Idle {
+            found: spec.shown == Shown::Own && prepared.edits.is_empty(),
+            about: MapEditedAs,
+            cause: "nothing is edited, so every map is the row's own",
+            cure: message!["leave ", MapEditedAs, " out, or draw an edit"],
+        },
+    ]
 }
 
 fn groups(spec: &MapSpec, prepared: &Prepared, sites: &[Site]) -> Result<Vec<MapGroup>> {

@@ -1,5 +1,6 @@
-//! A1111's `parameters` block: the prompt, a negative prompt, a line of settings. Most tools write or
-//! read it. It has no room for an edit, so it tells of the edited picture alone.
+//! Metadata in the format of A1111 (AUTOMATIC1111/stable-diffusion-webui): a text chunk `parameters` with the
+//! prompt, the negative prompt and a line of settings. Most tools read or write it. The format has no place for
+//! an edit, so it describes only the edited picture. Owns this format. It must never know PNG files.
 
 use std::sync::LazyLock;
 
@@ -13,13 +14,13 @@ use crate::model::LoraId;
 pub(super) const KEYWORD: &str = "parameters";
 const NEGATIVE: &str = "Negative prompt:";
 
-/// How A1111 finds `Key: value` on the last line.
+/// A1111's own pattern for `Key: value` on the last line.
 static SETTING: LazyLock<Regex> = LazyLock::new(|| {
     let pattern = r#"\s*(\w[\w \-/]+):\s*("(?:\\.|[^\\"])+"|[^,]*)(?:,|$)"#;
     Regex::new(pattern).expect("the pattern is well formed")
 });
 
-/// The block of a picture of ours.
+/// The block for a picture that p2p draws.
 pub(super) fn write(metadata: &Metadata) -> String {
     let settings = &metadata.settings;
     let negative = match settings.negative_prompt() {
@@ -33,7 +34,7 @@ pub(super) fn write(metadata: &Metadata) -> String {
     let hash = metadata.model.weights_sha256.get(..10).unwrap_or_default();
     let model = quote(&metadata.model.id);
     let Metadata { generator, .. } = metadata;
-    // A1111 asks for them in the prompt, by the file's name without its ending.
+    // In A1111, the prompt names a LoRA by its file name without extension.
     let lora = |lora: &LoraId| {
         let name = lora.name.rsplit('/').next().unwrap_or_default();
         let name = name.trim_end_matches(".safetensors");
@@ -59,11 +60,12 @@ fn sampler(scheduler: &str) -> &str {
     known.map_or(scheduler, |known| known.metadata_name())
 }
 
-/// What would end a value early makes it a JSON string.
+/// Writes a value as a JSON string if it has characters that would end it.
 fn quote(value: &str) -> String {
-    match value.contains([',', '\n', ':']) {
-        true => Value::from(value).to_string(),
-        false => value.to_owned(),
+    if value.contains([',', '\n', ':']) {
+        Value::from(value).to_string()
+    } else {
+        value.to_owned()
     }
 }
 
@@ -73,7 +75,7 @@ fn unquote(value: &str) -> String {
     text.unwrap_or_else(|| value.to_owned())
 }
 
-/// A block as A1111 itself takes it apart. Anything is one: without settings it is a prompt.
+/// Parses a block like A1111 does. A text without settings is a prompt.
 pub(super) fn read(block: &str) -> ForeignMetadata {
     let block = block.trim();
     let (mut lines, mut last) = match block.rsplit_once('\n') {

@@ -1,6 +1,6 @@
-//! ComfyUI's metadata: the graph that was run under `prompt`, the editor's form of it under `workflow`.
-//! Owns the search for what a sampler was told; it knows the common nodes, and of others only that
-//! texts come by links.
+//! Reads ComfyUI's metadata: the executed graph under `prompt`, and the editor's form of it under `workflow`.
+//! Owns the search for the texts and settings of a sampler. It knows the inputs of common nodes. In other
+//! nodes it only follows links. It must never know PNG files.
 
 use std::collections::HashSet;
 
@@ -9,14 +9,15 @@ use serde_json::{Map, Value, json};
 use super::ForeignMetadata;
 use crate::report::png::Contents;
 
-/// By id, `{ class_type, inputs }`; an input is a value or a link, `[id, output]`.
+/// Nodes `{ class_type, inputs }` by their id. An input is a value or a link `[id, output]`.
 type Graph = Map<String, Value>;
 
-/// Inputs by which nodes are told a text.
+/// Names of inputs that hold a text.
 const TEXTS: [&str; 8] = [
     "text", "text_g", "text_l", "clip_l", "t5xxl", "prompt", "string", "value",
 ];
 
+/// The metadata of a picture that ComfyUI saved.
 pub(super) fn read(png: &Contents) -> Option<ForeignMetadata> {
     let json = |keyword| lenient(png.text(keyword)?);
     let run = json("prompt").and_then(|value| value.as_object().cloned());
@@ -36,7 +37,7 @@ pub(super) fn read(png: &Contents) -> Option<ForeignMetadata> {
             });
         }
     }
-    // Without a sampler that we understand: all that was encoded.
+    // Without a known sampler, the texts of all encoders are the prompt.
     let encoders = graph
         .values()
         .filter(|node| class(node).contains("TextEncode"));
@@ -49,7 +50,7 @@ pub(super) fn read(png: &Contents) -> Option<ForeignMetadata> {
     })
 }
 
-/// Python's JSON knows numbers that JSON does not.
+/// Parses JSON as Python writes it, which allows NaN and infinities.
 fn lenient(text: &str) -> Option<Value> {
     let strict = serde_json::from_str(text).ok();
     strict.or_else(|| {
@@ -83,11 +84,11 @@ fn own_texts(node: &Value) -> impl Iterator<Item = &str> {
     texts.filter(|text| !text.trim().is_empty())
 }
 
-/// From a node towards the texts of one side, `positive` or `negative`.
+/// Follows links from a node to the texts of one side, `positive` or `negative`.
 struct Search<'a> {
     graph: &'a Graph,
     side: &'a str,
-    /// Graphs from strangers may have circles.
+    /// Nodes already visited. A graph from an unknown source can have cycles.
     seen: HashSet<&'a str>,
 }
 
@@ -110,8 +111,8 @@ impl<'a> Search<'a> {
         found
     }
 
-    /// Nodes that a node is told by: those of the side, where it has sides, else all that condition
-    /// it. In the order in which they are to be taken from the end.
+    /// The nodes that a node takes its texts from: the inputs of the side if it has sides, else all inputs for
+    /// conditioning. The first node to visit is the last of the list.
     fn ahead(&self, node: &'a Value) -> Vec<&'a str> {
         let link = |value: &'a Value| value.as_array()?.first()?.as_str();
         let links = |wanted: &dyn Fn(&str) -> bool| -> Vec<&'a str> {
@@ -119,20 +120,21 @@ impl<'a> Search<'a> {
             wanted.filter_map(|(_, value)| link(value)).collect()
         };
         let sides = ["positive", "negative"];
-        let mut ahead = match links(&|key| sides.contains(&key)).is_empty() {
-            false => links(&|key| key == self.side),
+        let has_sides = !links(&|key| sides.contains(&key)).is_empty();
+        let mut ahead = if has_sides {
+            links(&|key| key == self.side)
+        } else if class(node).contains("Guider") && self.side == "negative" {
             // A guider without sides has no negative prompt.
-            true if class(node).contains("Guider") && self.side == "negative" => vec![],
-            true => links(&|key| {
-                key.starts_with("conditioning") || key == "guider" || TEXTS.contains(&key)
-            }),
+            vec![]
+        } else {
+            links(&|key| key.starts_with("conditioning") || key == "guider" || TEXTS.contains(&key))
         };
         ahead.reverse();
         ahead
     }
 }
 
-/// What the sampler was set to, the model, the size.
+/// The sampler's own values, the model and the size.
 fn settings(graph: &Graph, sampler: &Value) -> Map<String, Value> {
     let is_plain = |value: &Value| value.is_string() || value.is_number();
     let own = inputs(sampler).filter(|(_, value)| is_plain(value));
@@ -150,11 +152,12 @@ fn settings(graph: &Graph, sampler: &Value) -> Map<String, Value> {
     settings
 }
 
-/// The editor's form as a graph: links stand apart in it, and values without their names.
+/// Converts the editor's form to a graph. In this form links are in a list of their own, and values have no
+/// names.
 fn from_workflow(workflow: &Value) -> Option<Graph> {
     let list = |key: &str| workflow.get(key).and_then(Value::as_array);
     let links = list("links")?;
-    // `[id, from node, its output, to node, its input, type]`
+    // A link is `[id, from node, from output, to node, to input, type]`.
     let source = |link: &Value| {
         let found = links.iter().find(|known| known.get(0) == Some(link))?;
         Some(json!([found.get(1)?.to_string(), found.get(2)?]))
@@ -174,7 +177,7 @@ fn from_workflow(workflow: &Value) -> Option<Graph> {
     Some(list("nodes")?.iter().filter_map(node).collect())
 }
 
-/// The values of common nodes, by name.
+/// The values of common nodes with their names. An empty name skips a value.
 fn widgets(class: &str, node: &Value) -> impl Iterator<Item = (String, Value)> {
     let names: &[&str] = match class {
         "KSampler" => &[

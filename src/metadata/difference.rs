@@ -1,18 +1,18 @@
-//! How far two pictures of one size are apart, byte by byte.
+//! Compares two pictures byte by byte. Owns this comparison. It must never know where the pictures come from.
 
 use image::RgbImage;
 
-/// Between a picture and its repetition.
+/// The difference between two pictures of the same size.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PixelDifference {
-    /// The largest of each channel, red, green, blue, of 255.
+    /// The largest difference of the red, green and blue channel, from 0 to 255.
     pub largest: [u8; 3],
-    /// Bytes that are not the same, of all.
+    /// Number of bytes that differ, and of all bytes.
     pub bytes: (usize, usize),
 }
 
 impl PixelDifference {
-    /// `None` where the sizes differ.
+    /// Compares two pictures. `None` if their sizes differ.
     pub fn between(a: &RgbImage, b: &RgbImage) -> Option<Self> {
         if a.dimensions() != b.dimensions() {
             return None;
@@ -31,11 +31,12 @@ impl PixelDifference {
         })
     }
 
-    /// Share of the bytes that are not the same.
+    /// Share of the bytes that differ, from 0 to 1.
     pub fn share(&self) -> f64 {
         self.bytes.0 as f64 / self.bytes.1.max(1) as f64
     }
 
+    /// Whether the pictures are identical.
     pub fn is_none(&self) -> bool {
         self.largest == [0; 3]
     }

@@ -1,5 +1,5 @@
-//! InvokeAI's metadata: JSON under `invokeai_metadata`, before that under `sd-metadata`, at first a
-//! command line under `Dream`.
+//! Reads InvokeAI's metadata: JSON under `invokeai_metadata` (version 3 and later), JSON under `sd-metadata`
+//! (version 2), or a command line under `Dream` (version 1). Owns these formats. It must never know PNG files.
 
 use serde_json::{Map, Value};
 
@@ -8,6 +8,7 @@ use crate::report::png::Contents;
 
 const TOOL: &str = "invokeai";
 
+/// The metadata of a picture that InvokeAI saved.
 pub(super) fn read(png: &Contents) -> Option<ForeignMetadata> {
     let json = |keyword| serde_json::from_str::<Value>(png.text(keyword)?).ok();
     json("invokeai_metadata")
@@ -16,7 +17,7 @@ pub(super) fn read(png: &Contents) -> Option<ForeignMetadata> {
         .or_else(|| dream(png.text("Dream")?))
 }
 
-/// Version 3 and later.
+/// Reads the format of version 3 and later.
 fn current(value: &Value) -> Option<ForeignMetadata> {
     let text = |key: &str| value.get(key).and_then(Value::as_str);
     let mut settings = plain(value);
@@ -38,7 +39,7 @@ fn current(value: &Value) -> Option<ForeignMetadata> {
     })
 }
 
-/// Version 2: a prompt may be a list of weighted ones.
+/// Reads the format of version 2, in which a prompt can be a list of weighted prompts.
 fn old(value: &Value) -> Option<ForeignMetadata> {
     let image = value.get("image")?;
     let prompt = match image.get("prompt")? {
@@ -56,10 +57,10 @@ fn old(value: &Value) -> Option<ForeignMetadata> {
     Some(foreign(&prompt, settings))
 }
 
-/// `"a cat" -s 50 -S 42 -W 512 -H 512 -C 7.5 -A k_lms`, also `-s50`.
+/// Reads a command line: `"a cat" -s 50 -S 42 -W 512 -H 512 -C 7.5 -A k_lms`. `-s50` is valid too.
 fn dream(command: &str) -> Option<ForeignMetadata> {
     let rest = command.trim().strip_prefix('"')?;
-    // The prompt is not escaped.
+    // Quotes inside the prompt are not escaped.
     let end = rest.find("\" -").or_else(|| rest.rfind('"'))?;
     let (prompt, switches) = (&rest[..end], &rest[end + 1..]);
     let mut settings = Map::new();
@@ -89,7 +90,7 @@ fn dream(command: &str) -> Option<ForeignMetadata> {
     Some(foreign(prompt, settings))
 }
 
-/// What is neither list nor object.
+/// The values of an object that are strings, numbers or booleans.
 fn plain(value: &Value) -> Map<String, Value> {
     let pairs = value.as_object().into_iter().flatten();
     let is_plain = |value: &Value| value.is_string() || value.is_number() || value.is_boolean();
@@ -99,7 +100,7 @@ fn plain(value: &Value) -> Map<String, Value> {
         .collect()
 }
 
-/// Up to version 2 the negative prompt stands in brackets within the prompt.
+/// Metadata of version 1 or 2, in which brackets inside the prompt contain the negative prompt.
 fn foreign(prompt: &str, settings: Map<String, Value>) -> ForeignMetadata {
     let (mut wanted, mut unwanted) = (String::new(), vec![]);
     let mut rest = prompt;

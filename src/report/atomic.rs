@@ -1,6 +1,6 @@
-//! Single files written whole or not at all, and what every such write stands on: hidden temporary
-//! names with normal permissions, parents that vanish again, one wording for a disk that refuses.
-//! Owns temporary names beside a target; it must never know what a run writes or why.
+//! Atomic writes of single files, and the parts that other writers share: hidden temporary names with normal
+//! permissions, parent folders that are removed again, one wording for write errors.
+//! Owns temporary names beside a target. It must never know what a run writes or why.
 
 use std::fs::{self, Permissions};
 use std::io::{self, Write};
@@ -10,20 +10,22 @@ use tempfile::NamedTempFile;
 
 use crate::error::{Error, Result};
 
-/// A single file in the making; dropped unfinished, it leaves nothing and an old file as it was.
+/// A file that is being written. If it is dropped unfinished, an existing file stays unchanged and no new
+/// file appears.
 #[derive(Debug)]
 pub struct AtomicFile {
     target: PathBuf,
-    /// None where the target is a device or a pipe, which must not be replaced by a file.
+    /// `None` if the target is a device or a pipe, which a file must not replace.
     temporary: Option<NamedTempFile>,
 }
 
 impl AtomicFile {
-    /// Makes a hidden file beside `path`, so that an unwritable place shows before the work is
-    /// done. An existing file is replaced on [`finish`](Self::finish); a link is followed.
+    /// Creates a hidden file beside `path`, so that an unwritable folder is an error before the work is done.
+    /// [`finish`](Self::finish) replaces an existing file. Symbolic links are followed.
     ///
     /// # Errors
-    /// [`Error::Usage`] where `path` is a folder, [`Error::Run`] where the disk refuses.
+    ///
+    /// [`Error::Usage`] if `path` is a folder, [`Error::Run`] if the file cannot be created.
     pub fn create(path: &Path) -> Result<Self> {
         let target = fs::canonicalize(path).unwrap_or_else(|_| path.to_path_buf());
         if target.is_dir() || target.file_name().is_none() {
@@ -40,6 +42,10 @@ impl AtomicFile {
     }
 
     /// Writes `bytes` and moves the file into place.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Run`] if the file cannot be written or moved.
     pub fn finish(self, bytes: &[u8]) -> Result<()> {
         let written = match self.temporary {
             None => fs::write(&self.target, bytes),
@@ -51,19 +57,21 @@ impl AtomicFile {
     }
 }
 
-/// Writes a file down to the disk: renamed before its bytes are there, it could be found empty after a
-/// power cut.
+/// Writes a file and flushes it to the disk. A file that is renamed before its bytes are on the disk can be
+/// empty after a power failure.
 pub(super) fn write_through(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let mut file = fs::File::create(path)?;
     file.write_all(bytes)?;
     file.sync_data()
 }
 
-/// Folders made on the way to the target; removed again, where empty, unless kept.
+/// Parent folders that were created for a target. Dropping it removes those that are empty, unless
+/// [`keep`](Self::keep) was called.
 #[derive(Debug, Default)]
 pub(super) struct CreatedParents(Vec<PathBuf>);
 
 impl CreatedParents {
+    /// Creates a folder and its parents, and remembers those that did not exist.
     pub(super) fn create(&mut self, folder: &Path) -> io::Result<()> {
         if folder.is_dir() {
             return Ok(());
@@ -73,7 +81,7 @@ impl CreatedParents {
         }
         match fs::create_dir(folder) {
             Ok(()) => self.0.push(folder.to_path_buf()),
-            // Another run was faster; then it is not ours to remove.
+            // Another process created the folder meanwhile, so this one must not remove it.
             Err(_) if folder.is_dir() => {}
             Err(_) if fs::symlink_metadata(folder).is_ok() => {
                 let cause = format!("{} is not a folder", folder.display());
@@ -84,6 +92,7 @@ impl CreatedParents {
         Ok(())
     }
 
+    /// Keeps the folders when the value is dropped.
     pub(super) fn keep(&mut self) {
         self.0.clear();
     }
@@ -92,7 +101,7 @@ impl CreatedParents {
 impl Drop for CreatedParents {
     fn drop(&mut self) {
         for folder in self.0.iter().rev() {
-            // Refused where somebody else has put something there meanwhile, as it should be.
+            // This fails if another process wrote into the folder meanwhile, which is right.
             let _ = fs::remove_dir(folder);
         }
     }
@@ -106,8 +115,8 @@ pub(super) fn parent_of(path: &Path) -> PathBuf {
     }
 }
 
-/// Temporary names with the permissions that any program's files get: `mode` less the umask,
-/// where `tempfile` would lock everyone else out of the finished result.
+/// Hidden temporary names with normal permissions: `mode` without the umask. The permissions that `tempfile`
+/// sets would make the finished files private.
 pub(super) fn hidden(mode: u32) -> tempfile::Builder<'static, 'static> {
     let mut builder = tempfile::Builder::new();
     builder.prefix(".p2p-");
@@ -127,15 +136,16 @@ fn permissions(_mode: u32) -> Option<Permissions> {
     None
 }
 
+/// The error for a file that cannot be written.
 pub(super) fn cannot_write(path: &Path, error: &io::Error) -> Error {
     let said = error.to_string();
-    // `tempfile` appends the hidden name, which nobody asked about.
+    // `tempfile` appends the hidden name, which means nothing to users.
     let said = said.split(" at path ").next().unwrap_or_default();
     let cause = format!("cannot write {}: {said}", path.display());
     let cure = match error.kind() {
         io::ErrorKind::NotFound => "create its folder first, or choose another place",
         io::ErrorKind::NotADirectory => "choose a place inside a folder",
-        _ => "choose a place you may write to that has space left",
+        _ => "choose a place that is writable and has space left",
     };
     Error::run(cause, cure)
 }

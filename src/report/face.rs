@@ -1,7 +1,7 @@
-//! Text on pictures: measured, broken into lines, drawn.
+//! Text on pictures: measures text, breaks it into lines and draws it. Owns the font, which is part of the
+//! binary, so that a line has the same pixels on every machine. It must never know what a text means.
 //!
-//! The font travels in the binary, so a line has the same pixels on every machine. A character the
-//! font lacks is drawn as the font's empty box, never left out.
+//! A character that the font lacks is drawn as the font's empty box, never left out.
 
 use ab_glyph::{Font, FontRef, GlyphId, PxScaleFont, ScaleFont, point};
 use image::{Rgb, RgbImage};
@@ -12,19 +12,22 @@ const INK: Rgb<u8> = Rgb([64, 64, 64]);
 pub struct Face(PxScaleFont<FontRef<'static>>);
 
 impl Face {
+    /// The bold font at `size` pixels.
     pub fn bold(size: f32) -> Self {
         Self::new(dejavu::sans::bold(), size)
     }
 
+    /// The regular font at `size` pixels.
     pub fn regular(size: f32) -> Self {
         Self::new(dejavu::sans::regular(), size)
     }
 
     fn new(bytes: &'static [u8], size: f32) -> Self {
-        let font = FontRef::try_from_slice(bytes).expect("the font in the binary is whole");
+        let font = FontRef::try_from_slice(bytes).expect("the font in the binary is valid");
         Self(font.into_scaled(size))
     }
 
+    /// Distance between two lines in pixels.
     pub fn line_height(&self) -> f32 {
         (self.0.height() * 1.15).round()
     }
@@ -44,7 +47,7 @@ impl Face {
         (glyphs, x)
     }
 
-    /// Pixels that a line takes.
+    /// Width of a line in pixels.
     pub fn width(&self, line: &str) -> f32 {
         self.place(line).1
     }
@@ -53,7 +56,8 @@ impl Face {
         self.width(text) <= width
     }
 
-    /// Breaks `text` at spaces, and words that are wider than a line anywhere; at most `max` lines.
+    /// Breaks `text` into at most `max` lines of `width` pixels, at spaces. Words that are wider than a line are
+    /// broken anywhere. An ellipsis ends a text that is too long.
     pub fn wrap(&self, text: &str, width: f32, max: usize) -> Vec<String> {
         let text = text.replace(char::is_control, " ");
         let mut lines: Vec<String> = Vec::new();
@@ -78,8 +82,8 @@ impl Face {
         lines
     }
 
-    /// Pushes full lines of `word` and answers the part that does not fill one. Past `max` lines
-    /// nobody reads on.
+    /// Breaks a wide word: pushes its full lines and returns the rest. It stops after `max` lines, because
+    /// the others are cut off.
     fn break_word(&self, word: &str, width: f32, max: usize, lines: &mut Vec<String>) -> String {
         let mut open = String::new();
         for c in word.chars() {
@@ -103,10 +107,11 @@ impl Face {
         format!("{}…", line.trim_end())
     }
 
-    /// Draws one line centred on `centre`, its upper edge at `top`.
+    /// Draws a line of text. Its horizontal centre is at `centre` and its upper edge at `top`, in pixels.
     pub fn draw(&self, sheet: &mut RgbImage, line: &str, centre: f32, top: f32) {
         let (glyphs, width) = self.place(line);
-        // Whole pixels for the line, fractions between its letters: even spacing, sharp stems.
+        // The line starts at a whole pixel, which makes stems sharp. Fractions between letters space them
+        // evenly.
         let left = (centre - width / 2.0).round();
         let baseline = (top + self.0.ascent()).round();
         for (id, x) in glyphs {
@@ -122,7 +127,7 @@ impl Face {
     }
 }
 
-/// Mixes ink into a pixel; what falls outside the sheet is cut.
+/// Mixes ink into a pixel. Pixels outside the sheet are ignored.
 fn blend(sheet: &mut RgbImage, (x, y): (i64, i64), coverage: f32) {
     let (Ok(x), Ok(y)) = (u32::try_from(x), u32::try_from(y)) else {
         return;

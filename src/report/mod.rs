@@ -1,5 +1,5 @@
-//! What a run leaves behind and says: pictures, the strip, the output folder, the report, lines on stderr.
-//! Owns files and the terminal; it must never know attention, edits or how a picture came about.
+//! The output of a run: pictures, the strip, the output folder, the report page, messages on stderr.
+//! Owns files and the terminal. It must never know attention, edits or how a picture is computed.
 
 pub mod atomic;
 pub mod command;

@@ -1,9 +1,9 @@
-//! The output folder, written all or nothing.
-//! Owns existence checks, renames and the removal of an earlier run's files; it must never know what
-//! the files mean, except the list of names an earlier `manifest.json` keeps.
+//! The output folder, which is written completely or not at all.
+//! Owns existence checks, renames and the removal of an earlier run's files. It must never know what the files
+//! mean, except the list of names in an earlier `manifest.json`.
 //!
-//! A run that fails or is dropped leaves nothing behind. A killed process can leave its hidden
-//! `.p2p-*` folder, never a half-written result.
+//! A run that fails leaves no files. A process that is killed can leave its hidden `.p2p-*` folder, but never
+//! an incomplete result.
 
 use std::collections::HashSet;
 use std::fs;
@@ -15,34 +15,37 @@ use tempfile::TempDir;
 use super::atomic::{CreatedParents, cannot_write, hidden, parent_of, write_through};
 use super::png::{self, TextChunk};
 use crate::error::{Error, Result};
+use crate::message;
+use crate::setting::Setting;
 
-/// The file whose `"files"` list says what a run wrote.
+/// The file that lists all files of a run under `"files"`.
 pub const MANIFEST: &str = "manifest.json";
 
-/// A folder of outputs in the making: hidden until [`finish`](Self::finish).
+/// An output folder that is being written. Its files are hidden until [`finish`](Self::finish).
 #[derive(Debug)]
 pub struct OutputFolder {
     target: PathBuf,
-    /// Whether `target` stood there already, so that files move into it one by one.
+    /// Whether `target` already exists, so that files are moved into it one by one.
     exists: bool,
     temporary: TempDir,
     written: Vec<String>,
-    /// Pictures get no texts, whatever is given.
+    /// Whether pictures are written without their metadata.
     bare: bool,
     /// Dropped after `temporary`, so that the parents are empty by then.
     parents: CreatedParents,
 }
 
 impl OutputFolder {
-    /// Checks that `path` can be written and makes a hidden folder on the same file system, and
-    /// `path`'s parents where they are missing.
+    /// Checks that `path` can be written, and creates a hidden folder on the same file system and the missing
+    /// parents of `path`.
     ///
     /// # Errors
-    /// [`Error::Usage`] where `path` exists and `force` is not given, or is no folder;
-    /// [`Error::Run`] where the disk refuses.
+    ///
+    /// [`Error::Usage`] if `path` exists and `force` is false, or if `path` is not a folder. [`Error::Run`] if a
+    /// folder cannot be created.
     pub fn create(path: &Path, force: bool) -> Result<Self> {
         let exists = check_target(path, force)?;
-        // An existing folder may be a mount of its own: a rename into it must start inside it.
+        // An existing folder may be a mount point. A rename works only inside one file system.
         let place = if exists {
             path.to_path_buf()
         } else {
@@ -51,8 +54,12 @@ impl OutputFolder {
         Self::hidden_in(&place, path, exists)
     }
 
-    /// The same with the hidden folder in `staging`, a folder on the same file system, whose owner
-    /// removes what a killed process leaves there. A folder that exists is filled anew.
+    /// Like [`create`](Self::create), with the hidden folder in `staging`, which must be on the same file system.
+    /// The owner of `staging` removes what a killed process leaves there. An existing output folder is reused.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Usage`] if `path` is not a folder, [`Error::Run`] if a folder cannot be created.
     pub fn create_in(path: &Path, staging: &Path) -> Result<Self> {
         let exists = check_target(path, true)?;
         Self::hidden_in(staging, path, exists)
@@ -72,16 +79,16 @@ impl OutputFolder {
         })
     }
 
-    /// Leaves out the texts of all pictures to come, if so wished.
+    /// Whether the pictures that follow are written without metadata.
     pub fn bare(self, bare: bool) -> Self {
         Self { bare, ..self }
     }
 
-    /// Where to write the file that will be `name` in the finished folder, which then counts as
-    /// one of its files.
+    /// The temporary path of the file `name`, which becomes one of the folder's files.
     ///
     /// # Panics
-    /// Where `name` leads out of the folder: names of outputs are the program's own.
+    ///
+    /// If `name` leads out of the folder.
     pub fn path(&mut self, name: &str) -> PathBuf {
         assert!(is_inside(name), "{name:?} is not a name inside the folder");
         if !self.written.iter().any(|known| known == name) {
@@ -90,7 +97,7 @@ impl OutputFolder {
         self.temporary.path().join(name)
     }
 
-    /// The folder's own name.
+    /// The last part of the folder's path.
     pub fn name(&self) -> String {
         let full = path::absolute(&self.target).unwrap_or_else(|_| self.target.clone());
         full.file_name()
@@ -99,12 +106,12 @@ impl OutputFolder {
             .into_owned()
     }
 
-    /// Where the files are until they are [finished](Self::finish).
+    /// The hidden folder that holds the files until [`finish`](Self::finish).
     pub fn making(&self) -> &Path {
         self.temporary.path()
     }
 
-    /// The name of `path` where it lies directly in this folder, which need not exist yet.
+    /// The file name of `path` if `path` is directly inside this folder. The folder need not exist yet.
     pub fn name_of(&self, path: &Path) -> Option<String> {
         let absolute = |path: &Path| path::absolute(path).ok();
         let inside = absolute(path)?.parent()? == absolute(&self.target)?;
@@ -113,6 +120,10 @@ impl OutputFolder {
     }
 
     /// Writes `bytes` as the file `name`.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Run`] if the file cannot be written.
     pub fn write_bytes(&mut self, name: &str, bytes: &[u8]) -> Result<()> {
         let path = self.path(name);
         let folder = path.parent().map_or(Ok(()), fs::create_dir_all);
@@ -121,11 +132,15 @@ impl OutputFolder {
     }
 
     /// Writes `text` as the file `name`.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Run`] if the file cannot be written.
     pub fn write_text(&mut self, name: &str, text: &str) -> Result<()> {
         self.write_bytes(name, text.as_bytes())
     }
 
-    /// The names of the files begun so far, and `name`, which comes last.
+    /// The names of all files so far, followed by `name`.
     pub fn files_with(&self, name: &str) -> Vec<String> {
         self.written
             .iter()
@@ -134,7 +149,11 @@ impl OutputFolder {
             .collect()
     }
 
-    /// Writes `picture` as the PNG file `name`, with these texts in it.
+    /// Writes `picture` as the PNG file `name` with these text chunks.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Run`] if the picture cannot be encoded or written.
     pub fn write_png<P>(
         &mut self,
         name: &str,
@@ -150,18 +169,22 @@ impl OutputFolder {
         self.write_bytes(name, &bytes)
     }
 
-    /// Moves everything into place and answers the files' paths in the order they were begun.
+    /// Moves all files into place and returns their paths in the order in which they were begun.
     ///
-    /// A new folder appears in one step. In an existing one each file is replaced by a rename and
-    /// the plain files that only its old manifest lists are removed; the manifest moves last, so
-    /// that at every moment the one in place lists whatever a later run may have to remove.
+    /// A new folder appears in one step. In an existing folder a rename replaces each file, and the regular
+    /// files that only the old manifest lists are removed. The manifest is moved last: at every moment the
+    /// manifest in the folder lists all files that a later run has to remove.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Run`] if a file cannot be moved or removed.
     pub fn finish(mut self) -> Result<Vec<PathBuf>> {
         if self.exists {
             self.replace_files()?;
         } else {
             fs::rename(self.temporary.path(), &self.target)
                 .map_err(|e| cannot_write(&self.target, &e))?;
-            // It has a new name and is nobody's to remove any more.
+            // The hidden folder was renamed, so there is nothing to clean up.
             self.temporary.disable_cleanup(true);
         }
         self.parents.keep();
@@ -169,7 +192,7 @@ impl OutputFolder {
     }
 
     fn replace_files(&self) -> Result<()> {
-        // Before the first move: a folder in the way would stop the rest half-way.
+        // Checked before the first move, because a folder in the way would leave the rest undone.
         for name in &self.written {
             let path = self.target.join(name);
             if path.is_dir() {
@@ -187,14 +210,14 @@ impl OutputFolder {
         manifest.into_iter().try_for_each(|name| self.replace(name))
     }
 
-    /// Folders inside the target that `path` was the last file of.
+    /// Removes the folders inside the target that are empty without `path`.
     fn remove_empty_folders(&self, path: &Path) {
         let folders = path
             .ancestors()
             .skip(1)
             .take_while(|folder| *folder != self.target);
         for folder in folders {
-            // One that holds something stays, and so do those around it.
+            // A folder with files stays, and so do its parents.
             if fs::remove_dir(folder).is_err() {
                 break;
             }
@@ -208,54 +231,61 @@ impl OutputFolder {
         fs::rename(self.temporary.path().join(name), &path).map_err(|e| cannot_write(&path, &e))
     }
 
-    /// Regular files of the target that an earlier run lists and this one does not write.
+    /// Regular files of the target that an earlier run lists and this run does not write.
     fn stale_files(&self) -> Vec<PathBuf> {
         let new: HashSet<&str> = self.written.iter().map(String::as_str).collect();
         listed_files(&self.target.join(MANIFEST))
             .into_iter()
             .filter(|name| is_inside(name) && !new.contains(name.as_str()))
             .map(|name| self.target.join(name))
-            // Not through links: what they point at is not ours.
+            // Links are not followed: their targets may belong to others.
             .filter(|path| fs::symlink_metadata(path).is_ok_and(|m| m.is_file()))
             .collect()
     }
 }
 
-/// Whether the target exists; an error where it may not be used.
+/// Whether the target exists. It is an error if it exists and may not be used.
 fn check_target(path: &Path, force: bool) -> Result<bool> {
     if path.as_os_str().is_empty() {
-        return Err(Error::usage("the output folder has no name", "give -o DIR"));
+        let cure = message!["use ", Setting::Output.to("DIR")];
+        return Err(Error::usage("the output folder has no name", cure).about(Setting::Output));
     }
-    // Not `exists`: a link that points nowhere is there, but not as a folder.
+    // `Path::exists` would be false for a broken link.
     if fs::symlink_metadata(path).is_err() {
         return Ok(false);
     }
     let name = path.display();
     if !path.is_dir() {
         let cause = format!("{name} exists and is not a folder");
-        return Err(Error::usage(cause, "choose another folder with -o"));
+        let cure = message!["choose another folder with ", Setting::Output];
+        return Err(Error::usage(cause, cure).about(Setting::Output));
     }
     if !force {
         let cause = format!("the output folder {name} exists already");
-        let cure = "add --force to replace its pictures, or choose another folder with -o";
-        return Err(Error::usage(cause, cure));
+        let cure = message![
+            "add ",
+            Setting::Force.to(true),
+            " to replace its pictures, or choose another folder with ",
+            Setting::Output
+        ];
+        return Err(Error::usage(cause, cure).about(Setting::Output));
     }
     Ok(true)
 }
 
-/// One file's name and nothing else, on every system.
+/// Whether `name` is one plain file name on every operating system.
 fn is_plain(name: &str) -> bool {
     let parts: Vec<Component> = Path::new(name).components().collect();
     matches!(parts[..], [Component::Normal(part)] if part == name)
         && !name.contains(['/', '\\', ':'])
 }
 
-/// A file in the folder or in folders of it, by plain names only.
+/// Whether `name` is a path inside a folder, made of plain names.
 pub(super) fn is_inside(name: &str) -> bool {
     !name.is_empty() && name.split('/').all(is_plain)
 }
 
-/// The names under `"files"` in a manifest; none where there is no manifest or it is not ours.
+/// The names under `"files"` in a manifest. A missing or foreign manifest has none.
 fn listed_files(manifest: &Path) -> Vec<String> {
     fs::read(manifest)
         .ok()
@@ -266,5 +296,9 @@ fn listed_files(manifest: &Path) -> Vec<String> {
 
 fn in_the_way(path: &Path) -> Error {
     let cause = format!("cannot write {}: a folder has this name", path.display());
-    Error::run(cause, "move it away, or choose another folder with -o")
+    let cure = message![
+        "move it away, or choose another folder with ",
+        Setting::Output
+    ];
+    Error::run(cause, cure).about(Setting::Output)
 }

@@ -1,19 +1,21 @@
-//! From a decoded tensor to eight-bit pixels.
-//! Owns the range, the clamp and the rounding; it must never know which model decoded the tensor
-//! or where the picture goes.
+//! Converts a decoded tensor to eight-bit pixels.
+//! Owns the range, the clamp and the rounding. It must never know which model decoded the tensor or where the
+//! picture is written.
 
 use candle_core::{DType, Device, Tensor};
 use image::RgbImage;
 
 use crate::error::{Error, Result};
+use crate::message;
+use crate::setting::Setting;
 
-/// How a channel in 0..=255 becomes an integer.
+/// How a channel value from 0 to 255 is rounded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Rounding {
     /// To the nearest integer, ties to even.
     #[default]
     Nearest,
-    /// Towards zero, as the reference's `astype(np.uint8)`.
+    /// Towards zero, like the reference's `astype(np.uint8)`.
     Truncate,
 }
 
@@ -26,10 +28,11 @@ impl Rounding {
     }
 }
 
-/// The picture of one decoded tensor, `[3, h, w]` in -1..1; what lies outside is clamped.
+/// Converts a decoded tensor `[3, h, w]` to a picture. Values are clamped to -1..1.
 ///
 /// # Errors
-/// [`Error::Run`] where a value is not finite, [`Error::Tensor`] where the shape is another.
+///
+/// [`Error::Run`] if a value is not finite, [`Error::Tensor`] if the shape is not `[3, h, w]`.
 pub fn to_rgb(image: &Tensor, rounding: Rounding) -> Result<RgbImage> {
     let (channels, height, width) = image.dims3()?;
     if channels != 3 {
@@ -44,7 +47,7 @@ pub fn to_rgb(image: &Tensor, rounding: Rounding) -> Result<RgbImage> {
         .to_device(&Device::Cpu)?
         .flatten_all()?
         .to_vec1()?;
-    // A clamp would paint infinities white and NaN black: a wrong picture that looks like one.
+    // A clamp would turn infinities white and NaN black, which would hide the error.
     if pixels.iter().any(|value| !value.is_finite()) {
         return Err(not_finite());
     }
@@ -58,7 +61,13 @@ pub fn to_rgb(image: &Tensor, rounding: Rounding) -> Result<RgbImage> {
 
 fn not_finite() -> Error {
     Error::run(
-        "the picture, decoded in f32 after the last step, holds values that are not finite numbers",
-        "lower --guidance or the --weight factors, or check the model's weights",
+        "the picture, decoded in f32 after the last step, has values that are not finite",
+        message![
+            "lower ",
+            Setting::Guidance,
+            " or the factors of ",
+            Setting::Weight,
+            ", or check the model's weights"
+        ],
     )
 }

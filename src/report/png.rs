@@ -1,5 +1,5 @@
-//! PNG files with texts in them: pixels and texts in, bytes out, and back.
-//! Owns the container and how a text is encoded; it must never know what a text says.
+//! Writes and reads PNG files with text chunks.
+//! Owns the container and the encoding of texts. It must never know what a text means.
 
 use std::io::{self, Cursor};
 
@@ -9,15 +9,17 @@ use png::{
     BitDepth, ColorType, Compression, DecodeOptions, Decoder, DecodingError, Filter, Limits,
 };
 
-/// A text chunk: `parameters`, `Comment` ...
+/// A text chunk with a keyword such as `parameters` or `Comment`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TextChunk {
-    /// 1 to 79 Latin-1 characters.
+    /// The keyword, 1 to 79 Latin-1 characters.
     pub keyword: String,
+    /// The text, which is not limited to Latin-1.
     pub text: String,
 }
 
 impl TextChunk {
+    /// A chunk with a keyword and a text.
     pub fn new(keyword: &str, text: impl Into<String>) -> Self {
         Self {
             keyword: keyword.to_owned(),
@@ -25,32 +27,38 @@ impl TextChunk {
         }
     }
 
-    /// What tEXt can hold; other tools read it as Latin-1, and this is all of it that is printable.
+    /// Whether a tEXt chunk can hold the text: printable Latin-1 characters and line breaks.
     fn is_latin1(&self) -> bool {
         let fits = |c: char| matches!(c, '\n' | ' '..='~' | '\u{a0}'..='\u{ff}');
         self.text.chars().all(fits)
     }
 }
 
-/// What a PNG file holds beside its pixels.
+/// Size and text chunks of a PNG file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Contents {
-    /// Pixels.
+    /// Width in pixels.
     pub width: u32,
+    /// Height in pixels.
     pub height: u32,
+    /// All text chunks.
     pub texts: Vec<TextChunk>,
 }
 
 impl Contents {
-    /// The text of the first chunk of this name.
+    /// The text of the first chunk with this keyword.
     pub fn text(&self, keyword: &str) -> Option<&str> {
         let found = self.texts.iter().find(|text| text.keyword == keyword);
         found.map(|found| &*found.text)
     }
 }
 
-/// A PNG file of the picture, eight bits a channel. The texts stand before the pixels: tEXt where
-/// Latin-1 holds them, else iTXt.
+/// Encodes a picture as a PNG file with eight bits per channel. Texts are written before the pixels: as tEXt
+/// chunks if Latin-1 can hold them, else as iTXt chunks.
+///
+/// # Errors
+///
+/// An I/O error if the picture cannot be encoded.
 pub fn encode<P>(picture: &ImageBuffer<P, Vec<u8>>, texts: &[TextChunk]) -> io::Result<Vec<u8>>
 where
     P: Pixel<Subpixel = u8>,
@@ -68,13 +76,12 @@ where
     encoder.set_filter(Filter::Adaptive);
     let mut writer = encoder.write_header()?;
     for text in texts {
-        match text.is_latin1() {
-            true => writer.write_text_chunk(&TEXtChunk::new(&*text.keyword, &*text.text))?,
-            // NUL is not allowed in either.
-            false => {
-                let clean = text.text.replace('\0', " ");
-                writer.write_text_chunk(&ITXtChunk::new(&*text.keyword, clean))?
-            }
+        if text.is_latin1() {
+            writer.write_text_chunk(&TEXtChunk::new(&*text.keyword, &*text.text))?;
+        } else {
+            // NUL is not allowed in text chunks.
+            let clean = text.text.replace('\0', " ");
+            writer.write_text_chunk(&ITXtChunk::new(&*text.keyword, clean))?;
         }
     }
     writer.write_image_data(picture.as_raw())?;
@@ -82,25 +89,28 @@ where
     Ok(bytes)
 }
 
-/// Size and texts of a PNG file, those behind its pixels too. The whole file is looked at.
+/// Reads size and texts of a PNG file, including texts after its pixels. The whole file is checked.
 ///
 /// # Errors
-/// What is wrong with the bytes, as the end of a sentence: "is not a PNG picture".
+///
+/// A text that says what is wrong with the bytes and continues a sentence: "is not a PNG picture".
 pub fn read(bytes: &[u8]) -> Result<Contents, String> {
     if !bytes.starts_with(b"\x89PNG\r\n\x1a\n") {
         return Err("is not a PNG picture".to_owned());
     }
     contents(bytes).map_err(|error| match error {
         DecodingError::IoError(e) if e.kind() == io::ErrorKind::UnexpectedEof => {
-            "is torn: it ends too early".to_owned()
+            "is damaged: it ends too early".to_owned()
         }
-        DecodingError::LimitsExceeded => "holds more than a picture should".to_owned(),
+        DecodingError::LimitsExceeded => {
+            "is too large: it has more data than a picture should have".to_owned()
+        }
         error => format!("is damaged: {}", error.to_string().trim_end_matches('.')),
     })
 }
 
 fn contents(bytes: &[u8]) -> Result<Contents, DecodingError> {
-    // A text whose checksum is wrong is no text: better said than passed over.
+    // A text with a wrong checksum is an error. By default the decoder would skip it silently.
     let mut options = DecodeOptions::default();
     options.set_skip_ancillary_crc_failures(false);
     let mut decoder = Decoder::new_with_options(Cursor::new(bytes), options);

@@ -1,5 +1,5 @@
 //! A sheet: pictures in rows and columns, with a title, headings, captions and a colour bar.
-//! Owns its layout; it must never know what the pictures show.
+//! Owns its layout. It must never know what the pictures show.
 
 use image::imageops::{self, FilterType};
 use image::{Rgb, RgbImage};
@@ -8,54 +8,66 @@ use super::face::Face;
 
 const MARGIN: u32 = 16;
 const GAP: u32 = 8;
+/// Size of all text in pixels.
 const TEXT: f32 = 16.0;
-/// Pixels that the column of row headings may take, and lines of any heading.
-const HEADINGS: (f32, usize) = (128.0, 4);
+/// Largest width of the row headings in pixels.
+const HEADINGS_WIDTH: f32 = 128.0;
+/// Largest number of lines of a heading.
+const HEADING_LINES: usize = 4;
 const GROUND: Rgb<u8> = Rgb([255, 255, 255]);
+/// Width and height of the colour bar in pixels.
 const BAR: (u32, u32) = (256, 12);
 
-/// A picture and the words under it.
+/// A picture with its caption.
 #[derive(Debug, Clone)]
 pub struct Cell {
+    /// The picture, which is scaled to the cell.
     pub picture: RgbImage,
+    /// The text below it.
     pub caption: String,
 }
 
+/// A row of pictures.
 #[derive(Debug, Clone)]
 pub struct Row {
-    /// To the left; the column of headings takes no room if no row has one.
+    /// The text to the left. If no row has a heading, headings take no space.
     pub heading: String,
-    /// `None` stays empty.
+    /// The cells of the row. `None` is an empty cell.
     pub cells: Vec<Option<Cell>>,
 }
 
-/// What colours mean: from the left end to the right.
+/// A bar that shows the meaning of colours.
 #[derive(Debug, Clone)]
 pub struct ColourBar {
+    /// The value at the left end.
     pub low: String,
+    /// The value at the right end.
     pub high: String,
-    /// Per pixel of its length.
+    /// The colours from left to right.
     pub colours: Vec<Rgb<u8>>,
 }
 
+/// The contents of a sheet.
 #[derive(Debug, Clone)]
 pub struct Sheet {
-    /// One below the other.
+    /// The titles, one below the other.
     pub title: Vec<String>,
-    /// Above the columns; may be empty.
+    /// The headings of the columns. May be empty.
     pub columns: Vec<String>,
+    /// The rows from top to bottom.
     pub rows: Vec<Row>,
+    /// The colour bar below the rows.
     pub bar: Option<ColourBar>,
-    /// Below everything: what the captions' numbers are.
+    /// A note at the bottom, which explains the numbers in the captions.
     pub note: Option<String>,
-    /// Pixels of a cell's picture: `(width, height)`.
+    /// `(width, height)` of a cell's picture in pixels.
     pub cell: (u32, u32),
 }
 
-/// Lines that a caption may take.
+/// Largest number of lines of a caption.
 const CAPTION: usize = 2;
 
-/// Where things stand.
+/// Positions and sizes in pixels, and the wrapped texts.
 struct Layout {
     left: u32,
     top: u32,
@@ -65,65 +77,94 @@ struct Layout {
     note: Vec<String>,
 }
 
+/// The fonts of a sheet and the height of their lines in pixels.
+struct Fonts {
+    bold: Face,
+    plain: Face,
+    line: u32,
+}
+
+impl Fonts {
+    fn new() -> Self {
+        let plain = Face::regular(TEXT);
+        Self {
+            bold: Face::bold(TEXT),
+            line: plain.line_height() as u32,
+            plain,
+        }
+    }
+}
+
 impl Sheet {
+    /// Draws the sheet.
     pub fn draw(&self) -> RgbImage {
-        let (bold, plain) = (Face::bold(TEXT), Face::regular(TEXT));
-        let line = plain.line_height() as u32;
-        let layout = self.layout(&bold, &plain, line);
+        let fonts = Fonts::new();
+        let line = fonts.line;
+        let layout = self.layout(&fonts.bold, &fonts.plain, line);
         let mut sheet = RgbImage::from_pixel(layout.size.0, layout.size.1, GROUND);
         let middle = layout.size.0 as f32 / 2.0;
         for (i, text) in layout.title.iter().enumerate() {
-            bold.draw(&mut sheet, text, middle, (MARGIN + i as u32 * line) as f32);
+            let top = (MARGIN + i as u32 * line) as f32;
+            fonts.bold.draw(&mut sheet, text, middle, top);
         }
-        let centre = |column: usize| {
-            (layout.left + column as u32 * layout.step.0) as f32 + self.cell.0 as f32 / 2.0
-        };
-        for (column, heading) in self.columns.iter().enumerate() {
-            let lines = self.heading(&bold, heading);
-            let top = layout.top - lines.len() as u32 * line - GAP / 2;
-            for (j, text) in lines.iter().enumerate() {
-                bold.draw(
-                    &mut sheet,
-                    text,
-                    centre(column),
-                    (top + j as u32 * line) as f32,
-                );
-            }
-        }
+        self.draw_columns(&mut sheet, &layout, &fonts);
         for (i, row) in self.rows.iter().enumerate() {
             let top = layout.top + i as u32 * layout.step.1;
-            let lines = bold.wrap(&row.heading, HEADINGS.0, HEADINGS.1);
-            let half = self.cell.1.saturating_sub(lines.len() as u32 * line) / 2;
-            let middle = (MARGIN + layout.left - 2 * GAP) as f32 / 2.0;
-            for (j, text) in lines.iter().enumerate() {
-                let y = top + half + j as u32 * line;
-                bold.draw(&mut sheet, text, middle, y as f32);
-            }
-            let cells = row.cells.iter().enumerate();
-            for (column, cell) in cells.filter_map(|(i, cell)| Some((i, cell.as_ref()?))) {
-                let left = layout.left + column as u32 * layout.step.0;
-                let picture = fit(&cell.picture, self.cell);
-                imageops::replace(&mut sheet, &picture, left.into(), top.into());
-                let caption = plain.wrap(&cell.caption, self.cell.0 as f32, CAPTION);
-                for (j, text) in caption.iter().enumerate() {
-                    let y = top + self.cell.1 + 2 + j as u32 * line;
-                    plain.draw(&mut sheet, text, centre(column), y as f32);
-                }
-            }
+            self.draw_row(&mut sheet, &layout, &fonts, row, top);
         }
         let bottom = layout.size.1 - MARGIN - line;
         let lines = layout.note.len() as u32;
-        self.draw_bar(&mut sheet, &plain, bottom - lines * line);
+        self.draw_bar(&mut sheet, &fonts.plain, bottom - lines * line);
         for (i, text) in layout.note.iter().enumerate() {
             let y = bottom - (lines - 1 - i as u32) * line;
-            plain.draw(&mut sheet, text, middle, y as f32);
+            fonts.plain.draw(&mut sheet, text, middle, y as f32);
         }
         sheet
     }
 
-    /// A column's heading in lines as wide as its pictures.
+    /// The horizontal centre of a column.
+    fn centre(&self, layout: &Layout, column: usize) -> f32 {
+        (layout.left + column as u32 * layout.step.0) as f32 + self.cell.0 as f32 / 2.0
+    }
+
+    fn draw_columns(&self, sheet: &mut RgbImage, layout: &Layout, fonts: &Fonts) {
+        for (column, heading) in self.columns.iter().enumerate() {
+            let lines = self.heading(&fonts.bold, heading);
+            let top = layout.top - lines.len() as u32 * fonts.line - GAP / 2;
+            for (j, text) in lines.iter().enumerate() {
+                let y = (top + j as u32 * fonts.line) as f32;
+                let centre = self.centre(layout, column);
+                fonts.bold.draw(sheet, text, centre, y);
+            }
+        }
+    }
+
+    fn draw_row(&self, sheet: &mut RgbImage, layout: &Layout, fonts: &Fonts, row: &Row, top: u32) {
+        let line = fonts.line;
+        let lines = fonts.bold.wrap(&row.heading, HEADINGS_WIDTH, HEADING_LINES);
+        let half = self.cell.1.saturating_sub(lines.len() as u32 * line) / 2;
+        let middle = (MARGIN + layout.left - 2 * GAP) as f32 / 2.0;
+        for (j, text) in lines.iter().enumerate() {
+            let y = top + half + j as u32 * line;
+            fonts.bold.draw(sheet, text, middle, y as f32);
+        }
+        let cells = row.cells.iter().enumerate();
+        for (column, cell) in cells.filter_map(|(i, cell)| Some((i, cell.as_ref()?))) {
+            let left = layout.left + column as u32 * layout.step.0;
+            let picture = fit(&cell.picture, self.cell);
+            imageops::replace(sheet, &picture, left.into(), top.into());
+            let caption = fonts.plain.wrap(&cell.caption, self.cell.0 as f32, CAPTION);
+            for (j, text) in caption.iter().enumerate() {
+                let y = top + self.cell.1 + 2 + j as u32 * line;
+                let centre = self.centre(layout, column);
+                fonts.plain.draw(sheet, text, centre, y as f32);
+            }
+        }
+    }
+
+    /// The heading of a column, in lines as wide as its pictures.
     fn heading(&self, bold: &Face, text: &str) -> Vec<String> {
-        bold.wrap(text, self.cell.0 as f32, HEADINGS.1)
+        bold.wrap(text, self.cell.0 as f32, HEADING_LINES)
     }
 
     fn layout(&self, bold: &Face, plain: &Face, line: u32) -> Layout {
@@ -139,7 +180,7 @@ impl Sheet {
         let headings = self
             .rows
             .iter()
-            .flat_map(|row| bold.wrap(&row.heading, HEADINGS.0, HEADINGS.1));
+            .flat_map(|row| bold.wrap(&row.heading, HEADINGS_WIDTH, HEADING_LINES));
         let headings = headings.map(|text| bold.width(&text)).fold(0.0, f32::max);
         let room = if headings > 0.0 {
             headings.ceil() as u32 + 2 * GAP
@@ -192,7 +233,7 @@ impl Sheet {
     }
 }
 
-/// Scaled to a cell's size.
+/// The picture scaled to `(width, height)` pixels.
 pub fn fit(picture: &RgbImage, (width, height): (u32, u32)) -> RgbImage {
     if picture.dimensions() == (width, height) {
         return picture.clone();

@@ -1,17 +1,17 @@
-//! Folder names that say what an edit changes.
-//! Owns which characters are safe on every file system and how long a name may be; it must never
-//! touch a file system, nor know seeds: the caller appends what tells two runs apart.
+//! Folder names that describe an edit.
+//! Owns which characters are safe on every file system and how long a name may be. It must never touch a file
+//! system or know seeds: the caller appends what distinguishes two runs.
 
-/// Bytes a slug may take; leaves room for a seed and for temporary names beside it (255 in all).
+/// Largest length of a slug in bytes. File systems allow 255, which leaves room for a seed and for temporary
+/// names.
 const MAX_BYTES: usize = 80;
-/// Bytes of the source kept when the whole does not fit.
+/// Largest length of the source prompt in bytes if the prompts do not fit.
 const MAX_SOURCE_BYTES: usize = 32;
 
-/// A folder name for the edit of `src` into each of `dsts`: lower-case words joined by hyphens,
-/// prompts by two. At most 80 bytes, never empty, never a name Windows reserves.
+/// A folder name for the edits of `src` into each of `dsts`: lower-case words joined by one hyphen, prompts
+/// joined by two. It has at most 80 bytes, is never empty, and is never a name that Windows reserves.
 ///
-/// Where the prompts do not fit in full, the beginning of the source and the words that change in
-/// each edit stay.
+/// If the prompts do not fit, the name has the beginning of the source and the changed words of each edit.
 pub fn slug(src: &str, dsts: &[&str]) -> String {
     let src = words(src);
     let dsts: Vec<Vec<String>> = dsts.iter().map(|dst| words(dst)).collect();
@@ -24,8 +24,8 @@ pub fn slug(src: &str, dsts: &[&str]) -> String {
     safe(cut(&join(head, changes), MAX_BYTES))
 }
 
-/// Runs of letters and digits, in lower case. Accents typed as marks of their own are dropped
-/// rather than taken for a gap in the word.
+/// The runs of letters and digits in lower case. Combining accents are dropped, because they would split a
+/// word.
 fn words(prompt: &str) -> Vec<String> {
     let is_mark = |c: &char| ('\u{300}'..='\u{36f}').contains(c);
     let plain: String = prompt
@@ -48,8 +48,8 @@ fn join(first: String, rest: impl Iterator<Item = String>) -> String {
     parts.join("--")
 }
 
-/// The words of `dst` between what both prompts begin with and what both end with; all of `dst`
-/// where it only drops words.
+/// The words of `dst` without the common beginning and the common end of both prompts. All words of `dst` if
+/// it only drops words.
 fn changed<'a>(src: &[String], dst: &'a [String]) -> &'a [String] {
     let same = |(a, b): &(&String, &String)| a == b;
     let start = src.iter().zip(dst).take_while(same).count();
@@ -66,7 +66,7 @@ fn changed<'a>(src: &[String], dst: &'a [String]) -> &'a [String] {
     }
 }
 
-/// At most `max` bytes, between two words where one ends in the second half.
+/// Cuts a text to at most `max` bytes, at the end of a word if one ends in the second half.
 fn cut(text: &str, max: usize) -> String {
     if text.len() <= max {
         return text.to_string();
@@ -75,7 +75,7 @@ fn cut(text: &str, max: usize) -> String {
     while !text.is_char_boundary(end) {
         end -= 1;
     }
-    // A word that ends exactly at the limit is whole already.
+    // A word that ends exactly at the limit is complete.
     if !text[end..].starts_with('-') {
         end = text[..end]
             .rfind('-')
@@ -93,11 +93,11 @@ fn safe(name: String) -> String {
     }
 }
 
-/// Names that Windows gives to devices, whatever the folder.
+/// Whether Windows reserves the name for a device, in every folder.
 fn is_reserved(name: &str) -> bool {
     let numbered = |prefix: &str| {
         let mut rest = name.strip_prefix(prefix).unwrap_or("").chars();
-        // The superscripts count: COM¹ is COM1 to Windows.
+        // Windows treats superscript digits as digits: COM¹ is COM1.
         matches!((rest.next(), rest.next()), (Some(c), None) if "123456789¹²³".contains(c))
     };
     matches!(name, "con" | "prn" | "aux" | "nul") || numbered("com") || numbered("lpt")

@@ -1,31 +1,32 @@
-//! The strip: pictures side by side on white, each with its label and prompt under it.
-//! Owns layout, line breaking and drawing of text; it must never know what the pictures show or
-//! which of them is the source.
+//! The strip: pictures side by side on white, with a label and a prompt below each.
+//! Owns its layout. It must never know what the pictures show or which of them is the source.
 
 use image::imageops::{self, FilterType};
 use image::{Rgb, RgbImage};
 
 use super::face::Face;
 
-/// Smaller pictures are enlarged to at least this width: a prompt needs the room.
+/// Smallest width of a picture in pixels. Smaller pictures are enlarged to make room for the prompt.
 const MIN_WIDTH: u32 = 256;
+/// Largest number of lines of a prompt.
 const MAX_LINES: usize = 6;
 const MARGIN: u32 = 16;
 const GAP: u32 = 16;
 const GROUND: Rgb<u8> = Rgb([255, 255, 255]);
 
-/// One picture of the strip and the words under it.
+/// One picture of the strip and the text below it.
 #[derive(Debug, Clone, Copy)]
 pub struct Panel<'a> {
+    /// The picture.
     pub picture: &'a RgbImage,
-    /// A short bold line such as "source"; none takes no room if no panel has one.
+    /// A short bold line such as "source". If no panel has a label, labels take no space.
     pub label: &'a str,
-    /// The prompt. Wrapped; from the seventh line on it is cut with an ellipsis.
+    /// The prompt. It is wrapped, and after six lines cut with an ellipsis.
     pub caption: &'a str,
 }
 
-/// The panels from left to right. Pictures are expected to have one size; a smaller one stands
-/// centred at the top of its cell.
+/// Draws panels from left to right. Pictures should have the same size. A smaller picture is centred at the
+/// top of its cell.
 pub fn strip(panels: &[Panel]) -> RgbImage {
     let pictures: Vec<RgbImage> = panels.iter().map(|p| enlarge(p.picture)).collect();
     let cell_width = pictures.iter().map(RgbImage::width).max().unwrap_or(0);
@@ -46,7 +47,8 @@ pub fn strip(panels: &[Panel]) -> RgbImage {
     sheet
 }
 
-/// By a whole factor, smoothly: at 2x and more, doubled pixels would look like the model's fault.
+/// Enlarges a small picture smoothly by a whole factor. Visible square pixels would look like an error of the
+/// model.
 fn enlarge(picture: &RgbImage) -> RgbImage {
     let (width, height) = picture.dimensions();
     match MIN_WIDTH.div_ceil(width.max(1)) {
@@ -60,7 +62,7 @@ fn enlarge(picture: &RgbImage) -> RgbImage {
     }
 }
 
-/// What stands under the pictures, broken into lines.
+/// The texts below the pictures, broken into lines.
 struct Texts {
     label_face: Face,
     caption_face: Face,
@@ -70,7 +72,7 @@ struct Texts {
 
 impl Texts {
     fn new(panels: &[Panel], width: u32) -> Self {
-        // In proportion to the picture, but readable on small ones and calm on large ones.
+        // The size grows with the picture, within limits that keep it readable and modest.
         let size = (width as f32 / 17.0).clamp(16.0, 26.0);
         let label_face = Face::bold(size);
         let caption_face = Face::regular(size);
@@ -89,7 +91,7 @@ impl Texts {
         }
     }
 
-    /// Pixels between the pictures' lower edge and the lower margin.
+    /// Height in pixels between the lower edge of the pictures and the lower margin.
     fn height(&self) -> u32 {
         let lines = self.captions.iter().map(Vec::len).max().unwrap_or(0);
         let text = self.label_height() + lines as f32 * self.caption_face.line_height();
@@ -104,7 +106,7 @@ impl Texts {
         if self.labels.iter().all(String::is_empty) {
             0.0
         } else {
-            // A touch more than a line sets the label apart.
+            // Two more pixels separate the label from the prompt.
             self.label_face.line_height() + 2.0
         }
     }

@@ -82,6 +82,6 @@ fn an_unknown_word_lists_the_words_and_the_nearest() {
     let error = unknown_word("car#2", &[&one], "edited prompt");
     assert_eq!(
         error.parts(&Flags).0,
-        "\"car#2\": \"car\" stands only once in the edited prompt"
+        "\"car#2\": \"car\" occurs only once in the edited prompt"
     );
 }

@@ -6,7 +6,9 @@ use prompt_to_prompt::attention::{AttentionHook, NoHook};
 use prompt_to_prompt::edit::{MapEdit, TokenMap, Window};
 use prompt_to_prompt::error::{Error, Result};
 use prompt_to_prompt::job::SchedulerName;
-use prompt_to_prompt::model::{AddedConditions, Denoiser, DenoiserCall, Eps, PromptStates, TextSchedule};
+use prompt_to_prompt::model::{
+    AddedConditions, Denoiser, DenoiserCall, Eps, PromptStates, TextSchedule,
+};
 use prompt_to_prompt::sample::noise::{TorchRng, randn};
 use prompt_to_prompt::sample::{
     Controller, Ddim, Euler, RowEdit, Sampler, Scheduler, Start, lockstep,

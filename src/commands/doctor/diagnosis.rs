@@ -1,7 +1,6 @@
-//! The facts that `p2p doctor` reports, as data: what `--json` prints. Reads no weights but to hash them,
-//! and no token.
+//! The facts that `p2p doctor` reports, as data, which `--json` prints. Owns how they are collected. It reads
+//! weights only to hash them, and must never read the access token.
 
-use prompt_to_prompt::message::Flags;
 use std::collections::BTreeMap;
 use std::io::IsTerminal;
 use std::path::Path;
@@ -11,6 +10,7 @@ use prompt_to_prompt::error::Result;
 use prompt_to_prompt::hub::{HubSettings, StoredModel, TokenSource};
 use prompt_to_prompt::kernels::Form;
 use prompt_to_prompt::machine::{Cpu, Memory};
+use prompt_to_prompt::message::Flags;
 use prompt_to_prompt::model::{ModelFolder, ModelSource, STORYBOOK, family_of};
 use serde::Serialize;
 
@@ -18,70 +18,87 @@ use super::environment::{self, EnvironmentSetting};
 use super::hints::hints;
 use crate::commands::terminal::{Protocol, is_dumb};
 
+/// All facts, and the hints that follow from them.
 #[derive(Serialize)]
 pub struct Diagnosis {
+    /// Version of the JSON format.
     pub schema: &'static str,
+    /// The program and its build.
     pub program: Program,
+    /// The processor and its threads.
     pub processor: Processor,
+    /// The CPU kernels in use.
     pub kernels: Kernels,
+    /// The memory, if the operating system reports it.
     pub memory: Option<MemoryFacts>,
+    /// The kinds of devices.
     pub devices: Vec<DeviceFacts>,
-    /// What `--device auto` and `--dtype auto` come to, or why to nothing.
+    /// What `--device auto` and `--dtype auto` choose, or why they fail.
     pub auto: String,
+    /// The embedded model.
     pub model: EmbeddedModel,
+    /// The hub, if a folder for its cache is known.
     pub hub: Option<HubDiagnosis>,
+    /// The terminal.
     pub terminal: Terminal,
+    /// The environment variables that p2p reads.
     pub environment: Vec<EnvironmentSetting>,
-    /// What is amiss, and the cure.
+    /// Problems, each with its cure.
     pub hints: Vec<String>,
 }
 
+/// The program and its build.
 #[derive(Serialize)]
 pub struct Program {
     pub version: &'static str,
-    /// Where whoever built it set `P2P_COMMIT`.
+    /// The commit, if the environment variable `P2P_COMMIT` was set for the build.
     pub commit: Option<&'static str>,
     pub build: &'static str,
     pub os: &'static str,
     pub arch: &'static str,
 }
 
+/// The processor and its threads.
 #[derive(Serialize)]
 pub struct Processor {
     pub name: String,
     pub cores: Option<usize>,
-    /// That this process may run at once.
+    /// Number of threads that this process may run at once.
     pub threads: usize,
-    /// Worker threads that a run would use.
+    /// Number of worker threads that a run uses.
     pub workers: usize,
     pub features: BTreeMap<&'static str, bool>,
 }
 
+/// The CPU kernels that runs use.
 #[derive(Serialize)]
 pub struct Kernels {
     pub form: &'static str,
-    /// From slow to fast.
+    /// The available kernels, from slow to fast.
     pub available: Vec<&'static str>,
     pub reason: String,
 }
 
+/// The memory of the machine, in bytes.
 #[derive(Serialize)]
 pub struct MemoryFacts {
     pub total_bytes: u64,
     pub available_bytes: u64,
-    /// Whether a container's limit is what there is.
+    /// Whether `total_bytes` is the limit of a container.
     pub limited: bool,
 }
 
+/// The devices of one kind.
 #[derive(Serialize)]
 pub struct DeviceFacts {
     pub name: &'static str,
     pub compiled_in: bool,
     pub found: usize,
-    /// As `--device` takes them, with their makers' names.
+    /// Names of the devices as `--device` takes them, with their product names.
     pub names: Vec<String>,
 }
 
+/// The model that is part of the binary.
 #[derive(Serialize)]
 pub struct EmbeddedModel {
     pub id: String,
@@ -89,41 +106,49 @@ pub struct EmbeddedModel {
     pub configs_sha256: String,
 }
 
+/// The settings of the Hugging Face hub and the models in its cache.
 #[derive(Serialize)]
 pub struct HubDiagnosis {
-    /// Whether models can be fetched at all.
+    /// Whether this build can download models.
     pub compiled_in: bool,
     pub endpoint: String,
-    /// The variable that keeps us from the network.
+    /// The environment variable that forbids network access.
     pub offline: Option<&'static str>,
     pub cache: String,
     pub cache_exists: bool,
     pub cache_bytes: u64,
     pub models: Vec<CachedModel>,
-    /// The name of a variable, `file` or nothing; never the token.
+    /// Where the access token is: the name of a variable, or `file`. Never the token itself.
     pub token: Option<&'static str>,
     pub token_file: String,
 }
 
+/// A model in the cache.
 #[derive(Serialize)]
 pub struct CachedModel {
     pub id: String,
-    /// As far as its configs tell.
+    /// The model family, if its configs say so.
     pub family: Option<&'static str>,
     pub bytes: u64,
 }
 
+/// The terminal.
 #[derive(Serialize)]
 pub struct Terminal {
     pub stdout_is_terminal: bool,
     pub stderr_is_terminal: bool,
-    /// How `--show` would draw, were stdout a terminal.
+    /// How `--show` prints pictures in this terminal.
     pub pictures: Option<&'static str>,
 }
 
 impl Diagnosis {
+    /// Collects the facts of this machine.
+    ///
+    /// # Errors
+    ///
+    /// A model error if the embedded model cannot be read.
     pub fn new() -> Result<Self> {
-        // On the CPU, whatever the variables say: that they cannot be used is to be told, too.
+        // The environment variables may ask for an unusable device. That is a hint, not an error here.
         let model = ModelFolder::open_source(&ModelSource {
             compute: ComputeChoice {
                 device: DeviceChoice::Cpu,
@@ -171,9 +196,10 @@ fn program() -> Program {
     Program {
         version: env!("CARGO_PKG_VERSION"),
         commit: option_env!("P2P_COMMIT"),
-        build: match cfg!(debug_assertions) {
-            true => "debug",
-            false => "release",
+        build: if cfg!(debug_assertions) {
+            "debug"
+        } else {
+            "release"
         },
         os: std::env::consts::OS,
         arch: std::env::consts::ARCH,
@@ -196,12 +222,12 @@ fn kernels() -> Kernels {
     let fastest = available.last() == Some(&form);
     let asked = environment::value(Form::VARIABLE).filter(|name| name == form.name());
     let reason = match (asked, form) {
-        (Some(_), _) => format!("{} asks for it", Form::VARIABLE),
+        (Some(_), _) => format!("{} chooses it", Form::VARIABLE),
         (None, Form::Portable) if cfg!(target_arch = "x86_64") && fastest => {
             "this processor lacks AVX2 or FMA".to_owned()
         }
-        (None, Form::Portable) => "the form for every other processor".to_owned(),
-        _ => "the fastest that this processor has".to_owned(),
+        (None, Form::Portable) => "it works on every processor".to_owned(),
+        _ => "the fastest form that this processor supports".to_owned(),
     };
     Kernels {
         form: form.name(),
@@ -243,7 +269,7 @@ fn hub(settings: &HubSettings) -> Option<HubDiagnosis> {
     })
 }
 
-/// Bytes of all files below a folder; links count for nothing, as in a hub's snapshots.
+/// Size in bytes of all files below a folder. Links are not counted: snapshots of the hub consist of links.
 fn size_of(folder: &Path) -> u64 {
     let size = |entry: std::fs::DirEntry| match entry.metadata() {
         Ok(data) if data.is_dir() => size_of(&entry.path()),

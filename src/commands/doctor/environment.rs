@@ -1,16 +1,16 @@
-//! The environment variables that p2p reads, one list for `p2p doctor` and the manual page. Owns which of
-//! them are secrets.
+//! The environment variables that p2p reads: one list for `p2p doctor` and for the manual page. Owns which of
+//! them are secret. It must never know how they are used.
 
 use std::env;
 
 use prompt_to_prompt::device::{DEVICE_VARIABLE, DTYPE_VARIABLE};
 use serde::Serialize;
 
-/// A variable, and what it is for.
+/// An environment variable and its purpose.
 pub struct Variable {
     pub name: &'static str,
     pub purpose: &'static str,
-    /// Never shown, only whether it is set.
+    /// Whether the value is secret. Then only the fact that it is set is shown.
     secret: bool,
 }
 
@@ -22,135 +22,133 @@ const fn variable(name: &'static str, purpose: &'static str) -> Variable {
     }
 }
 
+/// All environment variables that p2p reads.
 pub const VARIABLES: [Variable; 35] = [
     variable(
         "RAYON_NUM_THREADS",
-        "Worker threads, where --threads is not given.",
+        "Number of worker threads, unless --threads is given.",
     ),
     variable(
         "P2P_KERNELS",
-        "Lowers the kernels' instruction set, for tests: portable, avx2 or avx512.",
+        "Limits the instruction set of the CPU kernels, for tests: portable, avx2 or avx512.",
     ),
     variable(
         DEVICE_VARIABLE,
-        "The device of UNet and VAE, where --device is not given: auto, cpu, cuda:0, metal.",
+        "Device of UNet and VAE, unless --device is given: auto, cpu, cuda:0 or metal.",
     ),
     variable(
         DTYPE_VARIABLE,
-        "The numbers of the UNet, where --dtype is not given: auto, f32, f16, bf16.",
+        "Dtype of the UNet, unless --dtype is given: auto, f32, f16 or bf16.",
     ),
     variable(
         "P2P_METADATA",
-        "none leaves the pictures' metadata out, as --no-metadata does.",
+        "If it is none, pictures are written without metadata, as with --no-metadata.",
     ),
-    variable("NO_COLOR", "No colours, if set to anything."),
+    variable("NO_COLOR", "If it is set, output has no colours."),
     variable(
         "TERM",
-        "The terminal's kind: whether lines may be redrawn, which pictures --show may draw.",
+        "Type of the terminal. It decides whether lines are redrawn and how --show prints pictures.",
     ),
     variable(
         "TERM_PROGRAM",
-        "The terminal's name: which pictures --show may draw.",
+        "Name of the terminal. It decides how --show prints pictures.",
     ),
-    variable(
-        "LC_TERMINAL",
-        "The terminal's name, where ssh passes it on.",
-    ),
+    variable("LC_TERMINAL", "Name of the terminal, passed on by ssh."),
     variable(
         "KONSOLE_VERSION",
-        "Whether the terminal is a Konsole that draws pictures.",
+        "Version of Konsole, if the terminal is one. It decides how --show prints pictures.",
     ),
-    variable("COLORTERM", "Whether half-blocks may have 24-bit colours."),
-    variable("LC_ALL", "The locale, looked at by p2p doctor only."),
-    variable("LC_CTYPE", "The locale, where LC_ALL is not set."),
-    variable("LANG", "The locale, where neither is set."),
-    variable("HF_HOME", "Where Hugging Face's tools keep everything."),
+    variable("COLORTERM", "Whether the terminal has 24-bit colours."),
+    variable("LC_ALL", "Locale. Only p2p doctor reads it."),
+    variable("LC_CTYPE", "Locale, unless LC_ALL is set."),
+    variable("LANG", "Locale, unless LC_ALL or LC_CTYPE is set."),
+    variable("HF_HOME", "Folder of all Hugging Face tools."),
     variable(
         "HF_HUB_CACHE",
-        "Where they keep models, else hub in HF_HOME.",
+        "Folder of downloaded models [default: hub in HF_HOME].",
     ),
-    variable("HUGGINGFACE_HUB_CACHE", "The older name of HF_HUB_CACHE."),
+    variable("HUGGINGFACE_HUB_CACHE", "Older name of HF_HUB_CACHE."),
     variable(
         "XDG_CACHE_HOME",
-        "The folder of huggingface, where HF_HOME is not set.",
+        "Parent of the folder huggingface, unless HF_HOME is set.",
     ),
     variable(
         "HF_TOKEN_PATH",
-        "The file of the access token, else token in HF_HOME.",
+        "File of the access token [default: token in HF_HOME].",
     ),
     variable(
         "HF_HUB_DISABLE_IMPLICIT_TOKEN",
-        "Whether no token is sent, though there is one.",
+        "If it is 1, no token is sent, even if there is one.",
     ),
     Variable {
         name: "HF_ENDPOINT",
-        purpose: "The hub's address, such as that of a mirror; it may hold a password.",
+        purpose: "Address of the hub, for example of a mirror. It can contain a password.",
         secret: true,
     },
     variable(
         "HF_HUB_OFFLINE",
-        "Whether only the cache is used, as under --offline.",
+        "If it is 1, only the cache is used, as with --offline.",
     ),
-    variable("TRANSFORMERS_OFFLINE", "The same, under another name."),
+    variable("TRANSFORMERS_OFFLINE", "Other name of HF_HUB_OFFLINE."),
     variable(
         "HF_HUB_ETAG_TIMEOUT",
-        "Seconds until the hub must answer, else 10.",
+        "Seconds to wait for an answer of the hub [default: 10].",
     ),
     variable(
         "HF_HUB_DOWNLOAD_TIMEOUT",
-        "Seconds between two pieces of a file at most, else 10.",
+        "Seconds to wait for the next part of a file [default: 10].",
     ),
     variable(
         "HF_HUB_DISABLE_PROGRESS_BARS",
-        "Whether downloads show no bars.",
+        "If it is 1, downloads show no progress bars.",
     ),
     Variable {
         name: "HF_TOKEN",
-        purpose: "The access token itself; p2p doctor says only whether it is set.",
+        purpose: "Access token. p2p doctor says only whether it is set.",
         secret: true,
     },
     Variable {
         name: "HUGGING_FACE_HUB_TOKEN",
-        purpose: "The older name of HF_TOKEN.",
+        purpose: "Older name of HF_TOKEN.",
         secret: true,
     },
     Variable {
         name: "HTTPS_PROXY",
-        purpose: "The proxy on the way to https:// addresses; it may hold a password.",
+        purpose: "Proxy for https:// addresses. It can contain a password.",
         secret: true,
     },
     Variable {
         name: "HTTP_PROXY",
-        purpose: "The proxy on the way to http:// addresses.",
+        purpose: "Proxy for http:// addresses.",
         secret: true,
     },
     Variable {
         name: "ALL_PROXY",
-        purpose: "The proxy where neither is set.",
+        purpose: "Proxy, unless HTTPS_PROXY or HTTP_PROXY is set.",
         secret: true,
     },
-    variable("NO_PROXY", "Hosts that are reached without a proxy."),
+    variable("NO_PROXY", "Hosts that need no proxy."),
     variable(
         "SSL_CERT_FILE",
-        "Certificates to trust instead of the built-in ones.",
+        "File of certificates to trust instead of the built-in ones.",
     ),
     variable(
         "REQUESTS_CA_BUNDLE",
-        "The same, as Python's requests call it.",
+        "Name of SSL_CERT_FILE in Python's requests.",
     ),
-    variable("CURL_CA_BUNDLE", "The same, as curl calls it."),
+    variable("CURL_CA_BUNDLE", "Name of SSL_CERT_FILE in curl."),
 ];
 
-/// What a variable is set to.
+/// A variable and its current value.
 #[derive(Serialize)]
 pub struct EnvironmentSetting {
     pub name: &'static str,
     pub set: bool,
-    /// `None` where it is not set, or a secret.
+    /// The value. `None` if the variable is not set, or is secret.
     pub value: Option<String>,
 }
 
-/// All of them as they are.
+/// The current values of all variables.
 pub fn settings() -> Vec<EnvironmentSetting> {
     let setting = |variable: &Variable| {
         let value = env::var_os(variable.name);
@@ -164,7 +162,7 @@ pub fn settings() -> Vec<EnvironmentSetting> {
     VARIABLES.iter().map(setting).collect()
 }
 
-/// The value of a variable, if it is set to something.
+/// The value of a variable. `None` if it is not set, or is empty.
 pub fn value(name: &str) -> Option<String> {
     let value = env::var_os(name)?.to_string_lossy().into_owned();
     Some(value).filter(|value| !value.is_empty())

@@ -1,5 +1,5 @@
-//! What is amiss in the facts of a diagnosis: one line each, cause and cure. An empty list is a healthy
-//! machine.
+//! Finds problems in the facts of a diagnosis: one line with cause and cure for each. Owns their wording and
+//! thresholds. It must never collect facts of its own beyond environment variables.
 
 use prompt_to_prompt::device::ComputeChoice;
 use prompt_to_prompt::format;
@@ -9,11 +9,12 @@ use prompt_to_prompt::message::Flags;
 use super::diagnosis::{Diagnosis, HubDiagnosis, Kernels, MemoryFacts, Processor};
 use super::environment::value;
 
-/// What an edit with the embedded model takes, and some room.
+/// Memory that an edit with the embedded model takes, in bytes, with some reserve.
 const STORYBOOK_BYTES: u64 = 250 << 20;
-/// The weights of Stable Diffusion 1.5 in f32, and some room.
+/// Memory that an edit with Stable Diffusion 1.5 in f32 takes, in bytes, with some reserve.
 const SD15_BYTES: u64 = 6 << 30;
 
+/// All problems of a diagnosis. None means that everything is fine.
 pub fn hints(diagnosis: &Diagnosis) -> Vec<String> {
     let found = [
         kernels(&diagnosis.kernels),
@@ -33,15 +34,15 @@ fn kernels(kernels: &Kernels) -> Option<String> {
     let fastest = *kernels.available.last()?;
     match value(variable) {
         Some(asked) if asked != kernels.form => Some(format!(
-            "{variable}={asked} is none of {}: it is ignored; unset it",
+            "{variable}={asked} is ignored: the kernels here are {}; unset it",
             kernels.available.join(", ")
         )),
         Some(asked) if kernels.form != fastest => Some(format!(
-            "{variable}={asked} slows everything down: unset it for {fastest}"
+            "{variable}={asked} slows everything down: unset it to use {fastest}"
         )),
         None if cfg!(target_arch = "x86_64") && kernels.form == Form::Portable.name() => Some(
-            "without AVX2 and FMA the portable kernels draw, about seven times slower: fewer --steps help, \
-             such as --steps 10"
+            "this processor has no AVX2 and FMA, so the portable kernels run, which are about seven times slower: \
+             use fewer steps, for example --steps 10"
                 .to_owned(),
         ),
         _ => None,
@@ -56,7 +57,7 @@ fn threads(processor: &Processor) -> Option<String> {
             "{VARIABLE}={asked} is not a number of threads: it is ignored; unset it"
         )),
         Ok(n) if n < processor.threads => Some(format!(
-            "{VARIABLE}={asked} keeps p2p to {n} of {} threads: unset it, or use --threads",
+            "{VARIABLE}={asked} limits p2p to {n} of {} threads: unset it, or use --threads",
             processor.threads
         )),
         _ => None,
@@ -67,13 +68,13 @@ fn memory(memory: &MemoryFacts) -> Option<String> {
     let available = format::bytes(memory.available_bytes);
     if memory.available_bytes < STORYBOOK_BYTES {
         Some(format!(
-            "{available} of memory are available, and an edit with storybook takes about {}: close other programs",
+            "{available} of memory are available, but an edit with storybook takes about {}: close other programs",
             format::bytes(STORYBOOK_BYTES)
         ))
     } else if memory.available_bytes < SD15_BYTES {
         Some(format!(
-            "{available} of memory are available: enough for storybook, little for Stable Diffusion 1.x, \
-             whose weights alone take 3.9 GiB: --low-memory helps"
+            "{available} of memory are available, which is enough for storybook, but little for Stable Diffusion \
+             1.x, whose weights take 3.9 GiB: use --low-memory"
         ))
     } else {
         None
@@ -81,11 +82,12 @@ fn memory(memory: &MemoryFacts) -> Option<String> {
 }
 
 fn debug_build(build: &str) -> Option<String> {
-    (build == "debug")
-        .then(|| "this is a debug build: cargo build --release makes a faster one".to_owned())
+    (build == "debug").then(|| {
+        "this is a slow debug build: build a fast one with cargo build --release".to_owned()
+    })
 }
 
-/// The locale counts where there are locales.
+/// A locale without UTF-8. Only Unix has such locales.
 fn locale() -> Option<String> {
     let locale = ["LC_ALL", "LC_CTYPE", "LANG"].into_iter().find_map(value);
     let locale = locale.unwrap_or_else(|| "C".to_owned());
@@ -93,13 +95,13 @@ fn locale() -> Option<String> {
     let utf8 = folded.contains("utf-8") || folded.contains("utf8");
     (cfg!(unix) && !utf8).then(|| {
         format!(
-            "the locale, {locale}, is not UTF-8: prompts with accents may look wrong in this terminal: \
-             set LANG, such as to C.UTF-8"
+            "the locale {locale} is not UTF-8, so prompts with accents may look wrong in this terminal: set LANG, \
+             for example to C.UTF-8"
         )
     })
 }
 
-/// What `P2P_DEVICE` and `P2P_DTYPE` ask for and cannot have.
+/// A device or dtype that `P2P_DEVICE` and `P2P_DTYPE` ask for and that is not available.
 fn device() -> Option<String> {
     let error = ComputeChoice::default().open().err()?;
     let (cause, cure) = error.parts(&Flags);
@@ -112,7 +114,7 @@ fn endpoint(hub: &HubDiagnosis) -> Option<String> {
         .any(|scheme| hub.endpoint.starts_with(scheme));
     (!is_address).then(|| {
         format!(
-            "HF_ENDPOINT is no address: {}; write https://HOST, or unset it",
+            "HF_ENDPOINT is not an address: {}; set it to https://HOST, or unset it",
             hub.endpoint
         )
     })
@@ -122,7 +124,7 @@ fn cache(hub: &HubDiagnosis) -> Option<String> {
     let path = std::path::Path::new(&hub.cache);
     (path.exists() && !hub.cache_exists).then(|| {
         format!(
-            "{} is not a folder, so no model can be kept there: set HF_HUB_CACHE",
+            "{} is not a folder, so models cannot be stored there: set HF_HUB_CACHE",
             hub.cache
         )
     })

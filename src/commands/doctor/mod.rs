@@ -1,5 +1,6 @@
-//! `p2p doctor`: what this machine has for p2p. Facts (`diagnosis`), what is amiss in them (`hints`), the
-//! environment variables that count (`environment`), and how all that is shown (`text`).
+//! `p2p doctor`: checks this machine and prints what p2p finds. `diagnosis` collects the facts, `hints` finds
+//! problems in them, `environment` lists the environment variables, and `text` formats everything. Owns the
+//! command. It must never load weights.
 
 mod diagnosis;
 mod environment;
@@ -13,13 +14,13 @@ use crate::cli::DoctorArgs;
 use diagnosis::Diagnosis;
 pub use environment::VARIABLES;
 
+/// Runs `p2p doctor`.
 pub fn doctor(args: &DoctorArgs) -> Result<()> {
     let diagnosis = Diagnosis::new()?;
-    match args.json {
-        true => {
-            let json = serde_json::to_string_pretty(&diagnosis);
-            print(&(json.expect("plain data with string keys") + "\n"))
-        }
-        false => print(&text::render(&diagnosis)),
+    if args.json {
+        let json = serde_json::to_string_pretty(&diagnosis);
+        print(&(json.expect("plain data with string keys") + "\n"))
+    } else {
+        print(&text::render(&diagnosis))
     }
 }

@@ -1,4 +1,4 @@
-//! A diagnosis for people: a label and its facts, line by line.
+//! Formats a diagnosis for people: lines with a label and a fact. Owns this layout. It must never collect facts.
 
 use prompt_to_prompt::format;
 
@@ -7,6 +7,7 @@ use super::diagnosis::{
 };
 use super::environment::EnvironmentSetting;
 
+/// The diagnosis as text.
 pub fn render(diagnosis: &Diagnosis) -> String {
     let Diagnosis {
         program,
@@ -52,9 +53,10 @@ pub fn render(diagnosis: &Diagnosis) -> String {
         "variables",
         diagnosis.environment.iter().map(setting).collect(),
     );
-    let hints = match diagnosis.hints.is_empty() {
-        true => vec!["nothing is amiss".to_owned()],
-        false => diagnosis.hints.clone(),
+    let hints = if diagnosis.hints.is_empty() {
+        vec!["no problems found".to_owned()]
+    } else {
+        diagnosis.hints.clone()
     };
     block("hints", hints);
     text
@@ -72,7 +74,7 @@ fn processor_lines(processor: &Processor) -> Vec<String> {
     let name = Some(processor.name.clone()).filter(|name| !name.is_empty());
     let cores = processor.cores.map(|cores| format!("{cores} cores, "));
     let threads = format!(
-        "{}{} threads, of which {} work",
+        "{}{} threads, {} of them used",
         cores.unwrap_or_default(),
         processor.threads,
         processor.workers
@@ -88,15 +90,16 @@ fn processor_lines(processor: &Processor) -> Vec<String> {
 
 fn memory_line(memory: Option<&MemoryFacts>) -> String {
     let Some(memory) = memory else {
-        return "unknown: the system does not tell".to_owned();
+        return "unknown: the operating system does not report it".to_owned();
     };
     let (available, total) = (
         format::bytes(memory.available_bytes),
         format::bytes(memory.total_bytes),
     );
-    let limit = match memory.limited {
-        true => " (this container's limit)",
-        false => "",
+    let limit = if memory.limited {
+        " (the limit of this container)"
+    } else {
+        ""
     };
     format!("{available} available of {total}{limit}")
 }
@@ -116,13 +119,14 @@ fn hub_lines(hub: Option<&HubDiagnosis>) -> Vec<String> {
     let Some(hub) = hub else {
         return vec!["no home folder, and neither HF_HOME nor XDG_CACHE_HOME is set".to_owned()];
     };
-    let content = match hub.cache_exists {
-        true => format!(
+    let content = if hub.cache_exists {
+        format!(
             "{} in {}",
             format::bytes(hub.cache_bytes),
             format::count(hub.models.len(), "model")
-        ),
-        false => "not there".to_owned(),
+        )
+    } else {
+        "does not exist".to_owned()
     };
     let token = match hub.token {
         Some("file") => format!("in {}", hub.token_file),
@@ -130,8 +134,8 @@ fn hub_lines(hub: Option<&HubDiagnosis>) -> Vec<String> {
         None => "none".to_owned(),
     };
     let asked = match (hub.compiled_in, hub.offline) {
-        (false, _) => "not asked: the feature `hub` is not compiled in".to_owned(),
-        (true, Some(variable)) => format!("{}, not asked: {variable}", hub.endpoint),
+        (false, _) => "not used: this build lacks the feature `hub`".to_owned(),
+        (true, Some(variable)) => format!("{}, not used: {variable} is set", hub.endpoint),
         (true, None) => hub.endpoint.clone(),
     };
     let model = |model: &CachedModel| {
@@ -156,13 +160,14 @@ fn hub_lines(hub: Option<&HubDiagnosis>) -> Vec<String> {
 }
 
 fn terminal(terminal: &Terminal) -> String {
-    let stdout = match terminal.stdout_is_terminal {
-        true => "stdout is one",
-        false => "stdout is none",
+    let stdout = if terminal.stdout_is_terminal {
+        "stdout is a terminal"
+    } else {
+        "stdout is not a terminal"
     };
     match terminal.pictures {
-        Some(pictures) => format!("{stdout}; --show draws in one by {pictures}"),
-        None => format!("{stdout}; TERM=dumb, so --show draws nothing"),
+        Some(pictures) => format!("{stdout}; --show prints pictures with {pictures}"),
+        None => format!("{stdout}; TERM=dumb, so --show prints nothing"),
     }
 }
 
@@ -175,11 +180,14 @@ fn setting(setting: &EnvironmentSetting) -> String {
     format!("{:<29} {value}", setting.name)
 }
 
-/// Values come from outside: signs that would steer the terminal are spelled out.
+/// Escapes control characters, because values come from outside and must not control the terminal.
 fn plain(line: &str) -> String {
-    let spelled = |c: char| match c.is_control() {
-        true => c.escape_default().to_string(),
-        false => c.to_string(),
+    let spelled = |c: char| {
+        if c.is_control() {
+            c.escape_default().to_string()
+        } else {
+            c.to_string()
+        }
     };
     line.chars().map(spelled).collect()
 }

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use super::manifest::{Edit, Manifest, Picture};
 use super::runs::{Heatmap, Run};
-use super::words::{Piece, changes, pieces};
+use super::words::{PromptPiece, changes, pieces};
 use crate::hub::Name;
 use crate::job::{Change, PictureRole};
 use crate::report::command::{command_line, text};
@@ -38,7 +38,7 @@ pub(super) struct Row {
     pub label: String,
     pub prompt: String,
     /// A piece's `map` counts in `maps`.
-    pub pieces: Vec<Piece>,
+    pub pieces: Vec<PromptPiece>,
     pub maps: Vec<WordMap>,
     /// Words that weigh more or less, and how much: all that tells some edits from their source.
     pub weights: Vec<String>,

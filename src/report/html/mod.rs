@@ -1,8 +1,8 @@
-//! The report: one page with a card for each edit below a folder, made from the manifests alone.
-//! Owns the way from a folder to a page; it must never know how a picture came about.
+//! The report: an HTML page with a card for each edit below a folder, built from the manifests alone.
+//! Owns the steps from a folder to a page. It must never know how a picture is computed.
 //!
-//! [`build`] reads, [`write()`] reads and writes; either may be repeated at any time, while runs are being
-//! added too: what is torn or foreign is passed over with a warning.
+//! [`build`] makes a page and [`write()`] writes it. Both can be repeated at any time, also while runs are
+//! being added: damaged and foreign manifests are left out with a warning.
 
 mod card;
 mod manifest;
@@ -17,42 +17,46 @@ use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 use card::{Card, Row, cards};
-use page::{BEGINNING, Shown, Side, page};
+use page::{BEGINNING, ShownCard, Side, page};
 use pictures::Pictures;
 use runs::Run;
 
 use super::atomic::{AtomicFile, parent_of};
 use crate::error::{Error, Result};
 use crate::format::count;
+use crate::message;
+use crate::setting::Setting;
 
-/// The page's name where none is given.
+/// The page's default file name.
 pub const REPORT: &str = "report.html";
 
-/// How a page is made.
+/// Options of a page.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Options<'a> {
-    /// Its title; the folder's name where absent.
+    /// The title. The default is the folder's name.
     pub title: Option<&'a str>,
-    /// The way from the page to the folder; empty where it lies in the folder itself.
+    /// Relative path from the page to the folder. The default is a page inside the folder.
     pub way: Option<&'a Path>,
-    /// Puts the pictures into the page, which can then be sent alone.
+    /// Whether the page contains the pictures, so that it can be sent as one file.
     pub embed: bool,
 }
 
-/// A page, and what is to be said of it.
+/// A page, its summary and its warnings.
 #[derive(Debug, Clone)]
 pub struct Page {
+    /// The HTML document.
     pub html: String,
-    /// What is on it, in one line.
+    /// What the page shows, in one line: `60 edits of 6 prompts, 10 seeds, storybook`.
     pub summary: String,
-    /// What was left out, and why.
+    /// What is left out, and why.
     pub warnings: Vec<String>,
 }
 
-/// The page of all runs below `folder`.
+/// Builds the page of all runs below `folder`.
 ///
 /// # Errors
-/// [`Error::Usage`] where there is nothing to show, [`Error::Run`] where the folder can't be read.
+///
+/// [`Error::Usage`] if there is nothing to show, [`Error::Run`] if the folder cannot be read.
 pub fn build(folder: &Path, options: &Options) -> Result<Page> {
     let mut warnings = vec![];
     let runs = runs::find(folder, &mut warnings).map_err(|e| cannot_read(folder, &e))?;
@@ -77,22 +81,26 @@ pub fn build(folder: &Path, options: &Options) -> Result<Page> {
     })
 }
 
-/// Builds the page and writes it, whole or not at all, to `file`, else to `report.html` in the folder.
-/// Answers the page and where it is.
+/// Builds the page and writes it atomically to `file`, or to `report.html` in the folder. Returns the page's
+/// path and the page.
 ///
 /// # Errors
-/// Those of [`build`]; [`Error::Usage`] where something else than a report stands in the way.
+///
+/// The errors of [`build`], [`Error::Usage`] if the file exists and is not a report, [`Error::Run`] if it
+/// cannot be written.
 pub fn write(folder: &Path, file: Option<&Path>, embed: bool) -> Result<(PathBuf, Page)> {
     let path = file.map_or_else(|| folder.join(REPORT), Path::to_owned);
     if path.is_file() && !is_ours(&path) {
         return Err(Error::usage(
             format!("{} exists and is not a report", path.display()),
-            "choose another file with -o",
-        ));
+            message!["choose another file with ", Setting::Output],
+        )
+        .about(Setting::Output));
     }
-    let way = match embed {
-        true => PathBuf::new(),
-        false => way(&path, folder)?,
+    let way = if embed {
+        PathBuf::new()
+    } else {
+        way(&path, folder)?
     };
     let options = Options {
         way: Some(&way),
@@ -104,14 +112,14 @@ pub fn write(folder: &Path, file: Option<&Path>, embed: bool) -> Result<(PathBuf
     Ok((path, page))
 }
 
-/// Finds the pictures of a card; why not, where one is missing that was drawn.
-fn show(card: Card, pictures: &mut Pictures) -> std::result::Result<Shown, String> {
+/// Finds the pictures of a card. It is an error if a picture is missing that was drawn.
+fn show(card: Card, pictures: &mut Pictures) -> std::result::Result<ShownCard, String> {
     let before = card.before.as_ref();
     let before = before.and_then(|row| side(row, pictures)).transpose()?;
     let after = side(&card.after, pictures).transpose()?;
     let other = |(name, file): &(&'static str, PathBuf)| Some((*name, pictures.url(file).ok()?));
     let others = card.others.iter().filter_map(other).collect();
-    Ok(Shown {
+    Ok(ShownCard {
         card,
         before,
         after,
@@ -119,10 +127,10 @@ fn show(card: Card, pictures: &mut Pictures) -> std::result::Result<Shown, Strin
     })
 }
 
-/// `None` where the row was not drawn.
+/// The picture and the heatmaps of a row, or `None` if the row was not drawn.
 fn side(row: &Row, pictures: &mut Pictures) -> Option<std::result::Result<Side, String>> {
     let picture = pictures.source(row.file.as_ref()?);
-    // Without its heatmap a word is a word.
+    // A missing heatmap only makes its word plain text.
     let maps = row.maps.iter();
     let maps = maps.map(|map| pictures.heatmap(&map.file, map.grid).ok());
     Some(picture.map(|picture| Side {
@@ -131,8 +139,8 @@ fn side(row: &Row, pictures: &mut Pictures) -> Option<std::result::Result<Side, 
     }))
 }
 
-/// `60 edits of 6 prompts, 10 seeds, storybook`
-fn summary(runs: &[Run], shown: &[Shown]) -> String {
+/// The page's summary: `60 edits of 6 prompts, 10 seeds, storybook`.
+fn summary(runs: &[Run], shown: &[ShownCard]) -> String {
     let cards = || shown.iter().map(|shown| &shown.card);
     let edits = cards().filter(|card| card.before.is_some()).count();
     let prompts: BTreeSet<&str> = runs.iter().map(|run| run.manifest.prompt(0)).collect();
@@ -155,30 +163,33 @@ fn summary(runs: &[Run], shown: &[Shown]) -> String {
     [vec![drawn.as_str(), &seeds], models].concat().join(", ")
 }
 
-/// A folder's own name, also of `.`.
+/// The name of a folder, also if its path is `.`.
 fn name(folder: &Path) -> String {
     let full = fs::canonicalize(folder).unwrap_or_else(|_| folder.to_owned());
     let name = full.file_name().unwrap_or(full.as_os_str());
     name.to_string_lossy().into_owned()
 }
 
-/// From a page to a folder, as links go.
+/// The relative path from a page to a folder.
 fn way(page: &Path, folder: &Path) -> Result<PathBuf> {
     let full = |path: &Path| fs::canonicalize(path).map_err(|e| cannot_read(path, &e));
     let (from, to) = (full(&parent_of(page))?, full(folder)?);
     pathdiff::diff_paths(&to, &from).ok_or_else(|| {
         Error::usage(
             format!(
-                "no link leads from {} to {}",
+                "a link from {} to {} is not possible",
                 page.display(),
                 folder.display()
             ),
-            "write the page to the same drive, or put the pictures into it with --embed",
+            message![
+                "write the page to the same drive, or put the pictures into it with ",
+                Setting::Embed
+            ],
         )
     })
 }
 
-/// Whether a file is a report, which may be replaced.
+/// Whether a file is a report of ours, which may be replaced.
 fn is_ours(path: &Path) -> bool {
     let mut beginning = vec![];
     let file = fs::File::open(path);
@@ -190,7 +201,7 @@ fn nothing(folder: &Path, warning: Option<&String>) -> Error {
     let below = folder.display();
     Error::usage(
         match warning {
-            None => format!("no edit lies below {below}: there is no manifest.json"),
+            None => format!("there is no edit below {below}: no manifest.json was found"),
             Some(warning) => format!("nothing below {below} can be shown: {warning}"),
         },
         "name the folder that `p2p edit` wrote, or one that holds such folders",

@@ -1,5 +1,5 @@
-//! The page itself: markup around cards. All text goes through maud, which escapes it; style and script are
-//! files beside this one. Owns the markup and what the page may load; knows no manifest and no file.
+//! The HTML of the report. maud escapes all text. Style and script are files beside this one.
+//! Owns the markup and what the page may load. It must never know manifests or files.
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -8,34 +8,34 @@ use sha2::{Digest, Sha256};
 
 use super::card::{Card, Row};
 use super::pictures::PictureLink;
-use super::words::Piece;
+use super::words::PromptPiece;
 use crate::job::{Change, Difference};
 
 const STYLE: &str = include_str!("style.css");
 const SCRIPT: &str = include_str!("script.js");
 
-/// How every page of ours begins, and no other.
+/// The beginning of every report. Other HTML files begin differently.
 pub(super) const BEGINNING: &str =
     "<!DOCTYPE html><html lang=\"en\"><head><meta name=\"generator\" content=\"p2p ";
 
-/// A card and where its pictures come from.
-pub(super) struct Shown {
+/// A card with the sources of its pictures.
+pub(super) struct ShownCard {
     pub card: Card,
     pub before: Option<Side>,
     pub after: Option<Side>,
-    /// Names and URLs of what may stand in the edited picture's place.
+    /// Names and URLs of pictures that can replace the edited one.
     pub others: Vec<(&'static str, String)>,
 }
 
-/// Where a row's pictures come from.
+/// The picture and the heatmaps of a row.
 pub(super) struct Side {
     pub picture: PictureLink,
-    /// URLs of its heatmaps, where they are there.
+    /// URLs of its heatmaps. `None` is a missing heatmap.
     pub maps: Vec<Option<String>>,
 }
 
-/// The whole page. `summary` says in one line what is on it.
-pub(super) fn page(title: &str, summary: &str, cards: &[Shown], embed: bool) -> String {
+/// The HTML document. `summary` is one line that says what it shows.
+pub(super) fn page(title: &str, summary: &str, cards: &[ShownCard], embed: bool) -> String {
     let generator = concat!("p2p ", env!("CARGO_PKG_VERSION"));
     let few = cards.len() <= 2;
     let document = html! {
@@ -70,10 +70,10 @@ pub(super) fn page(title: &str, summary: &str, cards: &[Shown], embed: bool) -> 
     document.into_string()
 }
 
-/// The page may show the pictures beside it, or in it, and run its own script: nothing else.
+/// The content security policy: the page may show its pictures and run its own script, and nothing else.
 fn policy(embed: bool) -> String {
     let hash = |text: &str| STANDARD.encode(Sha256::digest(text.as_bytes()));
-    // On disk every file is an origin of its own to some browsers.
+    // For some browsers every local file is an origin of its own, so `'self'` is not enough.
     let pictures = if embed { "data:" } else { "'self' file:" };
     format!(
         "default-src 'none'; img-src {pictures}; style-src 'sha256-{}'; script-src 'sha256-{}'; \
@@ -97,7 +97,7 @@ fn bar() -> Markup {
         form.bar #bar hidden {
             label.find {
                 span.unseen { "Find" }
-                input type="search" name="find" placeholder="Find words" autocomplete="off";
+                input type="search" name="find" placeholder="Search prompts" autocomplete="off";
             }
             label.sort {
                 span.unseen { "Sort" }
@@ -111,11 +111,11 @@ fn bar() -> Markup {
                     span { "Seed" }
                     input name="seed" placeholder="3, 5..7" autocomplete="off";
                 }
-                label title="Mean difference of 255 where the edit acts" {
+                label title="Mean difference, from 0 to 255, where the edit acts" {
                     span { "Inside ≥" }
                     input name="inside" type="number" min="0" max="255" step="any";
                 }
-                label title="Mean difference of 255 elsewhere" {
+                label title="Mean difference, from 0 to 255, outside the edited area" {
                     span { "Outside ≤" }
                     input name="outside" type="number" min="0" max="255" step="any";
                 }
@@ -129,7 +129,7 @@ fn bar() -> Markup {
     }
 }
 
-fn card(number: usize, shown: &Shown, open: bool) -> Markup {
+fn card(number: usize, shown: &ShownCard, open: bool) -> Markup {
     let card = &shown.card;
     let (inside, outside) = scores(card.change.as_ref());
     html! {
@@ -152,7 +152,7 @@ fn card(number: usize, shown: &Shown, open: bool) -> Markup {
     }
 }
 
-fn frame(shown: &Shown) -> Markup {
+fn frame(shown: &ShownCard) -> Markup {
     let card = &shown.card;
     let before = card.before.as_ref().zip(shown.before.as_ref());
     html! {
@@ -184,7 +184,7 @@ fn side(class: &str, row: &Row, from: &Side) -> Markup {
     }
 }
 
-fn views(number: usize, shown: &Shown) -> Markup {
+fn views(number: usize, shown: &ShownCard) -> Markup {
     let view = |name: &str, src: Option<&String>| {
         html! {
             label {
@@ -196,7 +196,7 @@ fn views(number: usize, shown: &Shown) -> Markup {
     };
     html! {
         fieldset.views {
-            legend.unseen { "Beside the picture before" }
+            legend.unseen { "Compare with" }
             (view(&shown.card.after.label, None))
             @for (name, url) in &shown.others { (view(name, Some(url))) }
         }
@@ -205,7 +205,7 @@ fn views(number: usize, shown: &Shown) -> Markup {
 
 fn prompt(side: &str, row: &Row, from: Option<&Side>) -> Markup {
     let maps = from.map_or(&[][..], |from| &from.maps);
-    // The first word with a map is where the tab key stops.
+    // The tab key stops at the first word that has a map.
     let first = row.pieces.iter().position(|piece| piece.map.is_some());
     html! {
         dt { (row.label) }
@@ -218,7 +218,7 @@ fn prompt(side: &str, row: &Row, from: Option<&Side>) -> Markup {
     }
 }
 
-fn word(piece: &Piece, maps: &[Option<String>], first: bool) -> Markup {
+fn word(piece: &PromptPiece, maps: &[Option<String>], first: bool) -> Markup {
     let text = html! {
         @if piece.changed { mark { (piece.text) } } @else { (piece.text) }
     };
@@ -228,14 +228,14 @@ fn word(piece: &Piece, maps: &[Option<String>], first: bool) -> Markup {
     let tab = if first { "0" } else { "-1" };
     html! {
         button.word type="button" tabindex=(tab) aria-pressed="false" data-map=(url)
-            title="What looks at this word" { (text) }
+            title="Show the heatmap of this word" { (text) }
     }
 }
 
 fn facts(card: &Card) -> Markup {
     let fact = |name: &str, difference: &Difference, about: &str| {
         html! {
-            div title=(format!("Mean difference of 255 {about}: {:.0} % of the picture", 100.0 * difference.share)) {
+            div title=(format!("Mean difference, from 0 to 255, {about} ({:.0} % of the picture)", 100.0 * difference.share)) {
                 dt { (name) }
                 dd { (tenths(difference.mean_abs)) " " small { (decibels(difference)) } }
             }
@@ -246,10 +246,10 @@ fn facts(card: &Card) -> Markup {
             div { dt { "seed" } dd { (card.seed) } }
             @if let Some(change) = &card.change {
                 @match (&change.inside, &change.outside) {
-                    (None, None) => (fact("change", &change.whole, "everywhere")),
+                    (None, None) => (fact("change", &change.whole, "in the whole picture")),
                     (inside, outside) => {
                         @if let Some(inside) = inside { (fact("inside", inside, "where the edit acts")) }
-                        @if let Some(outside) = outside { (fact("outside", outside, "elsewhere")) }
+                        @if let Some(outside) = outside { (fact("outside", outside, "outside the edited area")) }
                     }
                 }
             }
@@ -257,7 +257,7 @@ fn facts(card: &Card) -> Markup {
     }
 }
 
-fn settings(number: usize, shown: &Shown, open: bool) -> Markup {
+fn settings(number: usize, shown: &ShownCard, open: bool) -> Markup {
     let card = &shown.card;
     let command = format!("command-{number}");
     html! {
@@ -274,10 +274,10 @@ fn settings(number: usize, shown: &Shown, open: bool) -> Markup {
     }
 }
 
-/// A command that breaks between its words rather than inside a flag's name.
+/// A command in which lines break only between words, not inside the name of a flag.
 fn line(command: &str) -> Markup {
     let words = shlex::split(command).unwrap_or_default();
-    // As the shell had it: what was quoted is quoted again, in the same way.
+    // Splitting removed the quotes, so the words are quoted again.
     let quoted = words.iter().filter_map(|word| shlex::try_quote(word).ok());
     html! {
         @for (i, word) in quoted.enumerate() {
@@ -287,7 +287,8 @@ fn line(command: &str) -> Markup {
     }
 }
 
-/// Inside and outside, to sort by; the whole where nothing says where the edit acts.
+/// The differences inside and outside the edited area, for sorting. If the area is unknown, the difference of
+/// the whole picture counts as inside.
 fn scores(change: Option<&Change>) -> (Option<f64>, Option<f64>) {
     let Some(change) = change else {
         return (None, None);
@@ -306,6 +307,6 @@ fn tenths(value: f64) -> String {
 fn decibels(difference: &Difference) -> String {
     match difference.psnr {
         Some(psnr) => format!("{psnr:.1} dB"),
-        None => "nothing".to_owned(),
+        None => "identical".to_owned(),
     }
 }

@@ -1,5 +1,5 @@
-//! Where the page finds a picture: a link from its own place, or the bytes themselves.
-//! Owns the escaping of names in links; it must never know what a picture shows.
+//! The pictures of a page: relative links, or data URIs if they are embedded.
+//! Owns the escaping of names in links. It must never know what a picture shows.
 
 use std::collections::HashMap;
 use std::fs;
@@ -12,7 +12,7 @@ use image::ImageFormat;
 use image::imageops::{self, FilterType};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_encode};
 
-/// All but what has no meaning anywhere in a link.
+/// All characters but those without a special meaning in URLs.
 const ESCAPED: &AsciiSet = &NON_ALPHANUMERIC
     .remove(b'-')
     .remove(b'_')
@@ -21,28 +21,30 @@ const ESCAPED: &AsciiSet = &NON_ALPHANUMERIC
 
 const PNG: &[u8] = b"\x89PNG\r\n\x1a\n";
 
-/// Where an `<img>` has its picture from.
+/// The source of an `<img>` element.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum PictureLink {
+    /// A relative URL.
     Link(String),
-    /// The bytes as a data URI, and the number that the same picture has elsewhere on the page.
+    /// A number, and the bytes as a data URI. Other places of the page refer to the number.
     Data(usize, String),
-    /// The data under this number.
+    /// The embedded picture with this number.
     Same(usize),
 }
 
 /// The pictures of one page.
 pub struct Pictures<'a> {
-    /// The folder that is shown.
+    /// The folder that the page shows.
     root: &'a Path,
-    /// The way to it from where the page is.
+    /// Relative path from the page to the folder.
     way: &'a Path,
     embed: bool,
-    /// What stands in the page already.
+    /// Numbers of the pictures that are already embedded.
     embedded: HashMap<PathBuf, usize>,
 }
 
 impl<'a> Pictures<'a> {
+    /// The pictures of a page that shows the folder `root`. `way` is the relative path from the page to it.
     pub fn new(root: &'a Path, way: &'a Path, embed: bool) -> Self {
         Self {
             root,
@@ -52,7 +54,11 @@ impl<'a> Pictures<'a> {
         }
     }
 
-    /// The picture `file`, a path below the root; why not, for people, where there is none.
+    /// The source of the picture `file`, a path relative to the folder.
+    ///
+    /// # Errors
+    ///
+    /// A text that says why the picture cannot be shown.
     pub fn source(&mut self, file: &Path) -> Result<PictureLink, String> {
         if !self.embed {
             return self.link(file).map(PictureLink::Link);
@@ -66,16 +72,25 @@ impl<'a> Pictures<'a> {
         Ok(PictureLink::Data(number, data_uri(&bytes)))
     }
 
-    /// The URL of a picture that is shown once.
+    /// The URL of a picture that the page shows only once.
+    ///
+    /// # Errors
+    ///
+    /// A text that says why the picture cannot be shown.
     pub fn url(&self, file: &Path) -> Result<String, String> {
-        match self.embed {
-            true => self.read(file).map(|bytes| data_uri(&bytes)),
-            false => self.link(file),
+        if self.embed {
+            self.read(file).map(|bytes| data_uri(&bytes))
+        } else {
+            self.link(file)
         }
     }
 
-    /// The URL of a heatmap of `grid` cells (height, width). Embedded it is no larger than the cells need: the
-    /// browser enlarges it as smoothly.
+    /// The URL of a heatmap of `[height, width]` cells. An embedded heatmap is reduced to twice its cells, which
+    /// the browser enlarges as smoothly.
+    ///
+    /// # Errors
+    ///
+    /// A text that says why the heatmap cannot be shown.
     pub fn heatmap(&self, file: &Path, [height, width]: [u32; 2]) -> Result<String, String> {
         if !self.embed {
             return self.link(file);
@@ -95,24 +110,26 @@ impl<'a> Pictures<'a> {
     }
 
     fn link(&self, file: &Path) -> Result<String, String> {
-        match self.root.join(file).is_file() {
-            true => Ok(url(&self.way.join(file))),
-            false => Err(format!("{} is missing", file.display())),
+        if self.root.join(file).is_file() {
+            Ok(url(&self.way.join(file)))
+        } else {
+            Err(format!("{} is missing", file.display()))
         }
     }
 
-    /// Only pictures leave a machine in a page that is sent around.
+    /// Reads a picture. Other files are refused: a page that is sent to others must not contain private files.
     fn read(&self, file: &Path) -> Result<Vec<u8>, String> {
         let bytes =
             fs::read(self.root.join(file)).map_err(|e| format!("{}: {e}", file.display()))?;
-        match bytes.starts_with(PNG) {
-            true => Ok(bytes),
-            false => Err(format!("{} is no PNG", file.display())),
+        if bytes.starts_with(PNG) {
+            Ok(bytes)
+        } else {
+            Err(format!("{} is not a PNG file", file.display()))
         }
     }
 }
 
-/// A relative path as a link; nothing in it is taken for a scheme, a query or an anchor.
+/// A relative path as a URL. Characters that would start a scheme, a query or an anchor are escaped.
 pub fn url(path: &Path) -> String {
     let part = |part: Component| match part {
         Component::Normal(name) => {

@@ -1,5 +1,5 @@
-// The report's page: sliders, heatmaps, filters. Events are caught once at the top, so that a card costs
-// nothing until it is touched. Nothing is fetched but the pictures beside the page.
+// The report's script: sliders, heatmaps, filters. The document handles all events, so cards need no setup.
+// The script fetches nothing but the pictures of the page.
 "use strict";
 
 const page = document.documentElement;
@@ -7,7 +7,7 @@ const cards = [...document.querySelectorAll(".card")];
 const bar = document.getElementById("bar");
 page.classList.add("js");
 
-// Light and dark: the system's, until it is said otherwise.
+// Light and dark theme. The default is the system's theme.
 
 const theme = document.getElementById("theme");
 const prefersDark = matchMedia("(prefers-color-scheme: dark)");
@@ -17,7 +17,7 @@ function showTheme() {
   theme.textContent = isDark() ? "Light" : "Dark";
 }
 
-// A browser may forbid pages on disk to remember anything.
+// Browsers may deny local files any storage.
 function remembered(key, value) {
   try {
     if (value !== undefined) localStorage.setItem(key, value);
@@ -37,13 +37,13 @@ prefersDark.addEventListener("change", showTheme);
 if (["light", "dark"].includes(remembered("p2p-theme"))) page.dataset.theme = remembered("p2p-theme");
 showTheme();
 
-// Pictures that stand in the page once and are shown on several cards.
+// Embedded pictures that several cards show. The page contains each of them once.
 
 for (const picture of document.querySelectorAll("img[data-same]")) {
   picture.src = document.getElementById(`picture-${picture.dataset.same}`).src;
 }
 
-// The slider. The range takes the keyboard, the whole frame the pointer.
+// The slider. The range input handles the keyboard, the frame handles the pointer.
 
 function slide(range) {
   const frame = range.closest(".frame");
@@ -65,7 +65,7 @@ document.addEventListener("pointerdown", (event) => {
   const frame = event.target.closest(".frame:has(input)");
   if (!frame || event.button !== 0) return;
   dragged = frame;
-  // A finger may be about to scroll; the browser says so by taking the pointer away.
+  // If the gesture becomes a scroll, the browser cancels the pointer.
   if (event.pointerType !== "touch") slideTo(frame, event);
   frame.setPointerCapture(event.pointerId);
 });
@@ -73,13 +73,13 @@ document.addEventListener("pointermove", (event) => dragged && slideTo(dragged, 
 document.addEventListener("pointerup", (event) => {
   if (!dragged) return;
   slideTo(dragged, event);
-  // The arrow keys go on from where the pointer left off.
+  // The arrow keys continue from the pointer's last position.
   dragged.querySelector("input[type=range]").focus({ preventScroll: true, focusVisible: false });
   dragged = null;
 });
 document.addEventListener("pointercancel", () => (dragged = null));
 
-// What stands in the edited picture's place.
+// Pictures that replace the edited one.
 
 function view(card, radio) {
   const after = card.querySelector(".after");
@@ -90,7 +90,8 @@ function view(card, radio) {
   card.querySelectorAll("input[type=range]").forEach(slide);
 }
 
-// Heatmaps: of the word under the pointer or with the focus, else of one that was pressed.
+// Heatmaps. The frame shows the heatmap of the word under the pointer or with the focus, else of the pressed
+// word.
 
 function showMap(word) {
   const card = word.closest(".card");
@@ -105,7 +106,7 @@ function showMap(word) {
   hideMap(card);
   const map = document.createElement("img");
   map.className = "heat";
-  map.alt = `Where "${word.textContent}" is looked at`;
+  map.alt = `Heatmap of "${word.textContent}"`;
   map.src = word.dataset.map;
   figure.append(map);
   frame.dataset.only = side;
@@ -116,7 +117,7 @@ function hideMap(card) {
   delete card.querySelector(".frame").dataset.only;
 }
 
-// Back to the word that was pressed, if one was.
+// Shows the heatmap of the pressed word again, if there is one.
 function restoreMap(card) {
   const pressed = card.querySelector(".word[aria-pressed=true]");
   if (pressed) showMap(pressed);
@@ -139,7 +140,7 @@ document.addEventListener("pointerout", leave);
 document.addEventListener("focusin", (event) => event.target.matches(":focus-visible") && enter(event));
 document.addEventListener("focusout", leave);
 
-// One stop for the tab key in each prompt; the arrows go from word to word.
+// The tab key stops once in each prompt. The arrow keys move between its words.
 function walk(event) {
   const words = [...event.target.closest(".prompt").querySelectorAll(".word")];
   const at = words.indexOf(event.target);
@@ -157,7 +158,7 @@ function walk(event) {
 
 document.addEventListener("keydown", (event) => wordOf(event) && walk(event));
 
-// The command.
+// Copying commands.
 
 async function copy(button) {
   const command = document.getElementById(button.dataset.copies);
@@ -173,7 +174,7 @@ async function copy(button) {
   setTimeout(() => (button.textContent = "Copy command"), 1500);
 }
 
-// Where the clipboard is closed to pages on disk.
+// The fallback for browsers that deny local files the clipboard.
 function copyBySelection(text) {
   const area = document.createElement("textarea");
   area.value = text;
@@ -197,11 +198,11 @@ document.addEventListener("change", (event) => {
   if (event.target.matches(".views input")) view(event.target.closest(".card"), event.target);
 });
 
-// Filters and order.
+// Filters and sorting.
 
 const number = (text) => (text === undefined || text === "" ? null : Number(text));
 
-// "3", "1, 5" or "0..7"; nothing is every seed.
+// Parses "3", "1, 5" or "0..7". An empty field matches every seed.
 function seeds(text) {
   const parts = text.split(/[\s,]+/).filter(Boolean);
   const part = (part) => {
@@ -227,7 +228,7 @@ const facts = new Map(
   ]),
 );
 
-// What is not known comes last, whichever way.
+// Cards without a value come last in both directions.
 const by = (key, sign) => (a, b) => {
   if (a[key] === null || b[key] === null) return (a[key] === null) - (b[key] === null);
   return sign * (a[key] - b[key]);
@@ -287,9 +288,9 @@ if (bar) {
     else if (event.target.name === "size") size();
     else filter();
   });
-  // The fields are empty only after the event.
+  // The fields are cleared only after the event.
   bar.addEventListener("reset", () => setTimeout(() => [filter(), sort(), size()]));
-  // A browser keeps what was typed when a page is loaded again.
+  // Browsers restore the fields when the page is reloaded.
   filter();
   sort();
   size();

@@ -1,37 +1,38 @@
-//! A prompt in pieces: words that a heatmap belongs to, words that an edit changed, and what stands
-//! between. Owns where pieces begin and end; knows no markup.
+//! Splits prompts into pieces: words with a heatmap, words that an edit changed, and the text between them.
+//! Owns where pieces begin and end. It must never know markup.
 
 use std::ops::Range;
 
-/// No model reads as many; the table of pairs would grow with the square.
+/// Largest number of words that are compared. No model reads as many, and time and memory grow with the square.
 const MOST_WORDS: usize = 1000;
 
-/// A stretch of a prompt that is shown in one way.
+/// A part of a prompt that is shown in one style.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Piece {
+pub struct PromptPiece {
+    /// The text of the piece.
     pub text: String,
-    /// Not in the other prompt.
+    /// Whether the other prompt lacks it.
     pub changed: bool,
-    /// Which of the heatmaps is its own.
+    /// Number of its heatmap.
     pub map: Option<usize>,
 }
 
-/// `prompt` in pieces, in order and whole. `changed` and `maps` are stretches of it in characters; where
-/// two maps overlap the earlier has it.
+/// Splits a prompt into pieces, in order and without gaps. `changed` and `maps` are ranges of the prompt in
+/// characters. If two maps overlap, the first gets the characters.
 pub fn pieces(
     prompt: &str,
     changed: &[Range<usize>],
     maps: &[(usize, Range<usize>)],
-) -> Vec<Piece> {
+) -> Vec<PromptPiece> {
     let chars: Vec<(usize, char)> = prompt.chars().enumerate().collect();
     let is_changed = |i: &usize| changed.iter().any(|range| range.contains(i));
-    // The stretch, not its map: a word that stands twice has one map and two pieces.
+    // Compares ranges, not maps: a word that occurs twice has one map and two pieces.
     let stretch = |i: &usize| maps.iter().position(|(_, range)| range.contains(i));
     let together = |a: &(usize, char), b: &(usize, char)| match (stretch(&a.0), stretch(&b.0)) {
         (None, None) => is_changed(&a.0) == is_changed(&b.0),
         (a, b) => a == b,
     };
-    let piece = |run: &[(usize, char)]| Piece {
+    let piece = |run: &[(usize, char)]| PromptPiece {
         text: run.iter().map(|(_, c)| c).collect(),
         changed: run.iter().any(|(i, _)| is_changed(i)),
         map: stretch(&run[0].0).map(|stretch| maps[stretch].0),
@@ -39,20 +40,21 @@ pub fn pieces(
     chars.chunk_by(together).map(piece).collect()
 }
 
-/// The words of each prompt, in characters, that the other doesn't have in this order: all but a longest
-/// common subsequence, by letters and digits alone.
+/// The ranges, in characters, of the words of each prompt that are not in a longest common subsequence of both
+/// prompts. Only letters and digits are compared.
 pub fn changes(before: &str, after: &str) -> [Vec<Range<usize>>; 2] {
     let (a, b) = (words(before), words(after));
     if a.len().max(b.len()) > MOST_WORDS {
         return [vec![], vec![]];
     }
-    // common[i][j]: how many words `a[i..]` and `b[j..]` share.
+    // common[i][j] is the number of words that `a[i..]` and `b[j..]` share.
     let mut common = vec![vec![0; b.len() + 1]; a.len() + 1];
     for i in (0..a.len()).rev() {
         for j in (0..b.len()).rev() {
-            common[i][j] = match a[i].1 == b[j].1 {
-                true => common[i + 1][j + 1] + 1,
-                false => common[i + 1][j].max(common[i][j + 1]),
+            common[i][j] = if a[i].1 == b[j].1 {
+                common[i + 1][j + 1] + 1
+            } else {
+                common[i + 1][j].max(common[i][j + 1])
             };
         }
     }
@@ -72,7 +74,7 @@ pub fn changes(before: &str, after: &str) -> [Vec<Range<usize>>; 2] {
     changed
 }
 
-/// Words with where they stand, in characters, without the punctuation around them.
+/// The words of a prompt without surrounding punctuation, with their ranges in characters.
 fn words(prompt: &str) -> Vec<(Range<usize>, String)> {
     let chars: Vec<char> = prompt.chars().collect();
     let mut at = 0;
@@ -83,7 +85,7 @@ fn words(prompt: &str) -> Vec<(Range<usize>, String)> {
         let (first, last) = match run.iter().position(inside) {
             Some(first) => (first, run.iter().rposition(inside)?),
             None if run[0].is_whitespace() => return None,
-            // Signs alone, such as an emoji.
+            // Only punctuation or symbols, such as an emoji.
             None => (0, run.len() - 1),
         };
         let folded = run[first..=last].iter().flat_map(|c| c.to_lowercase());

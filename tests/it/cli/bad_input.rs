@@ -172,7 +172,7 @@ fn words_of_no_edited_prompt() {
             "\"cra\" is not a word",
             "did you mean \"car\"? its words: a, big",
         );
-        word("car#2", "\"car\" stands only once", "use `car`");
+        word("car#2", "\"car\" occurs only once", "use `car`");
     }
 }
 
@@ -231,7 +231,7 @@ fn places_that_cannot_be_written() {
     let output = |flags: &[&str], code, cause: &str, cure: &str| {
         refused_in(&place, &[&EDIT, flags].concat(), code, cause, cure);
     };
-    let other = "choose another folder with -o";
+    let other = "choose another folder with --output";
     output(
         &["-o", "old"],
         WRONG_USAGE,

@@ -217,7 +217,7 @@ fn files_that_tell_nothing_are_named_so() {
                 "told/strip.png",
                 "trainedAlgorithmicMedia, but not how it was drawn",
             ),
-            ("torn.png", "torn.png is torn: it ends too early"),
+            ("torn.png", "torn.png is damaged: it ends too early"),
             ("text.png", "text.png is not a PNG picture"),
             ("nowhere.png", "cannot read nowhere.png"),
             ("out", "cannot read out"),

@@ -57,7 +57,7 @@ fn mistakes_are_told_with_their_cure() {
     let place = Place::new();
     for (args, says) in [
         (&["report"][..], "cannot read p2p-out"),
-        (&["report", "."], "no edit lies below ."),
+        (&["report", "."], "there is no edit below ."),
     ] {
         let output = place.p2p(args);
         assert_eq!(output.status.code(), Some(2), "{args:?}");

@@ -298,7 +298,7 @@ fn doctor_reports_what_is_there() {
         " GiB\n",
         "cuda   not compiled in\n",
         "\nmodel       storybook, embedded\n",
-        "cache  /nowhere/.cache/huggingface/hub, not there\n",
+        "cache  /nowhere/.cache/huggingface/hub, does not exist\n",
         &format!("{:<29} not set\n", "HF_TOKEN"),
         &format!("{:<29} = en_GB.UTF-8\n", "LANG"),
         "at     https://huggingface.co\n",
@@ -381,10 +381,10 @@ fn doctor_hints_at_what_slows_or_is_ignored() {
     let (text, json) = doctor(&[("P2P_KERNELS", "portable"), ("RAYON_NUM_THREADS", "1")]);
     assert_eq!(json["kernels"]["form"], "portable");
     assert_eq!(json["processor"]["workers"], 1);
-    assert!(text.contains("portable: P2P_KERNELS asks for it"), "{text}");
+    assert!(text.contains("portable: P2P_KERNELS chooses it"), "{text}");
     let threads = std::thread::available_parallelism().unwrap().get();
     assert_eq!(
-        hints(&json).contains("RAYON_NUM_THREADS=1 keeps p2p to 1"),
+        hints(&json).contains("RAYON_NUM_THREADS=1 limits p2p to 1"),
         threads > 1
     );
     let slower = json["kernels"]["available"].as_array().unwrap().len() > 1;
@@ -397,9 +397,9 @@ fn doctor_hints_at_what_slows_or_is_ignored() {
         ("LANG", "C.UTF-8"),
     ]);
     for hint in [
-        "P2P_KERNELS=neon is none of portable",
+        "P2P_KERNELS=neon is ignored: the kernels here are portable",
         "RAYON_NUM_THREADS=many is not",
-        "the locale, C, is",
+        "the locale C is",
     ] {
         assert!(hints(&json).contains(hint), "{}", hints(&json));
     }
@@ -416,13 +416,13 @@ fn doctor_says_how_show_would_draw() {
         let (text, json) = doctor(variables);
         assert_eq!(json["terminal"]["pictures"], pictures);
         assert!(
-            text.contains(&format!("--show draws in one by {pictures}\n")),
+            text.contains(&format!("--show prints pictures with {pictures}\n")),
             "{text}"
         );
     }
     let (text, json) = doctor(&[("TERM", "dumb")]);
     assert_eq!(json["terminal"]["pictures"], Value::Null);
-    assert!(text.contains("--show draws nothing"), "{text}");
+    assert!(text.contains("--show prints nothing"), "{text}");
 }
 
 #[test]

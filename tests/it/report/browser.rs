@@ -1,5 +1,5 @@
-//! The report in a browser, as a user has it: opened from disk, moved by mouse, finger and keyboard.
-//! Every test is skipped, which is said, where there is no Chromium.
+//! The report in a browser: opened from disk, used with mouse, finger and keyboard.
+//! Without Chromium the tests are skipped with a message.
 
 use std::path::PathBuf;
 
@@ -9,7 +9,7 @@ use serde_json::json;
 use super::chromium::Browser;
 use super::gallery::{Gallery, Made};
 
-const FIRST: &str = "document.querySelector('.card:not([hidden])')";
+pub(super) const FIRST: &str = "document.querySelector('.card:not([hidden])')";
 
 /// Where the first card's slider stands, in percent.
 fn slider(browser: &mut Browser) -> f64 {
@@ -47,7 +47,7 @@ fn choose(browser: &mut Browser, order: &str) {
 }
 
 /// Nothing was complained of and nothing asked for but the page and the pictures beside it.
-fn assert_quiet(browser: &mut Browser, gallery: &Gallery) {
+pub(super) fn assert_quiet(browser: &mut Browser, gallery: &Gallery) {
     assert_eq!(browser.complaints(), Vec::<String>::new());
     let inside = format!("file://{}/", gallery.folder().display());
     for url in browser.requests() {
@@ -56,7 +56,7 @@ fn assert_quiet(browser: &mut Browser, gallery: &Gallery) {
 }
 
 /// `light` or `dark`, as a system would have it.
-fn prefer(browser: &mut Browser, scheme: &str) {
+pub(super) fn prefer(browser: &mut Browser, scheme: &str) {
     let features = json!([{ "name": "prefers-color-scheme", "value": scheme }]);
     browser.call(
         "Emulation.setEmulatedMedia",
@@ -64,7 +64,7 @@ fn prefer(browser: &mut Browser, scheme: &str) {
     );
 }
 
-fn report(gallery: &Gallery) -> PathBuf {
+pub(super) fn report(gallery: &Gallery) -> PathBuf {
     write(gallery.folder(), None, false).unwrap().0
 }
 
@@ -370,129 +370,4 @@ fn light_and_dark_follow_the_system_and_the_button() {
     browser.click("#theme");
     assert_eq!(browser.text(ground), dark);
     assert_quiet(&mut browser, &gallery);
-}
-
-#[test]
-fn five_hundred_cards_scroll_and_load_only_what_is_seen() {
-    let Some(mut browser) = Browser::start() else {
-        return;
-    };
-    let gallery = Gallery::new();
-    for seed in 0..500 {
-        gallery.run(
-            &format!("run-{seed}"),
-            &Made {
-                seed,
-                side: 128,
-                ..Made::default()
-            },
-        );
-    }
-    let report = report(&gallery);
-    for width in [400, 1200, 2000] {
-        browser.open(&report, width, 900);
-        let pictures = browser.requests().len();
-        assert!(
-            pictures < 200,
-            "{width} px: {pictures} requests before anything is scrolled"
-        );
-        let out = browser
-            .number("document.documentElement.scrollWidth - document.documentElement.clientWidth");
-        assert_eq!(out, 0.0, "{width} px: something sticks out");
-    }
-    // From top to end: nine frames of ten come soon, on machines too that draw without a graphics card and
-    // share their cores.
-    let frame = browser.number(
-        "new Promise(done => {
-            let [last, y, frames] = [performance.now(), 0, []];
-            const step = now => {
-                frames.push(now - last);
-                last = now;
-                scrollTo(0, y += 400);
-                if (y < document.documentElement.scrollHeight) requestAnimationFrame(step);
-                else done(frames.sort((a, b) => a - b)[Math.floor(frames.length * 0.9)]);
-            };
-            requestAnimationFrame(step);
-        })",
-    );
-    let filtered = browser.number(
-        "(() => { const start = performance.now();
-            bar.elements.seed.value = '490..499'; filter(); document.body.offsetHeight;
-            return performance.now() - start; })()",
-    );
-    let sorted = browser.number(
-        "(() => { const start = performance.now();
-            bar.elements.seed.value = ''; filter();
-            bar.elements.sort.value = 'inside-most'; sort(); document.body.offsetHeight;
-            return performance.now() - start; })()",
-    );
-    eprintln!("500 cards: frame {frame:.0} ms, filter {filtered:.0} ms, sort {sorted:.0} ms");
-    assert!(frame < 500.0 && filtered < 1000.0 && sorted < 1000.0);
-    assert_eq!(browser.text(&format!("{FIRST}.dataset.seed")), "0");
-    assert_quiet(&mut browser, &gallery);
-}
-
-#[test]
-fn embedded_pictures_are_shown_without_a_request() {
-    let Some(mut browser) = Browser::start() else {
-        return;
-    };
-    let gallery = Gallery::new();
-    gallery.run("a", &Made::default());
-    gallery.heatmaps("a", &Made::default());
-    let alone = Gallery::new();
-    let page = alone.path("page.html");
-    write(gallery.folder(), Some(&page), true).unwrap();
-    browser.open(&page, 1200, 900);
-    let loaded = "Promise.all([...document.images].map(i => i.decode().then(() => i.naturalWidth)))
-        .then(widths => widths.join(' '))";
-    assert_eq!(browser.text(loaded), "16 16");
-    browser.click(".word");
-    assert_eq!(
-        browser.text(loaded),
-        "16 8 16",
-        "a heatmap no larger than it needs to be"
-    );
-    let files = browser
-        .requests()
-        .into_iter()
-        .filter(|url| !url.starts_with("data:"));
-    assert_eq!(files.count(), 1, "the page itself");
-    assert_eq!(browser.complaints(), Vec::<String>::new());
-}
-
-/// `cargo test screenshots -- --ignored --nocapture` says where they are.
-#[test]
-#[ignore = "for eyes"]
-fn screenshots() {
-    let Some(mut browser) = Browser::start() else {
-        return;
-    };
-    let gallery = Gallery::new();
-    let more = &["baseline-1.png", "mask-1.png"];
-    for seed in 0..12 {
-        let made = Made {
-            seed: seed * 20,
-            side: 128,
-            more: if seed % 3 == 0 { more } else { &[] },
-            ..Made::default()
-        };
-        let name = format!("run-{seed}");
-        gallery.run(&name, &made);
-        if seed % 2 == 0 {
-            gallery.heatmaps(&name, &made);
-        }
-    }
-    let report = report(&gallery);
-    for (width, scheme) in [400, 1200, 2000]
-        .into_iter()
-        .flat_map(|w| [(w, "light"), (w, "dark")])
-    {
-        prefer(&mut browser, scheme);
-        browser.open(&report, width, 1000);
-        let file = format!("report-{width}-{scheme}.png");
-        let file = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(file);
-        browser.screenshot(&file);
-        println!("{}", file.display());
-    }
 }
