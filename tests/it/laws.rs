@@ -53,6 +53,7 @@ impl Lab {
             width: Some(128),
             height: Some(96),
             scheduler: Some(SchedulerName::Ddim),
+            clip_skip: None,
             self_res: None,
             rules: Rules::Ours,
             control: true,

@@ -5,9 +5,9 @@ use std::path::{Path, PathBuf};
 /// Modules by layer, lowest first (see the table in `lib.rs`).
 const LAYERS: [&[&str]; 7] = [
     &[
-        "error", "message", "setting", "format", "prompt", "machine", "device", "guide",
+        "error", "message", "setting", "format", "slug", "prompt", "machine", "device", "guide",
     ],
-    &["kernels", "hub"],
+    &["kernels", "picture", "hub"],
     &["attention"],
     &["model"],
     &["edit"],
@@ -30,7 +30,7 @@ const NEIGHBOURS: [(&str, &str); 18] = [
     ("device", "message"),
     ("device", "setting"),
     ("device", "machine"),
-    ("job", "report"),
+    ("report", "job"),
     ("heatmap", "job"),
     ("heatmap", "report"),
     ("metadata", "job"),

@@ -134,6 +134,7 @@ fn job(case: &Value) -> Job {
         width: None,
         height: None,
         scheduler: Some(SchedulerName::Ddim),
+        clip_skip: None,
         self_res: None,
         rules: Rules::Reference,
         control: kind != "none",

@@ -39,6 +39,7 @@ impl Lab {
             width: Some(8 * SIZE.1),
             height: Some(8 * SIZE.0),
             scheduler: Some(scheduler),
+            clip_skip: None,
             self_res: None,
             rules: Rules::Ours,
             control: false,
