@@ -1,19 +1,20 @@
-//! Every form of the kernels that this machine has, in processes of their own: the form is settled once
-//! per process. AVX2 and AVX-512 give the same bytes; the portable form obeys the same laws.
+//! Tests every form of the kernels that this machine supports. Each form runs in a process of its own, because a
+//! process cannot change its form. AVX2 and AVX-512 give the same bytes. The portable form obeys the same laws.
 
 use std::process::{Command, Output};
 
 use prompt_to_prompt::kernels::Form;
 
+/// Whether this machine supports a form. Prints a note if it does not.
 fn has(form: Form) -> bool {
     let found = Form::available().contains(&form);
     if !found {
-        println!("skipped: this machine has no {}", form.name());
+        println!("skipped: this machine does not support {}", form.name());
     }
     found
 }
 
-/// Everything an edit writes but its timings, in a form.
+/// The bytes that an edit writes in a form: its pictures and its latents.
 fn edited(form: Form, size: [&str; 2]) -> Vec<Vec<u8>> {
     let folder = tempfile::tempdir().unwrap();
     let edit = [
@@ -50,7 +51,7 @@ fn avx2_and_avx512_write_the_same_bytes() {
     }
 }
 
-/// Tests of this binary whose names contain one of `names`, in a form.
+/// Runs the tests of this binary whose names contain one of `names`, in a form.
 fn tests_in(form: Form, names: &[&str]) -> Output {
     let this = std::env::current_exe().unwrap();
     let run = Command::new(this)
