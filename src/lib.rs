@@ -16,17 +16,17 @@
 //! So no map is ever built for an edit, rows whose own map nobody reads skip their queries, keys and
 //! softmax, and N edits of one source cost N + 1 rows.
 //!
-//! # The house
+//! # Layers
 //!
-//! A file imports only from floors below its own; `tests/it/layers.rs` sees to it.
+//! A file imports only from layers below its own. `tests/it/layers.rs` checks this.
 //!
-//! | floor | module | owns |
+//! | layer | module | owns |
 //! |---|---|---|
 //! | 0 | [`error`], [`message`], [`setting`], [`format`](mod@format), [`prompt`], [`machine`], [`device`], [`guide`] | errors by whose fault; messages that name settings; how counts, sizes and hashes are printed; tokens of a prompt and the lookup of words; memory and cores; devices and precision; the guides |
 //! | 1 | [`kernels`], [`hub`] | fast CPU operations, each beside its plain candle form; models of the Hugging Face hub and their cache |
 //! | 2 | [`attention`] | the seam: `Site`, `Term`, `SitePlan`, `AttentionHook`, `attend` |
 //! | 3 | [`model`] | UNet, VAE, text encoder, tokenizer; diffusers folders, single files, LoRAs; the embedded model |
-//! | 4 | [`edit`] | what an edit is: `MapEdit`, alignment, windows, blend. Uses floor 0 only |
+//! | 4 | [`edit`] | what an edit is: `MapEdit`, alignment, windows, blend. Uses layer 0 only |
 //! | 5 | [`sample`] | noise, schedulers, the controller, recorder and word sums, the lockstep loop |
 //! | 6 | [`job`], [`report`], [`heat`], [`story`], the binary | what a user asks for, and what a run leaves behind |
 //!
