@@ -2,7 +2,7 @@
 //!
 //! A Stable Diffusion UNet with an attention seam, a controller that runs the source prompt and its
 //! edits in lockstep from one noise, and the edits themselves as plain data. The binary `p2p` is a thin
-//! layer over this crate.
+//! front end of this crate.
 //!
 //! # The one idea: edit the values, never the map
 //!
@@ -18,17 +18,17 @@
 //!
 //! # Layers
 //!
-//! A file imports only from layers below its own. `tests/it/layers.rs` checks this.
+//! A file imports only from layers below its own; `tests/it/layers.rs` checks it.
 //!
 //! | layer | module | owns |
 //! |---|---|---|
-//! | 0 | [`error`], [`message`], [`setting`], [`format`](mod@format), [`prompt`], [`machine`], [`device`], [`guide`] | errors by whose fault; messages that name settings; how counts, sizes and hashes are printed; tokens of a prompt and the lookup of words; memory and cores; devices and precision; the guides |
-//! | 1 | [`kernels`], [`hub`] | fast CPU operations, each beside its plain candle form; models of the Hugging Face hub and their cache |
-//! | 2 | [`attention`] | the seam: `Site`, `Term`, `SitePlan`, `AttentionHook`, `attend` |
-//! | 3 | [`model`] | UNet, VAE, text encoder, tokenizer; diffusers folders, single files, LoRAs; the embedded model |
+//! | 0 | [`error`], [`mod@message`], [`setting`], [`mod@format`], [`slug`], [`prompt`], [`machine`], [`device`], [`guide`] | errors by whose fault; messages that name settings; how counts, sizes and hashes are printed; names of folders; tokens of a prompt and word lookup; memory and cores; devices and dtypes; the guides |
+//! | 1 | [`kernels`], [`picture`], [`hub`] | fast CPU operations, each beside its plain candle form; PNG files and their text chunks; models of the Hugging Face hub and their cache |
+//! | 2 | [`attention`] | the attention seam: `Site`, `Term`, `SitePlan`, `AttentionHook`, `attend` |
+//! | 3 | [`model`] | UNet, VAE, text encoders, tokenizer; diffusers folders, single files, LoRAs; the embedded model |
 //! | 4 | [`edit`] | what an edit is: `MapEdit`, alignment, windows, blend. Uses layer 0 only |
-//! | 5 | [`sample`] | noise, schedulers, the controller, recorder and word sums, the lockstep loop |
-//! | 6 | [`job`], [`report`], [`heat`], [`story`], the binary | what a user asks for, and what a run leaves behind |
+//! | 5 | [`sample`] | noise, schedulers, the controller, the recorder and word sums, the lockstep loop |
+//! | 6 | [`job`], [`report`], [`heatmap`], [`metadata`], the binary | what a user asks for, and what a run writes |
 //!
 //! # Where do I ...
 //!
@@ -37,26 +37,67 @@
 //! | change what an edit means | [`edit::MapEdit`] |
 //! | change which token reads which | [`edit::align()`] |
 //! | change when an edit acts | [`edit::windows`] |
-//! | change where in the picture it may act | [`edit::blend`] |
+//! | change where in the picture an edit may act | [`edit::blend`] |
 //! | see what happens at a step | [`sample::Controller::plan`] |
 //! | choose which attention maps are kept | [`heatmap::select`], recorded by [`sample::Recorder`] |
 //! | change how a heatmap looks or is named | [`heatmap::draw`], [`heatmap::figure`], [`heatmap::write`] |
 //! | watch or rewrite attention | [`attention::AttentionHook`], `examples/custom_hook.rs` |
-//! | change what `p2p explain` says | [`job::Explanation`] |
-//! | change what a picture tells of itself | [`job::Settings`] for what determines it, [`story`] for how its PNG says so |
+//! | change what `p2p explain` prints | [`job::Explanation`] |
+//! | change what a picture records | [`job::PictureSettings`] for what determines it, [`metadata`] for how its PNG stores it |
+//! | add a setting | [the next section](#to-add-a-setting) |
 //! | add a preset | [`job::Preset`] |
 //! | add a scheduler | a solver that implements [`sample::Scheduler`], then its row in `src/sample/scheduler/table.rs` |
-//! | change the report | [`report::html`]: `card` for what stands on a card, `page` for markup, `style.css`, `script.js` |
+//! | put another network in the UNet's place | [`model::Denoiser`], given by [`model::Components::denoiser`] |
+//! | change the report | [`report::html`]: `card` for what a card shows, `page` for markup, `style.css`, `script.js` |
 //! | change how a picture's command is written | [`report::command`] |
-//! | add a flag | `src/cli/job.rs`, then [`job::Job`] and [`job::Prepared`]; of heatmaps `src/cli/maps.rs`, then [`heatmap::MapSpec`] or [`heatmap::Look`] |
+//! | name a setting in a message | [`message!`], [`setting::Setting`] |
 //! | read an environment variable | list it in `src/commands/doctor/environment.rs` too |
 //! | support another model config | `src/model/*_config.rs`; unknown keys are errors on purpose |
-//! | add a model's short name, or say that one moved | `assets/models.json` |
-//! | fetch another file of a hub's model | `src/model/remote.rs`; how it is fetched, [`hub`] |
+//! | add a model's short name, or record that one moved | `assets/models.json` |
+//! | download another file of a hub model | `src/model/remote/`; how it is downloaded, [`hub`] |
 //! | read another name in a checkpoint or a LoRA | `src/model/checkpoint/names.rs`, `src/model/lora/names.rs` |
-//! | compute on another device, or in other numbers | [`device`]; [`kernels::plain`] is what computes there |
-//! | make a run take less memory, or say so | [`model::Footprint`], [`model::MemoryOptions`]; `src/model/bands.rs` for pictures in bands |
+//! | compute on another device, or in another dtype | [`device`]; [`kernels::plain`] computes there |
+//! | make a run take less memory, or estimate it | [`model::Footprint`], [`model::MemoryOptions`]; `src/model/bands.rs` for pictures in bands |
 //! | make something faster | [`kernels`], held to [`kernels::plain`] and timed by `examples/bench` |
+//! | write a guide | `src/guide/*.md`, listed in `src/guide/mod.rs` |
+//!
+//! # To add a setting
+//!
+//! A setting of the run has a name, a flag, a field in the request, a field with its resolved value, and its
+//! use: five files. Everything else follows from them. The key of job files is made from the flag, and the type of
+//! its value says what it looks like there; jobs share a run when their [`job::RunSettings`] are equal; pictures,
+//! manifest, `p2p info`, `p2p explain` and the report write these settings, and `p2p rerun` reads them again.
+//! `tests/it/cli/every_setting.rs` fails until the new key stands in one of its lists.
+//!
+//! The setting `--clip-skip`, as it was added:
+//!
+//! ```diff
+//! --- src/setting.rs: the name that messages use
+//! +    ClipSkip = "clip_skip",
+//! --- src/cli/picture.rs: the flag. The pattern in `job()` is complete, so a flag that is not handed on does not compile
+//! +    /// Layer of the text encoder that is read, counted from the end as in A1111 and ComfyUI: ...
+//! +    #[arg(help_heading = "Picture", long, value_name = "N", value_parser = clip_skip)]
+//! +    pub clip_skip: Option<NonZeroUsize>,
+//! ...
+//! +            clip_skip: *clip_skip,
+//! --- src/job/mod.rs: the request
+//! +    pub clip_skip: Option<NonZeroUsize>,
+//! ...
+//! +            clip_skip: None,
+//! --- src/job/settings/run.rs: the resolved value, and the line that resolves it
+//! +    #[serde(default, skip_serializing_if = "Option::is_none")]
+//! +    pub clip_skip: Option<NonZeroUsize>,
+//! ...
+//! +            clip_skip: job.clip_skip,
+//! --- src/job/run.rs: its use
+//! -            encoders.read(tokens, size, None)?
+//! +            encoders.read(tokens, size, prepared.run.clip_skip)?
+//! ```
+//!
+//! Beyond these, clip skip has a parser that says what to write (`src/cli/values.rs`), a check against the model
+//! before weights are read (`src/job/prepare.rs`), and A1111's key for it (`src/metadata/a1111.rs`).
+//!
+//! A setting of single edits has its flag in `src/cli/edits.rs` and its field in [`job::EditSettings`].
 //!
 //! # Where we differ from the reference, on purpose
 //!
@@ -97,7 +138,9 @@ pub mod machine;
 pub mod message;
 pub mod metadata;
 pub mod model;
+pub mod picture;
 pub mod prompt;
 pub mod report;
 pub mod sample;
 pub mod setting;
+pub mod slug;

@@ -246,9 +246,13 @@ fn assigned(flag: String, word: Option<&str>, value: &str) -> String {
 
 /// A value as a shell takes it: bare, in double quotes, or with everything escaped.
 fn quoted(value: &str) -> String {
+    let is_plain = |c: char| c.is_alphanumeric() || "_-./:=,+%@~".contains(c);
+    if !value.is_empty() && value.chars().all(is_plain) {
+        return value.to_owned();
+    }
     let escaped = shlex::try_quote(value).map_or_else(|_| value.into(), |text| text.into_owned());
     let means_something = |c: char| "\"\\$`!".contains(c);
-    if escaped == value || value.contains(means_something) {
+    if value.contains(means_something) {
         escaped
     } else {
         format!("\"{value}\"")

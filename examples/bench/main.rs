@@ -1,12 +1,18 @@
-//! How fast a denoising step, the VAE, the text encoder, attention and a whole edit are here, at the
-//! embedded model's size and at Stable Diffusion 1.5's (random weights, made on the fly).
+//! Measures a denoising step, the VAE, the text encoder, attention and a whole edit, at the size of the embedded
+//! model and at the size of Stable Diffusion 1.5 (with random weights).
 //!
-//! `cargo run --release --example bench -- [--json FILE] [NAME..]` prints a table; a NAME picks the works
-//! whose names contain it. Two JSON files compare two builds. With `--serve` it reads a name a line and
-//! answers in seconds and MiB at most: `tests/reference/bench_torch.py` alternates with it. `--check DIR` holds a
-//! UNet of Stable Diffusion 1.5's size against diffusers: `tests/reference/full_size.py` makes DIR.
-//! `--fast`, `--low-memory`, `--device`, `--dtype` and `--vae-tiling` are those of `p2p edit`.
+//! `cargo run --release --example bench -- [--json FILE] [NAME..]` prints a table. A NAME selects the works
+//! whose names contain it. Compare two builds through their JSON files.
+//!
+//! - `--serve` reads one name per line and prints the seconds of one run and the peak of memory in MiB.
+//!   `tests/reference/bench_torch.py` alternates with it.
+//! - `--check DIR` compares a UNet of the size of Stable Diffusion 1.5 with diffusers.
+//!   `tests/reference/full_size.py` writes DIR.
+//! - `--model DIR` loads Stable Diffusion 1.5 from a folder.
+//! - `--fast`, `--low-memory`, `--device`, `--dtype` and `--vae-tiling` mean the same as for `p2p edit`.
 
+mod models;
+mod runs;
 mod works;
 
 use std::io::{BufRead, Write};
@@ -17,13 +23,16 @@ use prompt_to_prompt::device::ComputeChoice;
 use prompt_to_prompt::error::{Error, Result};
 use prompt_to_prompt::kernels::{Form, Packing, fma_peak};
 
-use works::{Models, Work};
+use models::Models;
+use runs::Run;
+use works::Work;
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-/// Seconds that a work is repeated for, and how often at most.
+/// Seconds for which a work is repeated.
 const SECONDS: f64 = 3.0;
+/// The most repetitions of a work.
 const REPEATS: usize = 15;
 
 #[derive(Default)]
@@ -53,31 +62,33 @@ fn main() -> Result<()> {
             "--dtype" => args.compute.dtype = parsed(given.next())?,
             name if !name.starts_with('-') => args.names.push(arg),
             _ => {
-                let what = format!("no such option: {arg}");
+                let what = format!("unknown option {arg}");
                 return Err(Error::usage(
                     what,
-                    "see the first lines of examples/bench/main.rs",
+                    "the first lines of examples/bench/main.rs list the options",
                 ));
             }
         }
     }
     if let Some(folder) = &args.check {
-        return works::check(folder, args.packing, &args.compute.open()?);
+        return models::check(folder, args.packing, &args.compute.open()?);
     }
     let mut models = Models::new(args.model.clone(), args.packing, args.compute)?;
-    match args.serve {
-        true => serve(&mut models),
-        false => table(&mut models, &args),
+    if args.serve {
+        serve(&mut models)
+    } else {
+        table(&mut models, &args)
     }
 }
 
+/// The value of an option.
 fn parsed<T: FromStr<Err = String>>(text: Option<String>) -> Result<T> {
     let value = text.unwrap_or_default().parse();
-    value.map_err(|cure| Error::usage("a flag's value is not known", cure))
+    value.map_err(|cure| Error::usage("an option has an unknown value", cure))
 }
 
-/// Seconds of one run, inside the pool, as the sampler runs.
-fn once(run: &mut works::Run) -> Result<f64> {
+/// The seconds of one run, inside the thread pool, where the sampler runs too.
+fn once(run: &mut Run) -> Result<f64> {
     rayon::scope(|_| {
         let start = Instant::now();
         run()?;
@@ -85,13 +96,14 @@ fn once(run: &mut works::Run) -> Result<f64> {
     })
 }
 
+/// Answers the names on standard input.
 fn serve(models: &mut Models) -> Result<()> {
     let all = works::all();
     for line in std::io::stdin().lock().lines() {
         let line = line.unwrap_or_default();
         let answer = match all.iter().find(|work| work.name() == line.trim()) {
             Some(work) => once(&mut models.prepare(work)?)?.to_string(),
-            None => format!("no such work: {line}"),
+            None => format!("unknown work {line}"),
         };
         println!("{answer} {}", peak_rss_mib());
         std::io::stdout().flush().unwrap_or_default();
@@ -99,6 +111,7 @@ fn serve(models: &mut Models) -> Result<()> {
     Ok(())
 }
 
+/// Measures the chosen works and prints a table.
 fn table(models: &mut Models, args: &Args) -> Result<()> {
     let peak = fma_peak();
     let (form, threads) = (Form::current().name(), rayon::current_num_threads());
@@ -114,31 +127,19 @@ fn table(models: &mut Models, args: &Args) -> Result<()> {
     let chosen =
         |work: &Work| args.names.is_empty() || args.names.iter().any(|n| work.name().contains(n));
     for work in works::all().into_iter().filter(chosen) {
-        let mut run = models.prepare(&work)?;
-        once(&mut run)?; // warm
-        let mut seconds: Vec<f64> = vec![];
-        let begun = Instant::now();
-        while seconds.len() < 3
-            || seconds.len() < REPEATS && begun.elapsed().as_secs_f64() < SECONDS
-        {
-            seconds.push(once(&mut run)?);
-        }
-        drop(run);
-        seconds.sort_by(f64::total_cmp);
-        let (median, n) = (seconds[seconds.len() / 2], seconds.len());
-        let spread = (seconds[n * 3 / 4] - seconds[n / 4]) / 2.0;
-        let rate = models.flop(&work) / median;
+        let timing = measure(models.prepare(&work)?)?;
+        let rate = models.flop(&work) / timing.median;
         println!(
             "{:<34} {:>9.2} {:>7.2} {:>8.0} {:>5.0}%",
             work.name(),
-            median * 1e3,
-            spread * 1e3,
+            timing.median * 1e3,
+            timing.spread * 1e3,
             rate / 1e9,
             rate / peak * 100.0
         );
         rows.push(serde_json::json!({
-            "work": work.name(), "median_s": median, "spread_s": spread, "runs": n,
-            "flop_per_s": rate,
+            "work": work.name(), "median_s": timing.median, "spread_s": timing.spread,
+            "runs": timing.runs, "flop_per_s": rate,
         }));
     }
     println!("peak memory {} MiB", peak_rss_mib());
@@ -154,7 +155,32 @@ fn table(models: &mut Models, args: &Args) -> Result<()> {
     Ok(())
 }
 
-/// 0 where the system doesn't say.
+/// How long a work takes, in seconds.
+struct Timing {
+    median: f64,
+    /// Half of the distance between the quartiles.
+    spread: f64,
+    runs: usize,
+}
+
+/// Repeats a work until it has run long enough.
+fn measure(mut run: Run) -> Result<Timing> {
+    once(&mut run)?; // The first run warms the caches.
+    let mut seconds: Vec<f64> = vec![];
+    let begun = Instant::now();
+    while seconds.len() < 3 || seconds.len() < REPEATS && begun.elapsed().as_secs_f64() < SECONDS {
+        seconds.push(once(&mut run)?);
+    }
+    seconds.sort_by(f64::total_cmp);
+    let runs = seconds.len();
+    Ok(Timing {
+        median: seconds[runs / 2],
+        spread: (seconds[runs * 3 / 4] - seconds[runs / 4]) / 2.0,
+        runs,
+    })
+}
+
+/// The peak of memory of this process in MiB, or 0 if the system does not report it.
 fn peak_rss_mib() -> u64 {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let line = status.lines().find(|line| line.starts_with("VmHWM:"));

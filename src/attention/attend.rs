@@ -1,6 +1,7 @@
-//! Attention as a sum of terms over rows, without building a map larger than a block.
-//! Owns which values go through which map, and the plain candle form; the blocked CPU form is a
-//! kernel. It never knows why one row's map carries another row's values.
+//! Attention as a sum of terms over rows, without a map larger than a block.
+//!
+//! This file owns which values go through which map, and the plain candle form. The fast CPU form is in
+//! `kernels`. This file never knows why one row's map carries another row's values.
 
 use candle_core::{D, DType, Device, Tensor};
 
@@ -9,28 +10,33 @@ use crate::error::Result;
 use crate::kernels::plain::widened;
 use crate::kernels::{self, Carried};
 
-/// Floats of one block of scores: 4 MiB, hot in cache, far below one map at 4,096 queries.
+/// Floats of one block of scores on the CPU: 4 MiB. A block stays in the cache, and is far smaller than a map of 4,096
+/// queries.
 const BLOCK: usize = 1 << 20;
-/// Of a graphics card, which is idle over small ones: 64 MiB.
+/// Floats of one block of scores on a GPU: 64 MiB. Small blocks would leave a GPU idle.
 const LARGE_BLOCK: usize = 1 << 24;
 
-/// A row's map averaged over heads, `[n, t]`.
+/// The attention map of a row, averaged over heads.
 #[derive(Debug, Clone)]
 pub struct HeadMean {
+    /// The row of the batch.
     pub row: usize,
-    /// In f32, on the CPU.
+    /// The map, `[n, t]`, in f32 on the CPU.
     pub map: Tensor,
 }
 
-/// Multi-head attention, tokens-major.
+/// Multi-head attention of tokens-major tensors, under a plan.
 ///
-/// `q` `[read, n, heads*d]` and `k` `[read, t, heads*d]` hold the rows of `plan.rows_read(rows)`, in
-/// that order, or all rows, for a look at maps that nobody reads; `v` `[rows, t, heads*d]` holds all.
-/// Scores are scaled by `1/sqrt(d)`. `taps` receives the head-mean map of every row of `q`. Returns
-/// `[rows, n, heads*d]`.
+/// `q` `[read, n, heads * d]` and `k` `[read, t, heads * d]` hold the rows of [`SitePlan::rows_read`], in that order,
+/// or all rows, if maps are observed that the plan does not use. `v` `[rows, t, heads * d]` holds all rows. Scores are
+/// scaled by `1 / sqrt(d)`. `taps` receives the map of each row of `q`, averaged over heads. The result is
+/// `[rows, n, heads * d]`.
 ///
-/// For each row that somebody reads there is one softmax; its readers' carried values go through it
-/// one after another, so an output's bits do not depend on how many readers there are.
+/// Each row whose map is used has one softmax. The values of its readers go through it one after another,
+/// so the bits of an output do not depend on the number of readers.
+///
+/// # Errors
+/// If the shapes do not fit together, or if the plan has another number of rows or uses the map of a missing row.
 pub fn attend(
     q: &Tensor,
     k: &Tensor,
@@ -51,14 +57,15 @@ pub fn attend(
     let known = mix.len() == rows && mix.iter().flatten().all(|term| term.map_of < rows);
     if !known {
         let message = format!(
-            "a plan of {} rows for {rows}, or a map of a missing row",
+            "the plan has {} rows for a batch of {rows}, or uses the map of a missing row",
             mix.len()
         );
         return Err(candle_core::Error::Msg(message).into());
     }
-    let read = match q.dim(0)? == rows {
-        true => (0..rows).collect(),
-        false => plan.rows_read(rows),
+    let read = if q.dim(0)? == rows {
+        (0..rows).collect()
+    } else {
+        plan.rows_read(rows)
     };
     let carried = read
         .iter()
@@ -80,20 +87,23 @@ pub fn attend(
     Ok(out)
 }
 
-/// A map as whoever looks at it gets it: in f32, on the CPU.
+/// A map as a hook receives it: in f32 on the CPU.
 pub(super) fn shown(map: &Tensor) -> Result<Tensor> {
     Ok(map.to_dtype(DType::F32)?.to_device(&Device::Cpu)?)
 }
 
-/// Full softmax maps `[rows, heads, n, t]`: for hooks that rewrite, and for specifications. Of numbers
-/// of 16 bits they are f32.
+/// Full softmax maps, `[rows, heads, n, t]`, for hooks that rewrite maps and for tests. `q` is `[rows, n, heads * d]`,
+/// `k` is `[rows, t, heads * d]`. The maps of f16 and bf16 tensors are f32.
+///
+/// # Errors
+/// If the shapes do not fit together.
 pub fn probabilities(q: &Tensor, k: &Tensor, heads: usize) -> Result<Tensor> {
     let (q, k) = (by_head(q, heads)?, by_head(k, heads)?);
     let scale = 1.0 / (q.dim(D::Minus1)? as f64).sqrt();
     softmax(&(q * scale)?.matmul(&k.t()?)?)
 }
 
-/// In f32 at least.
+/// The softmax over the last dimension. It is f32 for f16 and bf16 scores.
 fn softmax(scores: &Tensor) -> Result<Tensor> {
     Ok(candle_nn::ops::softmax_last_dim(&widened(scores)?)?)
 }
@@ -108,7 +118,7 @@ pub(super) fn by_head(x: &Tensor, heads: usize) -> Result<Tensor> {
         .contiguous()?)
 }
 
-/// What each reader of `row`'s map sends through it.
+/// The values that go through the map of `row`, one entry per term.
 fn carried_values(mix: &[Vec<Term>], row: usize, v: &Tensor) -> Result<Vec<Carried>> {
     let mut carried = vec![];
     for (reader, terms) in mix.iter().enumerate() {
@@ -126,7 +136,7 @@ fn carried_values(mix: &[Vec<Term>], row: usize, v: &Tensor) -> Result<Vec<Carri
     Ok(carried)
 }
 
-/// On the other's device, as its numbers.
+/// `x` with the dtype and on the device of `other`.
 fn like(x: &Tensor, other: &Tensor) -> Result<Tensor> {
     Ok(x.to_dtype(other.dtype())?.to_device(other.device())?)
 }
@@ -178,8 +188,10 @@ pub(crate) fn plain(
     Ok((Tensor::stack(&out, 0)?, means))
 }
 
-/// One softmax over `q [heads, n, d]` and `k [heads, t, d]`, carrying each of `vs [heads, t, d]`.
-/// Works on blocks of heads and queries whose size depends on the shape alone.
+/// One softmax over `q` `[heads, n, d]` and `k` `[heads, t, d]`, through which each of `vs` `[heads, t, d]` goes. The size
+/// of the blocks of heads and queries depends only on the shape.
+///
+/// Returns one output `[heads, n, d]` for each of `vs` and, if `tap`, the map averaged over heads, `[n, t]`.
 fn through_one_map(
     q: &Tensor,
     k: &Tensor,

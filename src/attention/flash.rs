@@ -1,15 +1,19 @@
-//! Attention that never has a map, on NVIDIA's cards (Dao et al., FlashAttention-2): for whoever doesn't
-//! look at maps. Edits of values need none. Behind the feature `flash-attn`.
+//! Attention that builds no map, on NVIDIA GPUs (FlashAttention-2, Dao 2023). It serves sites whose maps nobody
+//! observes. Edits that only change values need no map. The feature `flash-attn` enables this file. It never knows
+//! which row reads the result.
 
 use candle_core::{DType, Tensor};
 
 use crate::error::Result;
 
-/// Channels of a head that its kernels are made for.
+/// The most channels per head that the kernels of FlashAttention support.
 const MOST: usize = 256;
 
-/// `q [heads, n, d]`, `k` and each of `vs` `[heads, t, d]` to `[heads, n, d]` each; `None` where its kernels
-/// don't serve.
+/// One attention output `[heads, n, d]` for each of `vs`. `q` is `[heads, n, d]`, `k` and each of `vs` are
+/// `[heads, t, d]`. The result is `None` if FlashAttention does not support the device, the dtype or `d`.
+///
+/// # Errors
+/// If the kernels fail.
 pub fn attention(q: &Tensor, k: &Tensor, vs: &[Tensor]) -> Result<Option<Vec<Tensor>>> {
     let d = q.dim(2)?;
     let half = matches!(q.dtype(), DType::F16 | DType::BF16);

@@ -1,4 +1,5 @@
-//! The hook trait and the one function a model layer calls: [`hooked`].
+//! The hook trait, and [`hooked`], the one function that an attention layer calls. This file never knows why a hook
+//! observes or changes a map.
 
 use candle_core::Tensor;
 
@@ -6,56 +7,75 @@ use super::attend::{by_head, shown};
 use super::{HeadMean, Site, SitePlan, attend, probabilities};
 use crate::error::Result;
 
-/// Which maps of a site a hook wants to see.
+/// The maps of a site that a hook observes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Tap {
-    /// Every head's map instead of their mean: built in full, for those who look at few sites.
+    /// Whether the hook gets the map of each head, not their mean. These maps are built in full, so this suits hooks
+    /// that observe few sites.
     pub each_head: bool,
-    /// Rows too whose map nobody reads: their queries and keys are computed for the look alone.
+    /// Whether the hook also gets the maps of rows whose map the plan does not use. Their queries and keys are computed
+    /// only for the hook.
     pub unread: bool,
 }
 
-/// Looks at, mixes or rewrites attention. All methods have defaults; the empty impl is the fast path.
+/// Observes, mixes or rewrites attention.
+///
+/// All methods have defaults. A hook that overrides none of them costs nothing.
 pub trait AttentionHook: Send {
-    /// What to do at this site. Asked before any projection; twice in a forward pass gets one answer.
+    /// What happens at this site. A layer asks before any projection. If it asks twice in a forward pass, both answers
+    /// must be equal.
     fn plan(&self, _site: &Site) -> SitePlan<'_> {
         SitePlan::Plain
     }
 
-    /// Whether, and how, to [`observe`](Self::observe) this site's maps.
+    /// The maps of this site that are passed to [`observe`](Self::observe), or `None` for no map.
     fn taps(&self, _site: &Site) -> Option<Tap> {
         None
     }
 
-    /// A row's softmax map averaged over heads, `[n, t]`, or of each head, `[heads, n, t]`, before any
-    /// mixing; in f32, on the CPU. Only rows whose map is read by the plan have one, unless the tap asks for all (under
-    /// [`SitePlan::Rewrite`]: all, as rewritten).
+    /// Receives the softmax map of a row before any mixing, in f32 on the CPU: `[n, t]`, averaged over heads, or
+    /// `[heads, n, t]` if the tap asks for each head.
+    ///
+    /// Only rows whose map the plan uses have a map, unless the tap asks for all rows. Under [`SitePlan::Rewrite`],
+    /// every row has one, and the maps are the rewritten ones.
+    ///
+    /// # Errors
+    /// An error of the hook ends the forward pass.
     fn observe(&mut self, _site: &Site, _row: usize, _map: &Tensor) -> Result<()> {
         Ok(())
     }
 
-    /// Full maps `[rows, heads, n, t]` in, in f32 on the model's device, maps of the same shape out.
+    /// Rewrites the full maps of a site, `[rows, heads, n, t]`, in f32 on the device of the model. The result has the
+    /// same shape.
+    ///
+    /// # Errors
+    /// An error of the hook ends the forward pass.
     fn rewrite(&mut self, _site: &Site, probs: Tensor) -> Result<Tensor> {
         Ok(probs)
     }
 }
 
-/// Does nothing, costs nothing.
+/// A hook that does nothing and costs nothing.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct NoHook;
 
 impl AttentionHook for NoHook {}
 
-/// Whether a hook has nothing to do at a site.
+/// Whether a hook neither changes nor observes a site.
 pub fn untouched(site: &Site, hook: &dyn AttentionHook) -> bool {
     matches!(hook.plan(site), SitePlan::Plain) && hook.taps(site).is_none()
 }
 
-/// Attention at one site under a hook. The model hands in how to project rather than projections,
-/// so that rows nobody reads are never projected to queries and keys.
+/// Attention at one site under a hook.
 ///
-/// `project(rows)` gives `(q, k)` of those rows, `[rows.len(), n, heads*d]` and `[.., t, heads*d]`;
-/// `v` holds all rows, `[rows, t, heads*d]`. Returns `[rows, n, heads*d]`.
+/// The model passes a function that projects, not the projections. Rows whose map nobody uses are never
+/// projected to queries and keys.
+///
+/// `project(rows)` returns the queries `[rows.len(), n, heads * d]` and keys `[rows.len(), t, heads * d]` of the given
+/// rows. `v` holds the values of all rows, `[rows, t, heads * d]`. The result is `[rows, n, heads * d]`.
+///
+/// # Errors
+/// If the shapes do not fit together, if the plan does not fit the rows, or if `project` or the hook fails.
 pub fn hooked(
     site: &Site,
     hook: &mut dyn AttentionHook,
@@ -95,6 +115,7 @@ pub fn hooked(
     Ok(out)
 }
 
+/// Attention through full maps that the hook rewrites.
 fn rewritten(
     site: &Site,
     hook: &mut dyn AttentionHook,

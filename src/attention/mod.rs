@@ -1,9 +1,10 @@
-//! The seam between a model and whoever wants to look at or change its attention.
-//! Owns `Site`, `Term`, `SitePlan`, `AttentionHook` and [`attend`]. It must never know the words
-//! "edit", "source" or "prompt": a row is a row, and a plan says which row's map carries whose values.
+//! The interface between a model and code that observes or changes its attention.
 //!
-//! The contract of a hook: *asking for a map is never wrong, only slow; answer `Plain` and no tap,
-//! and you are not called again for that site.*
+//! This module owns [`Site`], [`Term`], [`SitePlan`], [`AttentionHook`] and [`attend`]. It never knows what an edit,
+//! a source or a prompt is. A batch has rows, and a plan says which row's map carries the values of which row.
+//!
+//! The contract of a hook: a request for a map is always allowed, but costs time. A hook that answers
+//! [`SitePlan::Plain`] and no [`Tap`] for a site gets no map of that site.
 
 mod attend;
 #[cfg(feature = "flash-attn")]
@@ -17,28 +18,31 @@ pub use site::{AttentionKind, Place, Site};
 
 use candle_core::Tensor;
 
-/// How a row's values travel through somebody's attention map.
+/// How the values of a row are changed before they go through an attention map.
 #[derive(Debug, Clone)]
 pub enum Carry {
-    /// As they are.
+    /// The values are not changed.
     Same,
-    /// All values times one number: a map that is mixed with another.
+    /// All values are multiplied by one number: the share of a map in a mix of maps.
     Share(f32),
-    /// Each token's values times a factor, `[t]`: `P . diag(w) . V`.
+    /// The values of each token are multiplied by the token's factor, `w` `[t]`: `P . diag(w) . V`.
     Scale(Tensor),
-    /// Through a token map, `[t_map, t_values]`: `P . (S V)`.
+    /// The values are mixed by a token map first, `S` `[t_map, t_values]`: `P . (S V)`.
     Remap(Tensor),
 }
 
-/// One summand of a row's output: *row `map_of`'s attention carries my values through `carry`*.
+/// One summand of the output of a row: the attention map of row `map_of` times the row's own values, changed by
+/// `carry`.
 #[derive(Debug, Clone)]
 pub struct Term {
+    /// The row whose attention map is used.
     pub map_of: usize,
+    /// The change of the values.
     pub carry: Carry,
 }
 
 impl Term {
-    /// The term of a plain row: my own map carries my own values.
+    /// The term of a plain row: the row's own map times its own values.
     pub fn own(row: usize) -> Self {
         Self {
             map_of: row,
@@ -47,19 +51,19 @@ impl Term {
     }
 }
 
-/// What a hook wants done at a site. `Plain` and `Mix` never materialise a map.
+/// What happens at a site. `Plain` and `Mix` never build a full map.
 #[derive(Debug, Clone, Copy)]
 pub enum SitePlan<'a> {
     /// Every row attends to its own tokens.
     Plain,
-    /// One sum of terms per row; an empty sum gives zeros.
+    /// The output of each row is a sum of terms. An empty sum gives zeros.
     Mix(&'a [Vec<Term>]),
-    /// The full maps are built and handed to [`AttentionHook::rewrite`]: for what is not linear.
+    /// The full maps are built and passed to [`AttentionHook::rewrite`], for changes that are not linear.
     Rewrite,
 }
 
 impl SitePlan<'_> {
-    /// The rows, ascending, whose own map somebody reads. The others need no Q, K or softmax.
+    /// The rows, in ascending order, whose map is used by any row. The other rows need no queries, keys or softmax.
     pub fn rows_read(&self, rows: usize) -> Vec<usize> {
         match self {
             SitePlan::Mix(mix) => (0..rows)

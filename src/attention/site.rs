@@ -1,38 +1,46 @@
-//! Where in a model attention happens. A `Site` is plain data, numbered when the UNet is built.
+//! The places in a model where attention happens. A [`Site`] is plain data, numbered when the UNet is built. This file
+//! never knows a tensor.
 
-/// Which half of the UNet a site stands in.
+/// The part of the UNet that a site is in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Place {
+    /// The down blocks.
     Down,
+    /// The middle block.
     Mid,
+    /// The up blocks.
     Up,
 }
 
-/// What the queries of a site look at.
+/// The kind of attention at a site.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum AttentionKind {
-    /// Pixels look at pixels.
+    /// Self-attention: pixels attend to pixels.
     SelfAttn,
-    /// Pixels look at text tokens.
+    /// Cross-attention: pixels attend to text tokens.
     Cross,
 }
 
-/// One attention layer, as it stands in a forward pass of a given picture size.
+/// One attention layer in a forward pass at a given picture size.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Site {
-    /// Position in order of execution, from 0.
+    /// Position of the site in the order of execution, from 0.
     pub index: usize,
+    /// The part of the UNet that the site is in.
     pub place: Place,
+    /// Self-attention or cross-attention.
     pub kind: AttentionKind,
+    /// Number of attention heads.
     pub heads: usize,
-    /// Queries as `(height, width)`: never recovered from a square root, so any aspect works.
+    /// Height and width of the grid of queries. They are given, not computed from a square root, so pictures need
+    /// not be square.
     pub grid: (usize, usize),
-    /// How much coarser than the latents this level is: 1, 2, 4, 8.
+    /// Latent pixels per query, along a side: 1, 2, 4 or 8.
     pub downscale: usize,
 }
 
 impl Site {
-    /// Queries in the grid.
+    /// Number of queries in the grid.
     pub fn queries(&self) -> usize {
         self.grid.0 * self.grid.1
     }

@@ -1,12 +1,14 @@
 //! The flags that say how a picture is drawn, whatever is edited in it.
 
+use std::num::NonZeroUsize;
+
 use clap::{Args, ValueHint};
 
 use prompt_to_prompt::job::{Job, SchedulerName};
 use prompt_to_prompt::model::ModelSource;
 
 use super::model::ModelArgs;
-use super::values::{ModelName, PromptText, guidance, pixels, scheduler, seed, whole};
+use super::values::{ModelName, PromptText, clip_skip, guidance, pixels, scheduler, seed, whole};
 
 /// Model, noise, steps and size.
 #[derive(Debug, Args)]
@@ -50,6 +52,11 @@ pub struct PictureArgs {
     #[arg(help_heading = "Picture", long, value_name = "NAME", value_parser = scheduler())]
     pub scheduler: Option<SchedulerName>,
 
+    /// Layer of the text encoder that is read, counted from the end as in A1111 and ComfyUI: 1 is the last layer, 2 the
+    /// one before it [default: 1; for Stable Diffusion XL 2]
+    #[arg(help_heading = "Picture", long, value_name = "N", allow_hyphen_values = true, value_parser = clip_skip)]
+    pub clip_skip: Option<NonZeroUsize>,
+
     /// Draw large pictures faster and a few times less exactly: within about 1e-5 of the plain computation
     #[arg(help_heading = "Picture", long)]
     pub fast: bool,
@@ -89,6 +96,7 @@ impl PictureArgs {
             height,
             negative_prompt,
             scheduler,
+            clip_skip,
             fast,
             model: _,
             parts: _,
@@ -101,6 +109,7 @@ impl PictureArgs {
             width: *width,
             height: *height,
             scheduler: *scheduler,
+            clip_skip: *clip_skip,
             fast: *fast,
             ..Job::new(src, vec![])
         }

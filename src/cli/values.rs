@@ -2,6 +2,7 @@
 //! by: see `job_file::vocabulary::Shape`.
 
 use std::ffi::OsStr;
+use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::str::FromStr;
 
@@ -144,6 +145,12 @@ pub fn downscale(text: &str) -> Result<usize, String> {
         Ok(scale) if [1, 2, 4, 8].contains(&scale) => Ok(scale),
         _ => Err("use 1, 2, 4 or 8: how much coarser than the latents".to_owned()),
     }
+}
+
+/// A layer of the text encoder, counted from the end.
+pub fn clip_skip(text: &str) -> Result<NonZeroUsize, String> {
+    let wanted = "use a whole number from 1, the last layer; 2 is the layer before it";
+    text.parse().map_err(|_| wanted.to_owned())
 }
 
 /// One threshold for the words and for those that are kept, or one for each.

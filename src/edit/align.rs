@@ -1,115 +1,50 @@
 //! Which token of the source prompt each token of the edited prompt reads (paper 3.2, `A(j)`).
-//! Owns the choice between replace and refine, and our rules of alignment; the reference's own, quirks
-//! included, are in [`mod@reference`].
+//! Owns [`Alignment`], our own rules of alignment for each [`EditKind`], and the equalizer. The reference's
+//! rules are in [`mod@reference`].
 //!
-//! What both kinds share: begin to begin, end to end, the k-th pad to the k-th pad. Surplus edited
-//! pads read the last source pad; what surplus source pads attend to goes into the last edited pad.
+//! All kinds treat special tokens alike: the begin token reads the begin token, the end token the end token,
+//! and the k-th pad the k-th pad. If the edited prompt has more pads, the surplus pads read the last source
+//! pad. If the source prompt has more pads, the last edited pad also reads the surplus pads.
 
 use std::ops::Range;
 
 use crate::error::{Error, Result};
-use crate::format::count;
-use crate::prompt::{Tokens, Word, WordRef};
+use crate::message;
+use crate::prompt::Tokens;
+use crate::setting::Setting;
 
-use super::{MapEdit, TokenMap, reference};
+use super::diff::{Span, changed_spans, matches, word_tokens};
+use super::{EditKind, MapEdit, Rules, TokenMap, reference};
 
-/// How prompts are aligned: plain data, so the compatibility mode never touches the engine.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Rules {
-    #[default]
-    Ours,
-    /// Every quirk of the reference implementation, for golden comparisons.
-    Reference,
-}
-
-impl Rules {
-    /// Token indices of a word in a prompt; empty where it is absent.
-    pub fn find(self, prompt: &Tokens, word: &str) -> Vec<usize> {
-        match self {
-            Rules::Ours => prompt.find(&WordRef::new(word)),
-            Rules::Reference => reference::places(prompt, word).concat(),
-        }
-    }
-
-    /// The same, each place where it stands apart.
-    pub fn places(self, prompt: &Tokens, word: &str) -> Vec<Vec<usize>> {
-        match self {
-            Rules::Ours => prompt.places(&WordRef::new(word)),
-            Rules::Reference => reference::places(prompt, word),
-        }
-    }
-}
-
-/// The kinds of edit that borrow attention.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum EditKind {
-    /// Word swap: word counts agree, every token reads the source's map.
-    Replace,
-    /// Added, changed or removed phrases: aligned tokens read the source's map, new ones their own.
-    Refine,
-    /// Spans that swap word for word are replaced, all else is refined.
-    Mixed,
-}
-
-impl EditKind {
-    pub fn name(self) -> &'static str {
-        match self {
-            EditKind::Replace => "replace",
-            EditKind::Refine => "refine",
-            EditKind::Mixed => "mixed",
-        }
-    }
-
-    /// Replace where words are swapped one for one, mixed where some are and others were added or
-    /// removed, else refine; with the reason, for people. The reference goes by the word counts.
-    pub fn choose(source: &Tokens, edited: &Tokens, rules: Rules) -> (Self, String) {
-        let (s, e) = (source.words().len(), edited.words().len());
-        let spans = changed_spans(source, edited);
-        let swaps = spans.iter().filter(|span| span.swaps()).count();
-        match rules {
-            Rules::Ours if swaps == spans.len() => {}
-            Rules::Ours if swaps > 0 => {
-                let reason = "words are both swapped and added or removed";
-                return (EditKind::Mixed, reason.to_owned());
-            }
-            Rules::Reference if s == e => {}
-            _ if s == e => {
-                let reason = "as many words are added as removed, in other places";
-                return (EditKind::Refine, reason.to_owned());
-            }
-            _ => {
-                let reason = format!("the source has {}, the edit {e}", count(s, "word"));
-                return (EditKind::Refine, reason);
-            }
-        }
-        (
-            EditKind::Replace,
-            format!("both prompts have {}", count(s, "word")),
-        )
-    }
-}
-
-/// An edited prompt laid against its source.
+/// An edited prompt aligned with its source prompt.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Alignment {
+    /// The kind of edit that the alignment is for.
     pub kind: EditKind,
-    /// Source token to edited token, before any gate or weight.
+    /// The map from source tokens to edited tokens, before windows and weights are applied.
     pub map: TokenMap,
-    /// 1 where the edited token reads the source's map, 0 where it keeps its own.
+    /// For each edited token 1 if it reads the source's attention, 0 if it keeps its own.
     pub aligned: Vec<f32>,
 }
 
 impl Alignment {
-    /// The edit this alignment stands for.
+    /// The edit of attention maps that the alignment describes.
     pub fn edit(&self) -> MapEdit {
-        // A replace edit has every token aligned.
+        // A replace edit is a refine edit with every token aligned.
         MapEdit::refine(self.map.clone(), &self.aligned)
     }
 }
 
-/// Lays `edited` against `source`.
+/// Aligns `edited` with `source`.
 ///
-/// Errors: replace with unequal word counts.
+/// # Errors
+///
+/// `kind` is [`EditKind::Replace`] and the prompts have different numbers of words. Under
+/// [`Rules::Reference`] also if the reference finds no token for a changed word.
+///
+/// # Panics
+///
+/// The prompts are padded to different lengths.
 pub fn align(kind: EditKind, source: &Tokens, edited: &Tokens, rules: Rules) -> Result<Alignment> {
     let n = source.ids.len();
     assert_eq!(
@@ -129,8 +64,8 @@ pub fn align(kind: EditKind, source: &Tokens, edited: &Tokens, rules: Rules) -> 
     Ok(Alignment { kind, map, aligned })
 }
 
-/// Word by word. A word that became another number of tokens spreads the source word's attention
-/// evenly over the new tokens, so that no attention is lost.
+/// The map of a replace edit, word by word. If a word becomes a different number of tokens, the attention of
+/// the source word is spread evenly over the new tokens, so that no attention is lost.
 fn replace_map(source: &Tokens, edited: &Tokens) -> Result<TokenMap> {
     let (from, to) = (source.words(), edited.words());
     if from.len() != to.len() {
@@ -146,15 +81,24 @@ fn replace_map(source: &Tokens, edited: &Tokens) -> Result<TokenMap> {
     Ok(map)
 }
 
+/// The error of a replace edit between prompts of `source` and `edited` words.
 pub(super) fn unequal_words(source: usize, edited: usize) -> Error {
     Error::usage(
         format!("replace needs the same number of words: source {source}, edited {edited}"),
-        "use --edit refine, or leave out --edit",
+        message![
+            "use ",
+            Setting::Edit.to("refine"),
+            ", or leave ",
+            Setting::Edit,
+            " out"
+        ],
     )
+    .about(Setting::Edit)
 }
 
-/// Tokens that the two words share at either end ("burger," and "lasagne," share the comma) keep
-/// their own column; only what differs is spread.
+/// Maps the tokens `a` of a source word to the tokens `b` of the word that replaces it. Tokens that both words
+/// share at either end keep their own column ("burger," and "lasagne," share the comma). Only the tokens that
+/// differ are spread.
 fn swap_word(map: &mut TokenMap, source: &Tokens, a: &[usize], edited: &Tokens, b: &[usize]) {
     if a.len() == b.len() {
         a.iter().zip(b).for_each(|(&i, &j)| map.set(i, j, 1.0));
@@ -174,7 +118,7 @@ fn swap_word(map: &mut TokenMap, source: &Tokens, a: &[usize], edited: &Tokens, 
         kept.push((*i, *j));
         (from, to) = (rest_a, rest_b);
     }
-    // Nothing left on one side: the whole word is spread, or attention would vanish.
+    // If one side has no tokens left, the whole word is spread. Otherwise attention would be lost.
     if from.is_empty() || to.is_empty() {
         return spread(map, a, b);
     }
@@ -182,7 +126,7 @@ fn swap_word(map: &mut TokenMap, source: &Tokens, a: &[usize], edited: &Tokens, 
     spread(map, from, to);
 }
 
-/// Every source token gives each target token an equal share.
+/// Gives each token of `to` an equal share of every token of `from`.
 pub(super) fn spread(map: &mut TokenMap, from: &[usize], to: &[usize]) {
     let share = 1.0 / to.len() as f32;
     for &i in from {
@@ -192,13 +136,15 @@ pub(super) fn spread(map: &mut TokenMap, from: &[usize], to: &[usize]) {
     }
 }
 
+/// The map of a refine edit, and which edited tokens are aligned.
 fn refine_map(source: &Tokens, edited: &Tokens) -> (TokenMap, Vec<f32>) {
     let (mut map, aligned) = refine_tokens(source, edited);
     map_pads(&mut map, source, edited);
     (map, aligned)
 }
 
-/// [`matches`] over the tokens, begin and end included; unaligned edited tokens keep their own.
+/// [`refine_map`] without the pads: matched tokens read their match, begin and end token included, all other
+/// tokens are not aligned.
 pub(super) fn refine_tokens(source: &Tokens, edited: &Tokens) -> (TokenMap, Vec<f32>) {
     let mut map = TokenMap::zero(source.ids.len());
     let mut aligned = vec![1.0; source.ids.len()];
@@ -212,7 +158,8 @@ pub(super) fn refine_tokens(source: &Tokens, edited: &Tokens) -> (TokenMap, Vec<
     (map, aligned)
 }
 
-/// Swapped words as in [`replace_map`]; in the other spans tokens are matched as in a refine edit.
+/// The map of a mixed edit, and which edited tokens are aligned. Swapped words are mapped as in
+/// [`replace_map`], the tokens of all other changed spans are matched as in a refine edit.
 fn mixed_map(source: &Tokens, edited: &Tokens) -> (TokenMap, Vec<f32>) {
     let mut map = TokenMap::zero(source.ids.len());
     let mut aligned = vec![1.0; source.ids.len()];
@@ -224,7 +171,7 @@ fn mixed_map(source: &Tokens, edited: &Tokens) -> (TokenMap, Vec<f32>) {
         edited: to.len()..to.len(),
     };
     for span in changed_spans(source, edited).into_iter().chain([end]) {
-        // What lies between two changed spans is the same on both sides.
+        // The words between two changed spans are the same on both sides.
         for (a, b) in (same.0..span.source.start).zip(same.1..span.edited.start) {
             swap_word(&mut map, source, &from[a].tokens, edited, &to[b].tokens);
         }
@@ -254,63 +201,7 @@ fn mixed_map(source: &Tokens, edited: &Tokens) -> (TokenMap, Vec<f32>) {
     (map, aligned)
 }
 
-fn word_tokens(words: &[Word]) -> Vec<usize> {
-    words.iter().flat_map(|w| w.tokens.clone()).collect()
-}
-
-/// Words of the source, and what stands in their place in the edit: ranges of the prompts' words.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Span {
-    pub source: Range<usize>,
-    pub edited: Range<usize>,
-}
-
-impl Span {
-    fn swaps(&self) -> bool {
-        self.source.len() == self.edited.len()
-    }
-}
-
-/// Where the prompts differ, in order.
-pub fn changed_spans(source: &Tokens, edited: &Tokens) -> Vec<Span> {
-    let ids = |prompt: &Tokens| -> Vec<Vec<u32>> {
-        let of = |word: &Word| word.tokens.iter().map(|&i| prompt.ids[i]).collect();
-        prompt.words().iter().map(of).collect()
-    };
-    let (from, to) = (ids(source), ids(edited));
-    let mut spans = vec![];
-    let (mut i, mut j) = (0, 0);
-    let end = (to.len(), Some(from.len()));
-    let matched = matches(&from, &to).into_iter().enumerate();
-    for (at, m) in matched.chain([end]) {
-        let Some(m) = m else { continue };
-        if m > i || at > j {
-            spans.push(Span {
-                source: i..m,
-                edited: j..at,
-            });
-        }
-        (i, j) = (m + 1, at + 1);
-    }
-    spans
-}
-
-/// The tokens of both prompts in which they differ: (of the source, of the edit).
-pub fn changed_tokens(source: &Tokens, edited: &Tokens) -> (Vec<usize>, Vec<usize>) {
-    let (from, to) = (source.words(), edited.words());
-    let spans = changed_spans(source, edited);
-    let of = |words: &[Word], range: fn(&Span) -> Range<usize>| -> Vec<usize> {
-        spans
-            .iter()
-            .flat_map(|s| word_tokens(&words[range(s)]))
-            .collect()
-    };
-    (
-        of(&from, |s| s.source.clone()),
-        of(&to, |s| s.edited.clone()),
-    )
-}
-
+/// Maps pads to pads, as the header of this file says.
 fn map_pads(map: &mut TokenMap, source: &Tokens, edited: &Tokens) {
     let n = map.n();
     let pads = |t: &Tokens| -> Range<usize> { t.len..n };
@@ -318,7 +209,7 @@ fn map_pads(map: &mut TokenMap, source: &Tokens, edited: &Tokens) {
     from.clone()
         .zip(to.clone())
         .for_each(|(i, j)| map.set(i, j, 1.0));
-    // Where a prompt has no pad at all, its last token (EOS) stands in for it.
+    // The end token of a prompt without pads is its last token and takes the role of the last pad.
     for j in to.skip(from.len()) {
         map.set(n - 1, j, 1.0);
     }
@@ -327,35 +218,8 @@ fn map_pads(map: &mut TokenMap, source: &Tokens, edited: &Tokens) {
     }
 }
 
-/// For each of `y` the place in `x` that it matches, if any (Needleman-Wunsch).
-///
-/// Gap 0, match 1; ties prefer a new element, then a dropped one, then the match, as in the
-/// reference. A mismatch (-1) never beats two gaps, so what changed is dropped and inserted.
-fn matches<T: PartialEq>(x: &[T], y: &[T]) -> Vec<Option<usize>> {
-    let mut best = vec![vec![0i32; y.len() + 1]; x.len() + 1];
-    for i in 1..=x.len() {
-        for j in 1..=y.len() {
-            let diagonal = best[i - 1][j - 1] + if x[i - 1] == y[j - 1] { 1 } else { -1 };
-            best[i][j] = best[i][j - 1].max(best[i - 1][j]).max(diagonal);
-        }
-    }
-    let mut matched = vec![None; y.len()];
-    let (mut i, mut j) = (x.len(), y.len());
-    while j > 0 {
-        if i == 0 || best[i][j] == best[i][j - 1] {
-            j -= 1;
-        } else if best[i][j] == best[i - 1][j] {
-            i -= 1;
-        } else {
-            (i, j) = (i - 1, j - 1);
-            matched[j] = Some(i);
-        }
-    }
-    matched
-}
-
-/// The factor of each token of the edited prompt (1 where no weight names it); the paper's `c`.
-/// Words that the prompt doesn't contain are passed over.
+/// The factor of each token of the edited prompt (paper 3.2, attention re-weighting, `c`). Tokens without a
+/// weight have the factor 1. Words that the prompt does not contain are ignored.
 pub fn equalizer(weights: &[(String, f32)], edited: &Tokens, rules: Rules) -> Vec<f32> {
     let mut factors = vec![1.0; edited.ids.len()];
     for (word, factor) in weights {

@@ -1,26 +1,33 @@
-//! Local blend (paper 4, "local editing"; the ICLR version's alpha): where in the picture an edit may
-//! act, from the attention of words, as arithmetic on grids of numbers.
+//! Local blend (paper 4, "local editing"; alpha in the ICLR version): the attention of words decides where in
+//! the picture an edit may act.
 //!
-//! Owns the way from summed attention to a mask. It never knows how the attention was summed, nor
-//! what is blended.
+//! Owns the arithmetic from summed attention to a mask, on grids of numbers. It must never know how the
+//! attention was summed, nor what is blended.
 
 use super::Rules;
 use crate::error::Result;
 
-/// Numbers over a picture, row-major: a word's attention, or a mask from 0 to 1.
+/// A grid of numbers over a picture: a word's attention, or a mask from 0 to 1.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Grid {
-    /// `(height, width)`
+    /// `(height, width)` in cells.
     pub size: (usize, usize),
+    /// The values, row-major `[height, width]`.
     pub values: Vec<f32>,
 }
 
 impl Grid {
+    /// A grid of `size` with the given values.
+    ///
+    /// # Panics
+    ///
+    /// The number of values is not `height * width`.
     pub fn new(size: (usize, usize), values: Vec<f32>) -> Self {
-        assert_eq!(values.len(), size.0 * size.1, "a value per cell");
+        assert_eq!(values.len(), size.0 * size.1, "one value per cell");
         Self { size, values }
     }
 
+    /// A grid of `size` with the same value in all cells.
     pub fn full(size: (usize, usize), value: f32) -> Self {
         Self::new(size, vec![value; size.0 * size.1])
     }
@@ -29,26 +36,32 @@ impl Grid {
         self.values[y * self.size.1 + x]
     }
 
+    /// The grid with `f` applied to each value.
     pub fn map(mut self, f: impl Fn(f32) -> f32) -> Self {
         self.values.iter_mut().for_each(|v| *v = f(*v));
         self
     }
 
+    /// The grid with `f` applied to each value and the value of `other` in the same cell.
+    ///
+    /// # Panics
+    ///
+    /// The grids have different sizes.
     pub fn zip(mut self, other: &Self, f: impl Fn(f32, f32) -> f32) -> Self {
-        assert_eq!(self.size, other.size, "grids of one size");
+        assert_eq!(self.size, other.size, "grids of the same size");
         let pairs = self.values.iter_mut().zip(&other.values);
         pairs.for_each(|(a, b)| *a = f(*a, *b));
         self
     }
 
-    /// A value per cell of `size`, from the cell's place.
+    /// A grid of `size` with `value(row, column)` in each cell.
     fn sample(size: (usize, usize), value: impl Fn(usize, usize) -> f32) -> Self {
         let (h, w) = size;
         let cells = (0..h * w).map(|i| value(i / w, i % w));
         Self::new(size, cells.collect())
     }
 
-    /// The largest of each cell and its eight neighbours: attention is a little narrower than its object.
+    /// The largest value of each cell and its eight neighbours. A word's attention is narrower than its object.
     fn dilated(&self) -> Self {
         let (h, w) = self.size;
         Self::sample(self.size, |y, x| {
@@ -60,15 +73,16 @@ impl Grid {
         })
     }
 
-    /// Each cell of `size` from the one it lies in.
+    /// The grid resized to `size` by nearest neighbour, as torch's `interpolate` in mode "nearest".
     pub fn nearest(&self, size: (usize, usize)) -> Self {
         let (h, w) = self.size;
         Self::sample(size, |y, x| self.at(y * h / size.0, x * w / size.1))
     }
 
-    /// Linear between the centres of cells, constant beyond the outermost.
+    /// The grid resized to `size` by linear interpolation between the centres of cells, constant outside of the
+    /// outermost centres, as torch's `interpolate` in mode "bilinear".
     pub fn bilinear(&self, size: (usize, usize)) -> Self {
-        // Two neighbours and the share of the second.
+        // Indices of the two neighbours, and the share of the second one.
         let place = |i: usize, from: usize, to: usize| {
             let at = ((i as f32 + 0.5) * from as f32 / to as f32 - 0.5).max(0.0);
             let first = (at as usize).min(from - 1);
@@ -84,9 +98,11 @@ impl Grid {
         })
     }
 
-    /// Divided by its peak, so that a threshold means the same for every word. Odd in the reference:
-    /// it divides by the largest value, which turns the attention of a word of negative weight inside
-    /// out; ours divides by the value of largest magnitude. Without any attention: zeros.
+    /// The grid divided by its peak, so that a threshold means the same for every word. A grid without
+    /// attention stays zero.
+    ///
+    /// Our peak is the value of largest magnitude. Quirk: the reference's peak is the largest value. For a
+    /// word of negative weight that is the value nearest to zero, and its attention turns inside out.
     fn normalised(self, rules: Rules) -> Self {
         let largest = |a: f32, b: f32| match rules {
             Rules::Ours if b.abs() > a.abs() => b,
@@ -94,26 +110,27 @@ impl Grid {
             Rules::Reference => a.max(b),
         };
         let peak = self.values.iter().copied().reduce(largest).unwrap_or(0.0);
-        match peak {
-            0.0 => self.map(|_| 0.0),
-            peak => self.map(|v| v / peak),
+        if peak == 0.0 {
+            self.map(|_| 0.0)
+        } else {
+            self.map(|v| v / peak)
         }
     }
 }
 
-/// From attention to a mask.
+/// How attention becomes a mask.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Thresholds {
-    /// Of the peak; above it a cell belongs to the words.
+    /// Share of the peak attention above which a cell belongs to the words that may change.
     pub words: f32,
-    /// The same for the words that are kept.
+    /// Share of the peak attention above which a cell belongs to the words that are kept.
     pub keep: f32,
-    /// Edges that fade, instead of the reference's hard ones.
+    /// Whether the mask fades at its edges. The reference's edges are hard.
     pub soft: bool,
 }
 
 impl Default for Thresholds {
-    /// The reference's.
+    /// The thresholds of the reference.
     fn default() -> Self {
         Self {
             words: 0.3,
@@ -123,20 +140,23 @@ impl Default for Thresholds {
     }
 }
 
-/// Where one edit may act: which words say so, of the prompt it edits and of its own.
+/// Where one edit may act. Words belong to the prompt that is edited (side 0) or to the edited prompt (side
+/// 1).
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Region {
-    /// Tokens of the words it may change, in the prompt that is edited and in the edited one.
+    /// Token indices of the words that the edit may change, by side.
     pub words: [Vec<usize>; 2],
-    /// Tokens of the words it must leave alone.
+    /// Token indices of the words that the edit must keep, by side.
     pub keep: [Vec<usize>; 2],
+    /// How the attention of the words becomes a mask.
     pub thresholds: Thresholds,
-    /// The user's own mask, of the latents' size: 1 where it may act. Intersected with the words'.
+    /// The user's own mask at the latents' size: 1 where the edit may act. The region is the intersection of
+    /// this mask and the words' mask.
     pub mask: Option<Grid>,
 }
 
 impl Region {
-    /// Whether anything says where.
+    /// Whether words or a mask limit where the edit acts.
     pub fn is_somewhere(&self) -> bool {
         self.has_words() || self.keep.iter().any(|t| !t.is_empty()) || self.mask.is_some()
     }
@@ -145,10 +165,18 @@ impl Region {
         self.words.iter().any(|tokens| !tokens.is_empty())
     }
 
-    /// The mask at the latents' size: 1 where the edit acts, 0 where the edited picture stays.
+    /// The mask at the latents' `size`: 1 where the edit acts, 0 where the picture that is edited stays.
     ///
-    /// `attention(side, tokens)` is the summed attention of the tokens in the prompt that is edited
-    /// (side 0) or in the edited one (side 1); `None` where there is none yet. Its errors are passed on.
+    /// `attention(side, tokens)` is the summed attention of the tokens on a side, or `None` if no attention
+    /// has been summed yet.
+    ///
+    /// # Errors
+    ///
+    /// `attention` fails.
+    ///
+    /// # Panics
+    ///
+    /// The user's own mask does not have the size `size`.
     pub fn mask(
         &self,
         size: (usize, usize),
@@ -168,24 +196,27 @@ impl Region {
             Ok(all)
         };
         let cut = |grid: Grid, threshold: f32| {
-            let grid = match self.thresholds.soft {
-                true => grid.bilinear(size),
-                false => grid.nearest(size),
+            let grid = if self.thresholds.soft {
+                grid.bilinear(size)
+            } else {
+                grid.nearest(size)
             };
             grid.normalised(rules).map(|v| self.inside(v, threshold))
         };
-        // The sign first: what a negative word's neighbours have is less, not more.
+        // Normalising makes the peak of a negative word positive. The dilation takes the largest neighbour and
+        // would shrink the word otherwise.
         let upright = |grid: Grid| match rules {
             Rules::Ours => grid.normalised(rules),
             Rules::Reference => grid,
         };
         let Thresholds { words, keep, .. } = self.thresholds;
-        let mut mask = match self.has_words() {
-            true => union(&self.words, &|grid| cut(upright(grid).dilated(), words))?,
-            false => Some(Grid::full(size, 1.0)),
-        }
-        .unwrap_or_else(|| Grid::full(size, 0.0));
-        // Odd in the reference, and kept: only the attention that includes is dilated.
+        let mut mask = if self.has_words() {
+            union(&self.words, &|grid| cut(upright(grid).dilated(), words))?
+                .unwrap_or_else(|| Grid::full(size, 0.0))
+        } else {
+            Grid::full(size, 1.0)
+        };
+        // Both rules follow the reference here: the attention of kept words is not dilated.
         if let Some(kept) = union(&self.keep, &|grid| cut(grid, keep))? {
             mask = mask.zip(&kept, |m, k| m.min(1.0 - k));
         }
@@ -195,12 +226,14 @@ impl Region {
         })
     }
 
-    /// Above the threshold, or on the way over it: soft edges fade over half of it to either side.
+    /// How far a normalised value is above the threshold, 0 to 1. A soft edge fades from half of the threshold
+    /// to one and a half times the threshold.
     fn inside(&self, value: f32, threshold: f32) -> f32 {
         let fade = threshold / 2.0;
-        match self.thresholds.soft && fade > 0.0 {
-            true => ((value - threshold + fade) / (2.0 * fade)).clamp(0.0, 1.0),
-            false => f32::from(u8::from(value > threshold)),
+        if self.thresholds.soft && fade > 0.0 {
+            ((value - threshold + fade) / (2.0 * fade)).clamp(0.0, 1.0)
+        } else {
+            f32::from(u8::from(value > threshold))
         }
     }
 }

@@ -1,24 +1,30 @@
-//! The reference implementation's rules, quirks included, as plain data for `--compat reference`.
+//! The rules of the reference implementation, quirks included, for [`Rules::Reference`](super::Rules).
 //!
-//! Source of the facts: google/prompt-to-prompt (9c472e4), `seq_aligner.py` and `ptp_utils.py`.
-//! Each function says what is odd about it; none of this is reached under our own rules.
+//! The source of the facts is google/prompt-to-prompt (9c472e4), `seq_aligner.py` and `ptp_utils.py`. Each
+//! function names its quirk. Our own rules must never use this module.
 
 use crate::error::{Error, Result};
+use crate::message;
 use crate::prompt::Tokens;
+use crate::setting::Setting;
 
 use super::TokenMap;
 use super::align::{refine_tokens, spread, unequal_words};
 
-/// Token indices of each place of a word. Odd: exact string comparison with the pieces of `split(" ")`,
-/// case and punctuation included; no phrases.
+/// Token indices of a word, for each of its occurrences.
+///
+/// Quirk: the word is compared exactly, case and punctuation included, with the pieces of `split(" ")`.
+/// Phrases are never found.
 pub fn places(prompt: &Tokens, word: &str) -> Vec<Vec<usize>> {
     let pieces = prompt.text.split(' ').enumerate();
     let here = pieces.filter(|(_, piece)| *piece == word);
     here.map(|(i, _)| word_tokens(prompt, &[i])).collect()
 }
 
-/// Tokens of the words at `places`. Odd: found by walking summed lengths of decoded tokens, so a
-/// double space or an escaped sign shifts every later word.
+/// Token indices of the words with the indices `places`.
+///
+/// Quirk: words are found by adding up the lengths of decoded tokens. A double space or an escaped character
+/// shifts every later word.
 fn word_tokens(prompt: &Tokens, places: &[usize]) -> Vec<usize> {
     if places.is_empty() {
         return vec![];
@@ -31,7 +37,7 @@ fn word_tokens(prompt: &Tokens, places: &[usize]) -> Vec<usize> {
         if places.contains(&word) {
             tokens.push(i + 1);
         }
-        // Past the last word the reference raises IndexError; the rest belongs to no word.
+        // The reference raises an IndexError after the last word. Here the remaining tokens belong to no word.
         match words.get(word) {
             Some(&length) if walked >= length => (word, walked) = (word + 1, 0),
             Some(_) => {}
@@ -41,8 +47,14 @@ fn word_tokens(prompt: &Tokens, places: &[usize]) -> Vec<usize> {
     tokens
 }
 
-/// The replace mapper. Odd: after the last changed word columns map `j -> j` even where the prompts
-/// have shifted, so tail tokens and EOS read their neighbours.
+/// The map of a replace edit.
+///
+/// Quirk: after the last changed word column `j` reads token `j`, even if the tokens have shifted. The tokens
+/// of the tail and the end token then read their neighbours.
+///
+/// # Errors
+///
+/// The prompts have different numbers of words, or a changed word has no token (a double space).
 pub fn replace_map(source: &Tokens, edited: &Tokens) -> Result<TokenMap> {
     let (from, to): (Vec<&str>, Vec<&str>) = (
         source.text.split(' ').collect(),
@@ -78,7 +90,9 @@ pub fn replace_map(source: &Tokens, edited: &Tokens) -> Result<TokenMap> {
     Ok(map)
 }
 
-/// Tokens of a changed word in both prompts. Odd: a "word" without a token (a double space) fails.
+/// Token indices of a changed word in both prompts. `text` is the source word.
+///
+/// Quirk: `split(" ")` makes an empty word of a double space. It has no token, which is an error.
 fn changed_word(
     source: &Tokens,
     edited: &Tokens,
@@ -92,22 +106,29 @@ fn changed_word(
                 "the reference finds no token for word {} (\"{text}\")",
                 word + 1
             ),
-            "use single spaces between words, or leave out --compat reference",
-        ));
+            message![
+                "use single spaces between words, or leave ",
+                Setting::Compat.to("reference"),
+                " out"
+            ],
+        )
+        .about(Setting::Compat));
     }
     Ok((a, b))
 }
 
-/// The refine mapper. Odd: pads are taken by absolute index, so after a deletion a pad reads a real
-/// word of the source.
+/// The map of a refine edit, and for each edited token 1 if it is aligned, else 0.
+///
+/// Quirk: pads read the token at their own index. After a deletion a pad then reads a word of the source.
 pub fn refine_map(source: &Tokens, edited: &Tokens) -> (TokenMap, Vec<f32>) {
     let (mut map, aligned) = refine_tokens(source, edited);
     (edited.len..map.n()).for_each(|j| map.set(j, j, 1.0));
     (map, aligned)
 }
 
-/// The finest downscale at which self-attention is injected. Odd: a limit of 16 x 16 queries, whatever
-/// the picture's size.
+/// The finest downscale at which self-attention is injected, for latents of `(height, width)`.
+///
+/// Quirk: the limit is 16 x 16 queries for every picture size.
 pub fn self_res((h, w): (usize, usize)) -> usize {
     let queries = |scale: usize| h.div_ceil(scale) * w.div_ceil(scale);
     let mut scale = 1;

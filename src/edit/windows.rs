@@ -1,13 +1,15 @@
 //! When an edit acts: windows in fractions of the run or in steps, per word for cross-attention
-//! (paper 3.2, tau), closing at once or over a ramp.
+//! (paper 3.2, tau). A window opens and closes at once or over a ramp.
 //!
-//! Owns both rules that turn a fraction into steps, so that they can be compared in one place:
-//! ours, *call i of n is inside [a, b) when a <= i/n < b*, and the reference's, which truncates
-//! `f * (steps + 1)` for cross-attention and `f * steps` for everything else.
+//! Owns both rules that turn a fraction into steps, so that they can be compared in one place. Under our
+//! rule call `i` of `n` is inside `[a, b)` if `a <= i/n < b`. The reference truncates `f * (steps + 1)` for
+//! cross-attention and `f * steps` for everything else. Windows must never know what an edit changes.
 
 use std::fmt;
 use std::ops::RangeInclusive;
 use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
 use crate::prompt::Tokens;
@@ -17,15 +19,16 @@ use super::Rules;
 /// How a run counts its steps.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Clock {
+    /// The rules that turn fractions into steps.
     pub rules: Rules,
-    /// As asked for.
+    /// Number of steps that the user asked for.
     pub steps: usize,
-    /// Denoiser calls: more than `steps` with some schedulers.
+    /// Number of denoiser calls. Some schedulers make more calls than steps.
     pub calls: usize,
 }
 
 impl Clock {
-    /// Our own rules, with a call a step.
+    /// A clock with our own rules and one denoiser call per step.
     pub fn new(steps: usize) -> Self {
         Self {
             rules: Rules::Ours,
@@ -34,7 +37,7 @@ impl Clock {
         }
     }
 
-    /// Whether denoiser call `call` lies in the run from `fraction` on.
+    /// Whether denoiser call `call`, counted from 0, is at or after `fraction` of the run.
     pub fn reached(&self, fraction: f64, call: usize) -> bool {
         match self.rules {
             Rules::Ours => fraction <= call as f64 / self.calls as f64,
@@ -43,27 +46,27 @@ impl Clock {
     }
 }
 
-/// What a window is for: the reference counts cross-attention's steps in its own way.
+/// What a window is for. The reference counts the steps of each in another way.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Acts {
-    /// Cross-attention, and the factors of words.
+    /// Cross-attention, including the factors of words.
     Cross,
     /// Injected self-attention.
     SelfAttn,
-    /// Latents that are copied after a step.
+    /// Latents, which are copied after a step.
     Latents,
 }
 
-/// What a window's numbers are.
+/// The unit of a window's numbers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Unit {
-    /// 0 to 1, of the run.
+    /// Fractions of the run, 0 to 1.
     Fraction,
-    /// Denoiser calls from 0.
+    /// Denoiser calls, counted from 0.
     Steps,
 }
 
-/// One end of a window: passed at once where `from == to`, else linearly.
+/// One end of a window: a single point if `from == to`, else a linear ramp.
 #[derive(Debug, Clone, Copy, PartialEq)]
 struct Edge {
     from: f64,
@@ -75,7 +78,7 @@ impl Edge {
         Self { from: at, to: at }
     }
 
-    /// 0 before the edge, 1 behind it.
+    /// The share of the edge that has passed: 0 before the edge, 1 after it.
     fn passed(self, at: f64) -> f64 {
         if at >= self.to {
             1.0
@@ -87,8 +90,9 @@ impl Edge {
     }
 }
 
-/// A half-open part of the run.
-#[derive(Debug, Clone, Copy, PartialEq)]
+/// A half-open part of the run. Its text form is described at [`Window::from_str`]; serde uses the same form.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
 pub struct Window {
     unit: Unit,
     opens: Edge,
@@ -99,7 +103,7 @@ impl Window {
     /// The whole run.
     pub const ALL: Self = Self::until(1.0);
 
-    /// The first `to` of the run.
+    /// The run from its start to the fraction `to`.
     pub const fn until(to: f64) -> Self {
         Self {
             unit: Unit::Fraction,
@@ -108,7 +112,11 @@ impl Window {
         }
     }
 
-    /// Fractions inside 0..1 and in order.
+    /// The run from the fraction `from` to the fraction `to`.
+    ///
+    /// # Errors
+    ///
+    /// A fraction is outside 0 to 1, or `to` is less than `from`.
     pub fn new(from: f64, to: f64) -> Result<Self> {
         Self {
             unit: Unit::Fraction,
@@ -118,6 +126,7 @@ impl Window {
         .checked()
     }
 
+    /// The window, if its numbers are in range and in order.
     fn checked(self) -> Result<Self> {
         let numbers = [
             self.opens.from,
@@ -129,8 +138,7 @@ impl Window {
         if self.unit == Unit::Fraction && numbers.iter().any(outside) {
             return Err(Error::usage(
                 format!("window {self} leaves 0..1"),
-                "windows are fractions of the run, such as 0.8 or 0.1..0.8; absolute steps are \
-                 written steps:10..40",
+                "write fractions of the run, such as 0.8 or 0.1..0.8, or steps, such as steps:10..40",
             ));
         }
         if !numbers.is_sorted() {
@@ -138,42 +146,43 @@ impl Window {
             sorted.sort_by(f64::total_cmp);
             let [a, b, c, d] = sorted;
             let (opens, closes) = (Edge { from: a, to: b }, Edge { from: c, to: d });
-            let right = Self {
+            let ordered = Self {
                 opens,
                 closes,
                 ..self
             };
             return Err(Error::usage(
                 format!("window {self} is reversed"),
-                format!("write {right}"),
+                format!("write {ordered}"),
             ));
         }
         Ok(self)
     }
 
-    /// How far it is open at denoiser call `call`, 0 to 1.
+    /// How far the window is open at denoiser call `call`, counted from 0: 0 is closed, 1 is open.
     pub fn gate(&self, call: usize, clock: &Clock, acts: Acts) -> f32 {
         let at = self.time(call, clock, acts);
         let edge = |edge: Edge| self.edge(edge, clock, acts).passed(at);
         (edge(self.opens) * (1.0 - edge(self.closes))) as f32
     }
 
+    /// The time of a denoiser call, in the unit of [`Self::edge`].
     fn time(&self, call: usize, clock: &Clock, acts: Acts) -> f64 {
         match (self.unit, clock.rules) {
             (Unit::Steps, _) => call as f64,
             (Unit::Fraction, Rules::Ours) => call as f64 / clock.calls as f64,
-            // Odd: by the time the reference looks at latents, the step is counted as done.
+            // Quirk: the reference counts the step as done before it looks at latents.
             (Unit::Fraction, Rules::Reference) if acts == Acts::Latents => call as f64 + 1.0,
             (Unit::Fraction, Rules::Reference) => call as f64,
         }
     }
 
-    /// The edge in the unit of [`Self::time`].
+    /// An edge in the unit of [`Self::time`].
     fn edge(&self, edge: Edge, clock: &Clock, acts: Acts) -> Edge {
         if self.unit == Unit::Steps || clock.rules == Rules::Ours {
             return edge;
         }
-        // Odd: truncated, so 0.58 of 50 is 28.
+        // Quirk: the product is truncated, so 0.58 of 50 steps is 28 because of rounding in f64.
         let rows = clock.steps + usize::from(acts == Acts::Cross);
         let step = |fraction: f64| (fraction * rows as f64).trunc();
         Edge {
@@ -182,7 +191,8 @@ impl Window {
         }
     }
 
-    /// First and last denoiser call, from 0, at which it is open at all.
+    /// First and last denoiser call, counted from 0, at which the window is open at least in part. `None` if
+    /// the window is never open.
     pub fn calls(&self, clock: &Clock, acts: Acts) -> Option<RangeInclusive<usize>> {
         let open = |call: &usize| self.gate(*call, clock, acts) > 0.0;
         let first = (0..clock.calls).find(open)?;
@@ -192,11 +202,14 @@ impl Window {
 }
 
 impl fmt::Display for Window {
-    /// As it is typed.
+    /// The text that [`Window::from_str`] reads.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let edge = |e: &Edge| match e.from == e.to {
-            true => format!("{}", e.to),
-            false => format!("{}~{}", e.from, e.to),
+        let edge = |e: &Edge| {
+            if e.from == e.to {
+                e.to.to_string()
+            } else {
+                format!("{}~{}", e.from, e.to)
+            }
         };
         let unit = match self.unit {
             Unit::Fraction => "",
@@ -209,8 +222,12 @@ impl fmt::Display for Window {
 impl FromStr for Window {
     type Err = Error;
 
-    /// `0.8` is the first 80 %, `0.1..0.8` leaves out the first tenth as well, `0.6~0.8` fades out
-    /// between the two, `steps:10..40` counts denoiser calls from 0.
+    /// Parses a window. `0.8` is the first 80 % of the run, `0.1..0.8` also leaves out the first 10 %,
+    /// `0.6~0.8` fades out between 60 % and 80 %, `steps:10..40` counts denoiser calls from 0.
+    ///
+    /// # Errors
+    ///
+    /// The text is not a window, a fraction is outside 0 to 1, or the numbers are not in order.
     fn from_str(text: &str) -> Result<Self> {
         let (unit, numbers) = match text.trim().strip_prefix("steps:") {
             Some(rest) => (Unit::Steps, rest),
@@ -222,7 +239,7 @@ impl FromStr for Window {
             number.filter(|x| x.is_finite() && whole(x)).ok_or_else(|| {
                 Error::usage(
                     format!("\"{text}\" is not a window"),
-                    "write a fraction such as 0.8, two: 0.1..0.8, a fade: 0.6~0.8, or steps:10..40",
+                    "write a fraction such as 0.8, a range 0.1..0.8, a fade 0.6~0.8, or steps:10..40",
                 )
             })
         };
@@ -246,17 +263,33 @@ impl FromStr for Window {
     }
 }
 
-/// The cross-attention windows of one edit: a default, and words that have their own.
+impl From<Window> for String {
+    fn from(window: Window) -> Self {
+        window.to_string()
+    }
+}
+
+impl TryFrom<String> for Window {
+    type Error = Error;
+
+    fn try_from(text: String) -> Result<Self> {
+        text.parse()
+    }
+}
+
+/// The cross-attention windows of one edit.
 #[derive(Debug, Clone, PartialEq)]
 pub struct CrossWindows {
+    /// The window of all tokens without a more specific one.
     pub default: Window,
-    /// Of tokens that the source prompt doesn't have; `None` is the default.
+    /// The window of tokens in which the edited prompt differs from its source. `None` means `default`.
     pub changed: Option<Window>,
-    /// Later entries win where words overlap.
+    /// Windows of words and phrases. If words overlap, later entries win.
     pub words: Vec<(String, Window)>,
 }
 
 impl CrossWindows {
+    /// One window for all tokens.
     pub fn all(default: Window) -> Self {
         Self {
             default,
@@ -265,9 +298,13 @@ impl CrossWindows {
         }
     }
 
-    /// The window of each token of the edited prompt, of whose tokens `changed` are new. Words that
-    /// it doesn't contain are passed over: whether *some* prompt must contain them is the caller's
-    /// question.
+    /// The window of each token of the edited prompt. `changed` holds the indices of the tokens in which the
+    /// prompt differs from its source. Words that the prompt does not contain are ignored, because the
+    /// caller checks whether any prompt contains them.
+    ///
+    /// # Panics
+    ///
+    /// An index in `changed` is out of range.
     pub fn per_token(&self, edited: &Tokens, changed: &[usize], rules: Rules) -> Vec<Window> {
         let mut windows = vec![self.default; edited.ids.len()];
         if let Some(window) = self.changed {
@@ -282,7 +319,8 @@ impl CrossWindows {
     }
 }
 
-/// The step gate of each token: 1 where its window is open, 0 where it is shut.
+/// The step gate of each token at denoiser call `call`: 1 if its window is open, 0 if it is closed, between
+/// the two on a ramp.
 pub fn gate(windows: &[Window], call: usize, clock: &Clock) -> Vec<f32> {
     let gate = |window: &Window| window.gate(call, clock, Acts::Cross);
     windows.iter().map(gate).collect()

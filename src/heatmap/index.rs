@@ -28,6 +28,7 @@ pub struct Index {
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub located: Vec<LocatedWords>,
     /// The raw tensors, if they were written.
+    /// The raw tensors, if they were written.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub raw: Option<Raw>,
 }

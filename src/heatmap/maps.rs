@@ -129,6 +129,7 @@ fn words(
 }
 
 /// A heatmap without values for what was recorded.
+/// A heatmap without values for what was recorded.
 fn empty(recorded: &Recorded, selection: &Selection) -> Heatmap {
     Heatmap {
         row: recorded.row,

@@ -129,6 +129,7 @@ pub struct Look {
 
 impl Look {
     /// The same look with a scale for each word, as DAAM has it.
+    /// The same look with a scale for each word, as DAAM has it.
     pub fn like_daam(self) -> Self {
         Self {
             scale: ScaleBy::Token,

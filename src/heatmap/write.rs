@@ -56,6 +56,11 @@ impl<'a> Maps<'a> {
     /// # Errors
     ///
     /// A usage error if self-attention is too large to decompose.
+    /// Computes the heatmaps of a run from what its recorder kept.
+    ///
+    /// # Errors
+    ///
+    /// A usage error if self-attention is too large to decompose.
     pub fn new(
         (spec, look): (&'a MapSpec, &'a Look),
         selection: &'a Selection,
@@ -156,10 +161,12 @@ impl<'a> Maps<'a> {
     }
 
     /// Whether there are several groups of layers, which files and headings then name.
+    /// Whether there are several groups of layers, which files and headings then name.
     pub(super) fn groups_apart(&self) -> bool {
         self.selection.groups.len() > 1
     }
 
+    /// The picture of a row.
     /// The picture of a row.
     pub(super) fn picture(&self, row: usize) -> &Picture {
         let mut pictures = self.outcome.pictures.iter();
@@ -178,6 +185,7 @@ impl<'a> Maps<'a> {
         }
     }
 
+    /// The colour scale of a heatmap.
     /// The colour scale of a heatmap.
     pub(super) fn scale(&self, heat: &Heatmap) -> Scale {
         match self.look.scale {

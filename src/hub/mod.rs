@@ -13,7 +13,7 @@
 //! | client | crates | user CPU time | |
 //! |---|---|---|---|
 //! | ureq 3.5, `rustls`, `socks-proxy` | 26 | 50 s | used here |
-//! | hf-hub 1.0 | 236 | over 700 s | |
+//! | hf-hub 1.0 | 236 | 734 s | |
 //! | hf-hub 0.5, `ureq`, `rustls-tls` | 58 | 102 s | |
 //! | hf-hub 0.5 without features | 7 | 2 s | the cache only; used by the tests |
 //!

@@ -16,7 +16,7 @@ use crate::error::{Error, Result};
 use crate::format::hex;
 use crate::message;
 use crate::message::Message;
-use crate::report::png;
+use crate::picture::png;
 use crate::setting::Setting;
 
 const INLINE: &str = "data:image/png;base64,";

@@ -29,13 +29,33 @@ pub use settings::{
 };
 pub use shared_run::{Member, may_share};
 
+use std::num::NonZeroUsize;
+
 use crate::edit::Rules;
-use crate::report::slug::slug;
+use crate::slug::slug;
 
 /// A request: a source prompt and the edits of it that one lockstep run draws.
 ///
 /// `None` means the model's recommendation, else the reference's default. [`RunSettings`] and
 /// [`EditSettings`] hold the resolved values.
+///
+/// ```
+/// # fn main() -> prompt_to_prompt::error::Result<()> {
+/// use prompt_to_prompt::job::{EditSettings, Job, Prepared, run};
+/// use prompt_to_prompt::model::{ModelFolder, STORYBOOK};
+///
+/// let folder = ModelFolder::open(STORYBOOK)?;
+/// let edit = EditSettings::towards("a dog on the beach");
+/// let job = Job {
+///     steps: Some(2),
+///     ..Job::new("a cat on the beach", vec![edit])
+/// };
+/// let prepared = Prepared::new(&job, &folder)?;
+/// let outcome = run(&prepared, &folder.load()?, &mut [], &mut |_| Ok(()))?;
+/// assert_eq!(outcome.pictures.len(), 2); // the source and the edit
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug, Clone, PartialEq)]
 pub struct Job {
     /// The source prompt.
@@ -56,6 +76,8 @@ pub struct Job {
     pub height: Option<usize>,
     /// The solver.
     pub scheduler: Option<SchedulerName>,
+    /// The layer of the text encoder that is read, counted from the end: 1 is the last.
+    pub clip_skip: Option<NonZeroUsize>,
     /// The finest downscale at which self-attention is injected.
     pub self_res: Option<usize>,
     /// Whose rules edits follow: ours, or the reference implementation's.
@@ -84,6 +106,7 @@ impl Job {
             width: None,
             height: None,
             scheduler: None,
+            clip_skip: None,
             self_res: None,
             rules: Rules::Ours,
             control: true,

@@ -84,6 +84,7 @@ impl Prepared {
         }
         warn(job, &run, model, &mut warnings);
         check_steps(&run, model)?;
+        model.check_clip_skip(run.clip_skip)?;
         let clock = Clock {
             rules: run.rules,
             steps: run.steps,

@@ -14,8 +14,8 @@ use super::{
 use crate::edit::{Grid, Rules};
 use crate::error::Result;
 use crate::model::{Components, Conditioning, PromptStates};
+use crate::picture::rgb::{Rounding, to_rgb};
 use crate::prompt::Tokens;
-use crate::report::picture::{Rounding, to_rgb};
 use crate::sample::noise::TorchRng;
 use crate::sample::{AttentionObserver, Controller, RowsOf, Sampler, Start, lockstep};
 
@@ -226,9 +226,9 @@ fn text_states(
             return Ok(states.clone());
         }
         let states = if negative {
-            encoders.read_negative(tokens, size, None)?
+            encoders.read_negative(tokens, size, prepared.run.clip_skip)?
         } else {
-            encoders.read(tokens, size, None)?
+            encoders.read(tokens, size, prepared.run.clip_skip)?
         };
         known.insert(key, states.clone());
         Ok(states)

@@ -1,4 +1,5 @@
-//! Elementwise activations. diffusers' GEGLU uses the exact error function, not the tanh form.
+//! Elementwise activations: SiLU, the quick GELU of CLIP, and GEGLU. GEGLU uses the exact error function, as in
+//! diffusers, not the tanh approximation. This file never knows a layer.
 
 use candle_core::{D, Device, Tensor};
 use rayon::prelude::*;
@@ -10,10 +11,13 @@ use super::view::View;
 use super::{fast, plain};
 use crate::error::Result;
 
-/// Floats a task works on.
+/// Floats per task.
 const BLOCK: usize = 1 << 14;
 
-/// `x * sigmoid(x)`
+/// SiLU: `x * sigmoid(x)`, elementwise.
+///
+/// # Errors
+/// If candle cannot compute an operation on this device.
 pub fn silu(x: &Tensor) -> Result<Tensor> {
     if fast(&[x]) {
         swish_all(x, 1.0)
@@ -22,7 +26,10 @@ pub fn silu(x: &Tensor) -> Result<Tensor> {
     }
 }
 
-/// CLIP's `x * sigmoid(1.702 x)`
+/// The quick GELU of CLIP: `x * sigmoid(1.702 x)`, elementwise.
+///
+/// # Errors
+/// If candle cannot compute an operation on this device.
 pub fn quick_gelu(x: &Tensor) -> Result<Tensor> {
     if fast(&[x]) {
         swish_all(x, 1.702)
@@ -43,7 +50,7 @@ fn swish_all(x: &Tensor, scale: f32) -> Result<Tensor> {
 }
 
 wide! {
-    /// In place.
+    /// Replaces each `x` by `x * sigmoid(scale * x)`.
     pub fn swish_slice(block: &mut [f32], scale: f32) {
         for x in block {
             *x = swish(*x, scale);
@@ -51,7 +58,10 @@ wide! {
     }
 }
 
-/// `[.., 2f]` to `[.., f]`: the first half times the exact GELU of the second.
+/// GEGLU, `[.., 2 f]` to `[.., f]`: the first half of the channels times the exact GELU of the second half.
+///
+/// # Errors
+/// If `x` has no dimensions, or if candle cannot compute an operation on this device.
 pub fn geglu(x: &Tensor) -> Result<Tensor> {
     if !fast(&[x]) {
         return plain::geglu(x);
@@ -72,14 +82,14 @@ pub fn geglu(x: &Tensor) -> Result<Tensor> {
     Ok(Tensor::from_vec(out, shape, &Device::Cpu)?)
 }
 
-/// `h * gelu(g)`, exact.
+/// `h * gelu(g)`, with the exact GELU.
 #[inline(always)]
 fn gated(h: f32, g: f32) -> f32 {
     h * (0.5 * g * (1.0 + erf(g * std::f32::consts::FRAC_1_SQRT_2)))
 }
 
 wide! {
-    /// Tokens of `2f` channels to tokens of `f`.
+    /// GEGLU of tokens of `2 f` channels to tokens of `f` channels.
     pub fn geglu_tokens(to: &mut [f32], from: &[f32], f: usize) {
         for (to, from) in to.chunks_exact_mut(f).zip(from.chunks_exact(2 * f)) {
             let (hidden, gate) = from.split_at(f);
@@ -91,7 +101,8 @@ wide! {
 }
 
 wide! {
-    /// The same where sixteen hidden channels and their sixteen gates take turns, each plus its bias.
+    /// GEGLU where panels of sixteen hidden channels alternate with panels of their sixteen gates. The bias is
+    /// added first.
     pub fn geglu_halves(to: &mut [f32], from: &[f32], bias: &[f32]) {
         let (to, _) = to.as_chunks_mut::<LANES>();
         let (from, _) = from.as_chunks::<LANES>();

@@ -1,5 +1,7 @@
-//! Attention by blocks of queries: scores, softmax and values of a block while it is in cache. Reads
-//! and writes tokens-major tensors in place through strides; no map larger than a block exists.
+//! Attention by blocks of queries: the scores, the softmax and the weighted values of a block are computed
+//! while the block is in the cache. Tokens-major tensors are read and written in place through strides. No map
+//! larger than a block is built. This file never knows why one row's map carries another row's values.
+#![allow(unsafe_code, reason = "tasks write disjoint parts of one output")]
 
 use std::ops::Range;
 
@@ -14,21 +16,28 @@ use super::view::View;
 use super::{fast, plain, require};
 use crate::error::Result;
 
-/// Floats of a block of scores, about: half of a second cache.
+/// Approximate size of a block of scores in floats: half of an L2 cache.
 const SCORES: usize = 1 << 17;
 
-/// Values that go through one row's map, and the output row they are added to.
+/// Values that go through the map of a slot, and the output row they are added to.
 #[derive(Debug, Clone)]
 pub struct Carried {
+    /// The output row.
     pub reader: usize,
-    /// `[t, heads * d]`
+    /// The values, `[t, heads * d]`.
     pub values: Tensor,
 }
 
-/// For each slot `s`, one softmax over `q[s] [n, heads * d]` and `k[s] [t, heads * d]` carries every
-/// `carried[s]` into its reader's row; a row that several slots carry into gets their sum, in the
-/// order of slots. Returns `[rows, n, heads * d]` and, if `tap`, each slot's map averaged over heads,
-/// `[slots, n, t]`. Needs [`super::fast`] tensors.
+/// Multi-head attention, where one map can carry the values of several rows.
+///
+/// For each slot `s`, one softmax over `q[s]` `[n, heads * d]` and `k[s]` `[t, heads * d]` carries all
+/// values of `carried[s]` into the rows of their readers. A row that several slots carry values into gets the
+/// sum, in the order of the slots. The tensors must be [`fast`].
+///
+/// Returns `[rows, n, heads * d]` and, if `tap`, the map of each slot averaged over heads, `[slots, n, t]`.
+///
+/// # Errors
+/// If the shapes do not fit together, if a reader is no row, or if a tensor is not an f32 tensor on the CPU.
 pub fn attention(
     q: &Tensor,
     k: &Tensor,
@@ -37,10 +46,24 @@ pub fn attention(
     heads: usize,
     tap: bool,
 ) -> Result<(Tensor, Option<Tensor>)> {
-    run(q, k, carried, rows, heads, tap, false)
+    run(
+        q,
+        k,
+        carried,
+        rows,
+        How {
+            heads,
+            tap,
+            causal: false,
+        },
+    )
 }
 
-/// Attention of each row to its own tokens up to itself: `q`, `k`, `v` `[rows, t, heads * d]`.
+/// Causal multi-head attention: each token attends to itself and the tokens before it. `q`, `k`, `v` and the
+/// result are `[rows, t, heads * d]`.
+///
+/// # Errors
+/// If the shapes do not fit together.
 pub fn causal_attention(q: &Tensor, k: &Tensor, v: &Tensor, heads: usize) -> Result<Tensor> {
     if !fast(&[q, k, v]) {
         return plain::causal_attention(q, k, v, heads);
@@ -53,7 +76,22 @@ pub fn causal_attention(q: &Tensor, k: &Tensor, v: &Tensor, heads: usize) -> Res
         }])
     };
     let carried = (0..rows).map(own).collect::<Result<Vec<_>>>()?;
-    Ok(run(q, k, &carried, rows, heads, false, true)?.0)
+    let how = How {
+        heads,
+        tap: false,
+        causal: true,
+    };
+    Ok(run(q, k, &carried, rows, how)?.0)
+}
+
+/// The kind of attention.
+#[derive(Clone, Copy)]
+struct How {
+    heads: usize,
+    /// Whether the maps are averaged over heads and returned.
+    tap: bool,
+    /// Whether a token attends to no later token.
+    causal: bool,
 }
 
 fn run(
@@ -61,9 +99,7 @@ fn run(
     k: &Tensor,
     carried: &[Vec<Carried>],
     rows: usize,
-    heads: usize,
-    tap: bool,
-    causal: bool,
+    How { heads, tap, causal }: How,
 ) -> Result<(Tensor, Option<Tensor>)> {
     let (slots, n, width) = q.dims3()?;
     check(q, k, carried, rows, heads)?;
@@ -97,7 +133,7 @@ fn run(
             means,
         };
         let queries = (SCORES / shape.t).next_multiple_of(14).clamp(14, 112);
-        // A block's mean runs over all heads, so with a tap one task takes them all.
+        // The mean of a block needs all heads, so with a tap one task takes them all.
         let split = if tap { 1 } else { heads };
         (0..n.div_ceil(queries) * split)
             .into_par_iter()
@@ -117,7 +153,7 @@ fn run(
     Ok((out, means.transpose()?))
 }
 
-/// Everything that the pointers below rely on.
+/// Checks that all shapes fit together.
 fn check(
     q: &Tensor,
     k: &Tensor,
@@ -148,34 +184,37 @@ fn check(
 
 #[derive(Clone, Copy)]
 struct Shape {
+    /// Queries.
     n: usize,
+    /// Keys.
     t: usize,
+    /// Channels of all heads.
     width: usize,
+    /// Channels of a head.
     d: usize,
     heads: usize,
-    /// Whether a token looks at no later one.
     causal: bool,
 }
 
 impl Shape {
-    /// Floats of a query's scores: whole panels, and not a power of two apart, or the lines of a tile
-    /// would all fall into the same few places of the first cache.
+    /// Floats from the scores of one query to those of the next: whole panels. The distance is no multiple
+    /// of 256 floats, because the lines of a tile would then compete for the same few sets of the L1 cache.
     fn stride(self) -> usize {
         let whole = self.t.next_multiple_of(LANES);
         whole + if whole.is_multiple_of(256) { LANES } else { 0 }
     }
 
-    /// Floats of one head's packed keys, and of its packed values.
+    /// Floats of the packed keys of a head.
     fn keys(self) -> usize {
         self.t.next_multiple_of(LANES) * self.d
     }
 
+    /// Floats of the packed values of a head.
     fn values(self) -> usize {
         self.t * self.d.next_multiple_of(LANES)
     }
 
-    /// Each slot's and head's keys as panels of sixteen tokens, `[d, 16]` each, times the scale of the
-    /// scores.
+    /// The keys of each slot and head as panels of sixteen tokens, `[d, 16]` each, times the scale of the scores.
     fn pack_keys(self, k: &[f32], slots: usize) -> Vec<f32> {
         let Shape {
             t, width, d, heads, ..
@@ -196,7 +235,7 @@ impl Shape {
         packed
     }
 
-    /// Each carried value's heads as panels of sixteen channels, `[t, 16]` each.
+    /// The heads of each carried value as panels of sixteen channels, `[t, 16]` each.
     fn pack_values(self, values: &[&[f32]]) -> Vec<f32> {
         let Shape {
             t, width, d, heads, ..
@@ -220,19 +259,19 @@ impl Shape {
 struct Work<'a> {
     shape: Shape,
     q: &'a [f32],
-    /// Per slot and head.
+    /// The packed keys of each slot and head.
     keys: &'a [f32],
-    /// Per carried value, in the order of `carried` flattened, and head.
+    /// The packed values of each carried value (in the order of `carried`, flattened) and head.
     values: &'a [f32],
     carried: &'a [Vec<Carried>],
-    out: Shared,
-    means: Option<Shared>,
+    out: Shared<'a>,
+    means: Option<Shared<'a>>,
 }
 
 impl Work<'_> {
-    /// All slots of some queries and heads.
+    /// Computes all slots of some queries and heads.
     fn block(&self, queries: Range<usize>, heads: Range<usize>) {
-        let Shape { n, t, d, .. } = self.shape;
+        let Shape { t, d, .. } = self.shape;
         let (stride, wide) = (self.shape.stride(), d.next_multiple_of(LANES));
         let lens = [queries.len() * stride, queries.len() * wide, queries.len()];
         with_scratch(lens, |[probs, sums, inverse]| {
@@ -246,8 +285,7 @@ impl Work<'_> {
                     } else {
                         t
                     };
-                    // SAFETY: the stride is whole panels of all t scores.
-                    unsafe { softmax_lines(probs, stride, first..t, inverse) };
+                    softmax_lines(probs, stride, first..t, inverse);
                     for carry in carried {
                         self.weigh(value, head, probs, sums);
                         let keep = written.contains(&carry.reader);
@@ -256,25 +294,33 @@ impl Work<'_> {
                         value += 1;
                     }
                     if let Some(means) = self.means {
-                        // SAFETY: with a tap this task alone has these queries.
-                        let mean = unsafe {
-                            means.slice((slot * n + queries.start) * t, queries.len() * t)
-                        };
-                        let share = 1.0 / self.shape.heads as f32;
-                        for ((mean, probs), inverse) in mean
-                            .chunks_exact_mut(t)
-                            .zip(probs.chunks_exact(stride))
-                            .zip(&*inverse)
-                        {
-                            scale_into(mean, &probs[..t], inverse * share, true);
-                        }
+                        self.add_mean(means, slot, &queries, probs, inverse);
                     }
                 }
             }
         });
     }
 
-    /// Scaled scores of a block, `[queries, t]` and the rest of the last panel.
+    /// Adds the share of one head to the mean of the maps of a slot.
+    fn add_mean(
+        &self,
+        means: Shared,
+        slot: usize,
+        queries: &Range<usize>,
+        probs: &[f32],
+        inverse: &[f32],
+    ) {
+        let (Shape { n, t, heads, .. }, stride) = (self.shape, self.shape.stride());
+        // SAFETY: with a tap, one task takes all heads, so no other task has these queries.
+        let mean = unsafe { means.slice((slot * n + queries.start) * t, queries.len() * t) };
+        let share = 1.0 / heads as f32;
+        let lines = mean.chunks_exact_mut(t).zip(probs.chunks_exact(stride));
+        for ((mean, probs), inverse) in lines.zip(inverse) {
+            scale_into(mean, &probs[..t], inverse * share, true);
+        }
+    }
+
+    /// Computes the scaled scores of a block, `[queries, t]`. The rest of the last panel is written too.
     fn scores(&self, slot: usize, head: usize, queries: &Range<usize>, scores: &mut [f32]) {
         let Shape {
             n,
@@ -287,49 +333,46 @@ impl Work<'_> {
         let q = &self.q[(slot * n + queries.start) * width + head * d..];
         let keys = &self.keys[(slot * heads + head) * self.shape.keys()..][..self.shape.keys()];
         let lhs = Lhs {
-            first: q.as_ptr(),
+            floats: q,
             stride: width,
             rows: queries.len(),
         };
         let right = Panels {
-            first: keys.as_ptr(),
+            floats: keys,
             count: t.div_ceil(LANES),
             stride: d * LANES,
         };
         let sums = Sums {
-            first: scores.as_mut_ptr(),
+            floats: scores,
             stride: self.shape.stride(),
         };
-        // SAFETY: q has queries.len() lines of `width` from its start, less the columns before the
-        // head; the scores are this task's, a line of all panels per query.
-        unsafe { accumulate(d, lhs, right, sums, false) };
+        accumulate(d, lhs, right, sums, false);
     }
 
-    /// The block's values of a head, `[queries, d]` and the rest of the last panel.
+    /// Computes the weighted values of a block and head, `[queries, d]`. The rest of the last panel is written too.
     fn weigh(&self, value: usize, head: usize, probs: &[f32], sums: &mut [f32]) {
         let Shape { t, d, heads, .. } = self.shape;
         let (stride, wide) = (self.shape.stride(), d.next_multiple_of(LANES));
         let len = self.shape.values();
         let values = &self.values[(value * heads + head) * len..][..len];
         let lhs = Lhs {
-            first: probs.as_ptr(),
+            floats: probs,
             stride,
             rows: probs.len() / stride,
         };
         let right = Panels {
-            first: values.as_ptr(),
+            floats: values,
             count: wide / LANES,
             stride: t * LANES,
         };
         let sums = Sums {
-            first: sums.as_mut_ptr(),
+            floats: sums,
             stride: wide,
         };
-        // SAFETY: a line of t probabilities and one of all panels of sums per query.
-        unsafe { accumulate(t, lhs, right, sums, false) };
+        accumulate(t, lhs, right, sums, false);
     }
 
-    /// `out[reader, queries, head] (+)= sums * inverse`
+    /// Writes `out[reader, queries, head] = sums * inverse`, or adds to the output if `keep`.
     fn put(
         &self,
         reader: usize,
@@ -342,8 +385,8 @@ impl Work<'_> {
         let Shape { n, width, d, .. } = self.shape;
         let lines = sums.chunks_exact(d.next_multiple_of(LANES)).zip(inverse);
         for (query, (line, inverse)) in queries.clone().zip(lines) {
-            // SAFETY: the output block (reader, queries, head) is this task's alone, since tasks
-            // differ in queries or head.
+            // SAFETY: any two tasks differ in their queries or in their heads, so no other task has this
+            // part of the output.
             let to = unsafe { self.out.slice((reader * n + query) * width + head * d, d) };
             scale_into(to, &line[..d], *inverse, keep);
         }

@@ -1,5 +1,5 @@
-//! Linear layers and convolutions. A convolution that isn't Winograd's gathers its neighbourhoods
-//! into a task's scratch, so no picture-sized copy is ever made.
+//! Linear layers and convolutions. A direct convolution gathers the neighbourhoods of its pixels into the scratch
+//! of a task, so no copy of the size of the picture is made. This file never knows where in a model a layer is.
 
 use std::ops::Range;
 
@@ -11,22 +11,22 @@ use super::weight::{ConvWeight, Held};
 use super::{fast, geglu, plain, require};
 use crate::error::Result;
 
-/// What a convolution does beside its sums.
+/// The options of a convolution.
 #[derive(Debug, Clone, Copy)]
 pub struct Conv<'a> {
-    /// Pixels from one output to the next.
+    /// Input pixels from one output pixel to the next.
     pub stride: usize,
-    /// Zeros around the input of a 3x3 kernel.
+    /// The zeros around the input of a 3x3 kernel.
     pub padding: Padding,
-    /// Nearest-neighbour upsampling of the input to this size first, as PyTorch rounds it.
+    /// Size `(height, width)` to which the input is upsampled first, by nearest neighbour with PyTorch's rounding.
     pub upsample: Option<(usize, usize)>,
-    /// Added to the bias, `[c_out]` or `[rows, c_out]`: a time embedding.
+    /// A time embedding, `[c_out]` or `[rows, c_out]`, which is added to the bias.
     pub shift: Option<&'a Tensor>,
-    /// Added to the output, of its shape.
+    /// A tensor of the shape of the output, which is added to the output.
     pub residual: Option<&'a Tensor>,
 }
 
-/// Where zeros are added around the input of a 3x3 kernel. A 1x1 kernel has no padding.
+/// The sides on which zeros are added around the input of a 3x3 kernel. A 1x1 kernel has no padding.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Padding {
     /// One pixel on every side. With stride 2, a side of `n` pixels becomes `n / 2` rounded up.
@@ -60,7 +60,10 @@ impl Default for Conv<'_> {
     }
 }
 
-/// `[rows, .., c_in]` to `[rows, .., c_out]`, plus a residual of that shape if there is one.
+/// A linear layer, `[rows, .., c_in]` to `[rows, .., c_out]`. A residual of the shape of the output is added.
+///
+/// # Errors
+/// If the shapes do not fit together.
 pub fn linear(x: &Tensor, layer: &ConvWeight, residual: Option<&Tensor>) -> Result<Tensor> {
     let packed = match &layer.held {
         Held::Direct(packed) if layer.runs(x) && residual.iter().all(|r| fast(&[r])) => packed,
@@ -78,8 +81,10 @@ pub fn linear(x: &Tensor, layer: &ConvWeight, residual: Option<&Tensor>) -> Resu
     shaped(out, x, n)
 }
 
-/// A linear layer of `2 f` channels, the first half of which is multiplied by the exact GELU of the
-/// second: `[.., c_in]` to `[.., f]`.
+/// A linear layer of `2 f` channels followed by [`geglu`]: `[.., c_in]` to `[.., f]`.
+///
+/// # Errors
+/// If the shapes do not fit together.
 pub fn geglu_linear(x: &Tensor, layer: &ConvWeight) -> Result<Tensor> {
     let (packed, bias) = match &layer.held {
         Held::Geglu(packed, bias) if layer.runs(x) => (packed, bias),
@@ -94,6 +99,7 @@ pub fn geglu_linear(x: &Tensor, layer: &ConvWeight) -> Result<Tensor> {
     shaped(out, x, layer.c_out / 2)
 }
 
+/// The tensor of the shape of `like`, but with `width` channels.
 fn shaped(out: Vec<f32>, like: &Tensor, width: usize) -> Result<Tensor> {
     let mut shape = like.dims().to_vec();
     shape.pop();
@@ -101,7 +107,10 @@ fn shaped(out: Vec<f32>, like: &Tensor, width: usize) -> Result<Tensor> {
     Ok(Tensor::from_vec(out, shape, &Device::Cpu)?)
 }
 
-/// `[rows, h, w, c_in]` to `[rows, h', w', c_out]`, padded as `how` says.
+/// A convolution, `[rows, h, w, c_in]` to `[rows, h', w', c_out]`, with the options `how`.
+///
+/// # Errors
+/// If the shapes do not fit together, or if the padded picture is smaller than the kernel.
 pub fn conv2d(x: &Tensor, layer: &ConvWeight, how: Conv) -> Result<Tensor> {
     let others = [how.shift, how.residual, layer.bias.as_ref()];
     let packed = match &layer.held {
@@ -131,13 +140,13 @@ pub fn conv2d(x: &Tensor, layer: &ConvWeight, how: Conv) -> Result<Tensor> {
                 let finish = Finish::Add { bias, residual };
                 product(rows * h * w, packed, finish, Left::Gather(&gather))
             }
-            _ => unreachable!("asked above"),
+            _ => unreachable!("other forms take the plain path above"),
         }
     })?;
     Ok(Tensor::from_vec(out, (rows, h, w, n), &Device::Cpu)?)
 }
 
-/// The bias plus the shift, of each row where they differ.
+/// The bias plus the shift, `[c_out]`, or `[rows, c_out]` if each row has its own shift.
 fn shifted(bias: Option<&[f32]>, shift: Option<&[f32]>) -> Option<Vec<f32>> {
     match (bias, shift) {
         (Some(bias), Some(shift)) => {
@@ -148,14 +157,17 @@ fn shifted(bias: Option<&[f32]>, shift: Option<&[f32]>) -> Option<Vec<f32>> {
     }
 }
 
-/// The pictures that a convolution looks at, and how.
+/// The input pictures of a convolution.
 pub(super) struct Picture {
+    /// Pictures in the batch.
     pub rows: usize,
-    /// As stored.
+    /// Height and width in memory.
     stored: (usize, usize),
-    /// As seen, after upsampling.
+    /// Height after upsampling.
     pub h: usize,
+    /// Width after upsampling.
     pub w: usize,
+    /// Channels.
     pub c: usize,
     stride: usize,
     kernel: usize,
@@ -188,13 +200,14 @@ impl Picture {
         })
     }
 
+    /// Height and width of the output.
     pub fn out(&self) -> (usize, usize) {
         let (before, after) = self.padding;
         let side = |n: usize| (n + before + after - self.kernel) / self.stride + 1;
         (side(self.h), side(self.w))
     }
 
-    /// Where the pixel at `(y, x)` of the padded picture is stored; `None` outside of the picture.
+    /// The offset in memory of the pixel at `(y, x)` of the padded picture, or `None` if the pixel is padding.
     pub fn pixel(&self, row: usize, y: usize, x: usize) -> Option<usize> {
         let (pad, _) = self.padding;
         let inside = |v: usize, side: usize| (pad..side + pad).contains(&v);
@@ -206,8 +219,8 @@ impl Picture {
         Some(((row * stored_h + y) * stored_w + x) * self.c)
     }
 
-    /// Some terms (a term is a channel at a tap) of the patches of output pixels from `first` on, zeros
-    /// outside of the picture.
+    /// Writes some terms of the patches of the output pixels from `first` on. A term is a channel of a tap. Padding
+    /// is written as zeros.
     fn gather(&self, from: &[f32], first: usize, terms: Range<usize>, lhs: &mut [f32]) {
         let (out_h, out_w) = self.out();
         for (i, mut patch) in lhs.chunks_exact_mut(terms.len()).enumerate() {

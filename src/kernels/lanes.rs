@@ -1,37 +1,55 @@
-//! Sixteen floats at once, in three forms: one AVX-512 register, two AVX2 registers, a plain array.
+//! Vectors of sixteen floats in three forms: one AVX-512 register, two AVX2 registers, or a plain array.
 //!
-//! A kernel written over [`Lanes`] computes the same operations in the same order in every form, so
-//! its bits agree wherever there is a fused multiply-add. Never knows a matrix.
+//! A kernel that is generic over [`Lanes`] computes the same operations in the same order in every form.
+//! Its result has the same bits on every machine that has a fused multiply-add instruction.
+//! This file never knows what a matrix is.
+#![allow(
+    unsafe_code,
+    reason = "vector instructions and loads through raw pointers"
+)]
 
-/// Floats of a vector, on every machine.
+/// Floats per vector, on every machine.
 pub const LANES: usize = 16;
 
-/// Operations on sixteen floats. All are lane by lane.
+/// Operations on vectors of sixteen floats. Every operation works lane by lane.
+///
+/// A value of an implementing type is a proof that the processor supports the instructions of this form.
+/// That is why the arithmetic methods are safe.
 pub trait Lanes: Copy {
+    /// A vector of sixteen floats.
     type V: Copy;
-    /// The tile of a matrix product that fills the registers: rows, and vectors across.
+    /// The tile of a matrix product that fills the registers: rows, and vectors per row.
     const TILE: (usize, usize);
-    /// Rows of a tile of three vectors across, where one fits.
+    /// Rows of a tile that is three vectors wide, if such a tile fits into the registers.
     const THREE: Option<usize>;
 
-    fn splat(x: f32) -> Self::V;
+    /// A vector with `x` in every lane.
+    fn splat(self, x: f32) -> Self::V;
+    /// Loads sixteen floats.
+    ///
     /// # Safety
     /// Sixteen floats must be readable at `from`.
-    unsafe fn load(from: *const f32) -> Self::V;
+    unsafe fn load(self, from: *const f32) -> Self::V;
+    /// Stores sixteen floats.
+    ///
     /// # Safety
     /// Sixteen floats must be writable at `to`.
-    unsafe fn store(to: *mut f32, v: Self::V);
-    fn add(a: Self::V, b: Self::V) -> Self::V;
-    fn sub(a: Self::V, b: Self::V) -> Self::V;
-    fn mul(a: Self::V, b: Self::V) -> Self::V;
-    fn max(a: Self::V, b: Self::V) -> Self::V;
-    /// Two to the power of the integer in the low bits of `1.5 * 2^23 + n`.
-    fn power_of_two(biased: Self::V) -> Self::V;
-    /// `a * b + c`, rounded once where the machine can.
-    fn fma(a: Self::V, b: Self::V, c: Self::V) -> Self::V;
+    unsafe fn store(self, to: *mut f32, v: Self::V);
+    /// `a + b`
+    fn add(self, a: Self::V, b: Self::V) -> Self::V;
+    /// `a - b`
+    fn sub(self, a: Self::V, b: Self::V) -> Self::V;
+    /// `a * b`
+    fn mul(self, a: Self::V, b: Self::V) -> Self::V;
+    /// The larger one of `a` and `b`.
+    fn max(self, a: Self::V, b: Self::V) -> Self::V;
+    /// Two to the power of `n`, where `biased` is `1.5 * 2^23 + n` and `n` is an integer.
+    fn power_of_two(self, biased: Self::V) -> Self::V;
+    /// `a * b + c`. Rounds once if the machine has a fused instruction, otherwise twice.
+    fn fma(self, a: Self::V, b: Self::V, c: Self::V) -> Self::V;
 }
 
-/// Plain arrays. The compiler makes NEON of them on aarch64.
+/// The form for every machine: plain arrays, which the compiler turns into NEON instructions on aarch64.
 #[derive(Clone, Copy)]
 pub struct Portable;
 
@@ -41,42 +59,42 @@ impl Lanes for Portable {
     const THREE: Option<usize> = None;
 
     #[inline(always)]
-    fn splat(x: f32) -> Self::V {
+    fn splat(self, x: f32) -> Self::V {
         [x; LANES]
     }
     #[inline(always)]
-    unsafe fn load(from: *const f32) -> Self::V {
-        // SAFETY: the caller's promise; arrays of floats have a float's alignment.
+    unsafe fn load(self, from: *const f32) -> Self::V {
+        // SAFETY: the caller guarantees sixteen readable floats. An array has the alignment of its elements.
         unsafe { *from.cast() }
     }
     #[inline(always)]
-    unsafe fn store(to: *mut f32, v: Self::V) {
-        // SAFETY: the caller's promise.
+    unsafe fn store(self, to: *mut f32, v: Self::V) {
+        // SAFETY: the caller guarantees sixteen writable floats. An array has the alignment of its elements.
         unsafe { *to.cast() = v }
     }
     #[inline(always)]
-    fn add(a: Self::V, b: Self::V) -> Self::V {
+    fn add(self, a: Self::V, b: Self::V) -> Self::V {
         std::array::from_fn(|i| a[i] + b[i])
     }
     #[inline(always)]
-    fn sub(a: Self::V, b: Self::V) -> Self::V {
+    fn sub(self, a: Self::V, b: Self::V) -> Self::V {
         std::array::from_fn(|i| a[i] - b[i])
     }
     #[inline(always)]
-    fn mul(a: Self::V, b: Self::V) -> Self::V {
+    fn mul(self, a: Self::V, b: Self::V) -> Self::V {
         std::array::from_fn(|i| a[i] * b[i])
     }
     #[inline(always)]
-    fn max(a: Self::V, b: Self::V) -> Self::V {
+    fn max(self, a: Self::V, b: Self::V) -> Self::V {
         std::array::from_fn(|i| if a[i] > b[i] { a[i] } else { b[i] })
     }
     #[inline(always)]
-    fn power_of_two(biased: Self::V) -> Self::V {
+    fn power_of_two(self, biased: Self::V) -> Self::V {
         biased.map(|x| f32::from_bits((x.to_bits() << 23).wrapping_add(127 << 23)))
     }
     #[inline(always)]
-    fn fma(a: Self::V, b: Self::V, c: Self::V) -> Self::V {
-        // Without the instruction `mul_add` is a slow call of the maths library.
+    fn fma(self, a: Self::V, b: Self::V, c: Self::V) -> Self::V {
+        // Without the instruction, `mul_add` is a slow call into the maths library.
         const FUSED: bool = cfg!(any(target_arch = "aarch64", target_feature = "fma"));
         std::array::from_fn(|i| {
             if FUSED {
@@ -91,64 +109,77 @@ impl Lanes for Portable {
 #[cfg(target_arch = "x86_64")]
 pub use x86::{Avx2, Avx512};
 
-/// The methods here run only inside functions that enable the features (`by_form!`), which a form's
-/// being current vouches for.
+/// The forms for x86-64. Each one is a token without size. Its only constructor is `unsafe` and requires
+/// that the processor supports the instructions. The methods must be inlined into a function that enables
+/// the features (`by_form!`), else each instruction becomes a function call.
 #[cfg(target_arch = "x86_64")]
 mod x86 {
     use std::arch::x86_64::*;
 
     use super::Lanes;
 
+    /// Two AVX2 registers, with FMA. A value proves that the processor supports both.
     #[derive(Clone, Copy)]
-    pub struct Avx2;
+    pub struct Avx2(());
+
+    impl Avx2 {
+        /// Makes the token.
+        ///
+        /// # Safety
+        /// The processor must support AVX2 and FMA.
+        #[inline(always)]
+        pub unsafe fn assume_supported() -> Self {
+            Self(())
+        }
+    }
 
     impl Lanes for Avx2 {
         type V = [__m256; 2];
-        // 12 sums, 2 of the right operand, 1 of the left: 15 of 16 registers.
+        // 12 registers of sums, 2 of the right operand, 1 of the left operand: 15 of 16.
         const TILE: (usize, usize) = (6, 1);
         const THREE: Option<usize> = None;
 
         #[inline(always)]
-        fn splat(x: f32) -> Self::V {
-            // SAFETY: see the module.
+        fn splat(self, x: f32) -> Self::V {
+            // SAFETY: `self` proves AVX2 and FMA.
             unsafe { [_mm256_set1_ps(x); 2] }
         }
         #[inline(always)]
-        unsafe fn load(from: *const f32) -> Self::V {
-            // SAFETY: see the module, and the caller's promise.
+        unsafe fn load(self, from: *const f32) -> Self::V {
+            // SAFETY: `self` proves AVX2 and FMA. The caller guarantees sixteen readable floats.
             unsafe { [_mm256_loadu_ps(from), _mm256_loadu_ps(from.add(8))] }
         }
         #[inline(always)]
-        unsafe fn store(to: *mut f32, v: Self::V) {
-            // SAFETY: see the module, and the caller's promise.
+        unsafe fn store(self, to: *mut f32, v: Self::V) {
+            // SAFETY: `self` proves AVX2 and FMA. The caller guarantees sixteen writable floats.
             unsafe {
                 _mm256_storeu_ps(to, v[0]);
                 _mm256_storeu_ps(to.add(8), v[1]);
             }
         }
         #[inline(always)]
-        fn add(a: Self::V, b: Self::V) -> Self::V {
-            // SAFETY: see the module.
+        fn add(self, a: Self::V, b: Self::V) -> Self::V {
+            // SAFETY: `self` proves AVX2 and FMA.
             unsafe { [_mm256_add_ps(a[0], b[0]), _mm256_add_ps(a[1], b[1])] }
         }
         #[inline(always)]
-        fn sub(a: Self::V, b: Self::V) -> Self::V {
-            // SAFETY: see the module.
+        fn sub(self, a: Self::V, b: Self::V) -> Self::V {
+            // SAFETY: `self` proves AVX2 and FMA.
             unsafe { [_mm256_sub_ps(a[0], b[0]), _mm256_sub_ps(a[1], b[1])] }
         }
         #[inline(always)]
-        fn mul(a: Self::V, b: Self::V) -> Self::V {
-            // SAFETY: see the module.
+        fn mul(self, a: Self::V, b: Self::V) -> Self::V {
+            // SAFETY: `self` proves AVX2 and FMA.
             unsafe { [_mm256_mul_ps(a[0], b[0]), _mm256_mul_ps(a[1], b[1])] }
         }
         #[inline(always)]
-        fn max(a: Self::V, b: Self::V) -> Self::V {
-            // SAFETY: see the module.
+        fn max(self, a: Self::V, b: Self::V) -> Self::V {
+            // SAFETY: `self` proves AVX2 and FMA.
             unsafe { [_mm256_max_ps(a[0], b[0]), _mm256_max_ps(a[1], b[1])] }
         }
         #[inline(always)]
-        fn power_of_two(biased: Self::V) -> Self::V {
-            // SAFETY: see the module.
+        fn power_of_two(self, biased: Self::V) -> Self::V {
+            // SAFETY: `self` proves AVX2 and FMA.
             unsafe {
                 let one = _mm256_set1_epi32(127 << 23);
                 let low = _mm256_slli_epi32::<23>(_mm256_castps_si256(biased[0]));
@@ -160,8 +191,8 @@ mod x86 {
             }
         }
         #[inline(always)]
-        fn fma(a: Self::V, b: Self::V, c: Self::V) -> Self::V {
-            // SAFETY: see the module.
+        fn fma(self, a: Self::V, b: Self::V, c: Self::V) -> Self::V {
+            // SAFETY: `self` proves AVX2 and FMA.
             unsafe {
                 [
                     _mm256_fmadd_ps(a[0], b[0], c[0]),
@@ -171,61 +202,73 @@ mod x86 {
         }
     }
 
+    /// One AVX-512 register. A value proves that the processor supports AVX-512 F.
     #[derive(Clone, Copy)]
-    pub struct Avx512;
+    pub struct Avx512(());
+
+    impl Avx512 {
+        /// Makes the token.
+        ///
+        /// # Safety
+        /// The processor must support AVX-512 F.
+        #[inline(always)]
+        pub unsafe fn assume_supported() -> Self {
+            Self(())
+        }
+    }
 
     impl Lanes for Avx512 {
         type V = __m512;
-        // 28 sums, 2 of the right operand, the left one straight from memory: 30 of 32 registers.
+        // 28 registers of sums, 2 of the right operand, the left operand straight from memory: 30 of 32.
         const TILE: (usize, usize) = (14, 2);
         const THREE: Option<usize> = Some(9);
 
         #[inline(always)]
-        fn splat(x: f32) -> Self::V {
-            // SAFETY: see the module.
+        fn splat(self, x: f32) -> Self::V {
+            // SAFETY: `self` proves AVX-512 F.
             unsafe { _mm512_set1_ps(x) }
         }
         #[inline(always)]
-        unsafe fn load(from: *const f32) -> Self::V {
-            // SAFETY: see the module, and the caller's promise.
+        unsafe fn load(self, from: *const f32) -> Self::V {
+            // SAFETY: `self` proves AVX-512 F. The caller guarantees sixteen readable floats.
             unsafe { _mm512_loadu_ps(from) }
         }
         #[inline(always)]
-        unsafe fn store(to: *mut f32, v: Self::V) {
-            // SAFETY: see the module, and the caller's promise.
+        unsafe fn store(self, to: *mut f32, v: Self::V) {
+            // SAFETY: `self` proves AVX-512 F. The caller guarantees sixteen writable floats.
             unsafe { _mm512_storeu_ps(to, v) }
         }
         #[inline(always)]
-        fn add(a: Self::V, b: Self::V) -> Self::V {
-            // SAFETY: see the module.
+        fn add(self, a: Self::V, b: Self::V) -> Self::V {
+            // SAFETY: `self` proves AVX-512 F.
             unsafe { _mm512_add_ps(a, b) }
         }
         #[inline(always)]
-        fn sub(a: Self::V, b: Self::V) -> Self::V {
-            // SAFETY: see the module.
+        fn sub(self, a: Self::V, b: Self::V) -> Self::V {
+            // SAFETY: `self` proves AVX-512 F.
             unsafe { _mm512_sub_ps(a, b) }
         }
         #[inline(always)]
-        fn mul(a: Self::V, b: Self::V) -> Self::V {
-            // SAFETY: see the module.
+        fn mul(self, a: Self::V, b: Self::V) -> Self::V {
+            // SAFETY: `self` proves AVX-512 F.
             unsafe { _mm512_mul_ps(a, b) }
         }
         #[inline(always)]
-        fn max(a: Self::V, b: Self::V) -> Self::V {
-            // SAFETY: see the module.
+        fn max(self, a: Self::V, b: Self::V) -> Self::V {
+            // SAFETY: `self` proves AVX-512 F.
             unsafe { _mm512_max_ps(a, b) }
         }
         #[inline(always)]
-        fn power_of_two(biased: Self::V) -> Self::V {
-            // SAFETY: see the module.
+        fn power_of_two(self, biased: Self::V) -> Self::V {
+            // SAFETY: `self` proves AVX-512 F.
             unsafe {
                 let shifted = _mm512_slli_epi32::<23>(_mm512_castps_si512(biased));
                 _mm512_castsi512_ps(_mm512_add_epi32(shifted, _mm512_set1_epi32(127 << 23)))
             }
         }
         #[inline(always)]
-        fn fma(a: Self::V, b: Self::V, c: Self::V) -> Self::V {
-            // SAFETY: see the module.
+        fn fma(self, a: Self::V, b: Self::V, c: Self::V) -> Self::V {
+            // SAFETY: `self` proves AVX-512 F.
             unsafe { _mm512_fmadd_ps(a, b, c) }
         }
     }

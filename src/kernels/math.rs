@@ -1,19 +1,21 @@
 //! `exp` and the error function as polynomials of plain f32 operations, and softmax.
 //!
-//! No platform libm, so that every machine computes these the same; plain f32 operations where the
-//! compiler spreads a loop over lanes, fused ones where `lanes.rs` does.
+//! No function of the platform's maths library is used, so that every machine computes the same values. Loops
+//! that the compiler vectorizes use plain f32 operations; loops over `lanes.rs` use fused ones. This file never
+//! knows what a layer is.
+#![allow(unsafe_code, reason = "softmax loads and stores whole vectors")]
 
 use std::ops::Range;
 
 use super::form::{by_form, wide};
 use super::lanes::{LANES, Lanes};
 
-/// ln 2 in two parts, so that x - n ln 2 keeps its low bits.
+/// ln 2 as a sum of two parts, so that `x - n ln 2` keeps its low bits.
 const LN2_HIGH: f32 = 0.693_359_4;
 const LN2_LOW: f32 = -2.121_944_4e-4;
-/// Adding 1.5 * 2^23 rounds to an integer in the low mantissa bits.
+/// 1.5 * 2^23. A float plus this constant is rounded to an integer in the low bits of the mantissa.
 const ROUND: f32 = 12_582_912.0;
-/// `(e^r - 1 - r) / r^2`, from the highest power down (Cephes' expf).
+/// Coefficients of `(e^r - 1 - r) / r^2`, from the highest power down (`expf` of the Cephes library).
 const EXP: [f32; 6] = [
     1.987_569_2e-4,
     1.398_2e-3,
@@ -23,7 +25,7 @@ const EXP: [f32; 6] = [
     0.5,
 ];
 
-/// `exp(x)`, relative error below 2e-7; 0 below -87.
+/// `exp(x)`, with a relative error below 2e-7. Below -87 the result is 0.
 #[inline(always)]
 pub fn exp(x: f32) -> f32 {
     let clamped = x.clamp(-87.0, 88.0);
@@ -32,12 +34,12 @@ pub fn exp(x: f32) -> f32 {
     let r = clamped - n * LN2_HIGH - n * LN2_LOW;
     let p = EXP[1..].iter().fold(EXP[0], |p, c| p * r + c);
     let y = p * r * r + r + 1.0;
-    // The integer stands in the low bits already: shifted up it is an exponent.
+    // The low bits of `rounded` are the integer: shifted up, they are the exponent.
     let scale = f32::from_bits((rounded.to_bits() << 23).wrapping_add(127 << 23));
     if x < -87.0 { 0.0 } else { y * scale }
 }
 
-/// The error function, absolute error below 2e-7 (Abramowitz & Stegun 7.1.26).
+/// The error function, with an absolute error below 2e-7 (Abramowitz & Stegun 7.1.26).
 #[inline(always)]
 pub fn erf(x: f32) -> f32 {
     let a = x.abs();
@@ -51,24 +53,37 @@ pub fn erf(x: f32) -> f32 {
     (1.0 - tail).copysign(x)
 }
 
-/// `x * sigmoid(scale * x)`: SiLU with scale 1, CLIP's quick GELU with 1.702.
+/// `x * sigmoid(scale * x)`: SiLU with scale 1, the quick GELU of CLIP with scale 1.702.
 #[inline(always)]
 pub fn swish(x: f32, scale: f32) -> f32 {
     x / (1.0 + exp(-scale * x))
 }
 
+/// Softmax without its last division. Replaces the scores in each line of `stride` floats by their
+/// exponentials, and writes the factor that each line must be multiplied by to `inverse`.
+///
+/// The first line sees `seen.start` scores. Each following line sees one more, up to `seen.end`. The
+/// exponentials of the scores that a line does not see are 0.
+///
+/// # Panics
+/// If `stride` is no multiple of 16, if a line is shorter than `seen.end`, if `seen.end` is 0, or if there are
+/// fewer lines than factors.
+pub fn softmax_lines(scores: &mut [f32], stride: usize, seen: Range<usize>, inverse: &mut [f32]) {
+    assert!(stride.is_multiple_of(LANES), "a line is whole vectors");
+    assert!((1..=stride).contains(&seen.end), "a line holds all scores");
+    // SAFETY: a line is at least one whole vector, as checked above.
+    unsafe { softmax_unchecked(scores, stride, seen, inverse) }
+}
+
 by_form! {
-    /// Softmax without its last division: exponentials of the scores in each line of `stride`, in place,
-    /// and per line what to multiply them by. The first line sees `seen.start` scores and each after it
-    /// one more, up to `seen.end`; up to there the others become 0.
-    ///
     /// # Safety
-    /// `stride` must be a multiple of 16 and no less than `seen.end`.
-    pub unsafe fn softmax_lines = softmax_in(scores: &mut [f32], stride: usize, seen: Range<usize>, inverse: &mut [f32])
+    /// `seen.end` must not be 0.
+    unsafe fn softmax_unchecked = softmax_in(scores: &mut [f32], stride: usize, seen: Range<usize>, inverse: &mut [f32])
 }
 
 #[inline(always)]
 unsafe fn softmax_in<L: Lanes>(
+    lanes: L,
     scores: &mut [f32],
     stride: usize,
     seen: Range<usize>,
@@ -79,59 +94,65 @@ unsafe fn softmax_in<L: Lanes>(
         let line = &mut scores[i * stride..][..whole];
         let visible = (seen.start + i).min(seen.end);
         line[visible..].fill(f32::NEG_INFINITY);
-        // SAFETY: the line is whole vectors.
-        *inverse = unsafe { exponentials::<L>(line) };
+        // SAFETY: the length of the line is a multiple of 16 and not 0.
+        *inverse = unsafe { exponentials(lanes, line) };
         line[visible..].fill(0.0);
     }
 }
 
-/// Exponentials of each score of a line of whole vectors less the largest, and one over their sum.
+/// Replaces each score of a line by `exp(score - max)`, and returns one over the sum of the exponentials.
+///
+/// # Safety
+/// The length of the line must be a multiple of 16 and not 0.
 #[inline(always)]
-unsafe fn exponentials<L: Lanes>(line: &mut [f32]) -> f32 {
+unsafe fn exponentials<L: Lanes>(lanes: L, line: &mut [f32]) -> f32 {
     let (scores, n) = (line.as_mut_ptr(), line.len());
-    // SAFETY: `n` is a multiple of 16.
+    // SAFETY: `n` is a multiple of 16 and at least 16.
     unsafe {
-        let mut high = L::load(scores);
+        let mut high = lanes.load(scores);
         for at in (LANES..n).step_by(LANES) {
-            high = L::max(high, L::load(scores.add(at)));
+            high = lanes.max(high, lanes.load(scores.add(at)));
         }
-        let mut lanes = [0f32; LANES];
-        L::store(lanes.as_mut_ptr(), high);
-        let max = lanes
+        let mut parts = [0f32; LANES];
+        lanes.store(parts.as_mut_ptr(), high);
+        let max = parts
             .into_iter()
             .fold(f32::NEG_INFINITY, |a, b| if a > b { a } else { b });
-        // The same sixteen partial sums on every machine.
-        let mut sums = L::splat(0.0);
+        // Sixteen partial sums on every machine, so that the order of additions is the same everywhere.
+        let mut sums = lanes.splat(0.0);
         for at in (0..n).step_by(LANES) {
-            let e = exp_lanes::<L>(L::sub(L::load(scores.add(at)), L::splat(max)));
-            sums = L::add(sums, e);
-            L::store(scores.add(at), e);
+            let e = exp_lanes(
+                lanes,
+                lanes.sub(lanes.load(scores.add(at)), lanes.splat(max)),
+            );
+            sums = lanes.add(sums, e);
+            lanes.store(scores.add(at), e);
         }
-        L::store(lanes.as_mut_ptr(), sums);
-        1.0 / lanes.into_iter().sum::<f32>()
+        lanes.store(parts.as_mut_ptr(), sums);
+        1.0 / parts.into_iter().sum::<f32>()
     }
 }
 
-/// [`exp`] of sixteen numbers up to 0, with fused operations.
+/// [`exp`] of sixteen floats that are at most 0, with fused operations.
 #[inline(always)]
-fn exp_lanes<L: Lanes>(x: L::V) -> L::V {
-    let x = L::max(x, L::splat(-87.0));
-    let rounded = L::fma(x, L::splat(std::f32::consts::LOG2_E), L::splat(ROUND));
-    let n = L::sub(rounded, L::splat(ROUND));
-    let r = L::fma(n, L::splat(-LN2_HIGH), x);
-    let r = L::fma(n, L::splat(-LN2_LOW), r);
-    let mut p = L::splat(EXP[0]);
-    p = L::fma(p, r, L::splat(EXP[1]));
-    p = L::fma(p, r, L::splat(EXP[2]));
-    p = L::fma(p, r, L::splat(EXP[3]));
-    p = L::fma(p, r, L::splat(EXP[4]));
-    p = L::fma(p, r, L::splat(EXP[5]));
-    let y = L::fma(L::mul(p, r), r, L::add(r, L::splat(1.0)));
-    L::mul(y, L::power_of_two(rounded))
+fn exp_lanes<L: Lanes>(lanes: L, x: L::V) -> L::V {
+    let x = lanes.max(x, lanes.splat(-87.0));
+    let rounded = lanes.fma(x, lanes.splat(std::f32::consts::LOG2_E), lanes.splat(ROUND));
+    let n = lanes.sub(rounded, lanes.splat(ROUND));
+    let r = lanes.fma(n, lanes.splat(-LN2_HIGH), x);
+    let r = lanes.fma(n, lanes.splat(-LN2_LOW), r);
+    let mut p = lanes.splat(EXP[0]);
+    p = lanes.fma(p, r, lanes.splat(EXP[1]));
+    p = lanes.fma(p, r, lanes.splat(EXP[2]));
+    p = lanes.fma(p, r, lanes.splat(EXP[3]));
+    p = lanes.fma(p, r, lanes.splat(EXP[4]));
+    p = lanes.fma(p, r, lanes.splat(EXP[5]));
+    let y = lanes.fma(lanes.mul(p, r), r, lanes.add(r, lanes.splat(1.0)));
+    lanes.mul(y, lanes.power_of_two(rounded))
 }
 
 wide! {
-    /// `to = x * factor`, or added to it.
+    /// Computes `to = x * factor`, or `to += x * factor` if `keep`.
     pub fn scale_into(to: &mut [f32], x: &[f32], factor: f32, keep: bool) {
         if keep {
             for (y, x) in to.iter_mut().zip(x) {

@@ -1,86 +1,142 @@
 //! The inner loops of every matrix product: a block of the left operand times packed panels of the
-//! right one, added to a block of sums.
+//! right operand, added to a block of sums.
 //!
-//! Each sum is one chain of fused multiply-adds over `k`, ascending, whatever the tile, the block and
-//! the form: a register that goes to memory between two blocks of `k` loses nothing. That is why an
-//! output's bits depend on neither rows, threads nor the width of the machine's vectors.
+//! Each sum is one chain of fused multiply-adds over ascending `k`, for every tile, block and form. Storing
+//! a register between two blocks of `k` and loading it again loses nothing. That is why the bits of an
+//! output depend neither on rows, nor on threads, nor on the width of the machine's vectors.
+//! This file never knows what the sums are for.
+#![allow(unsafe_code, reason = "the loops read and write through raw pointers")]
 
 use super::form::by_form;
 use super::lanes::{LANES, Lanes};
 
-/// Terms of a sum that are taken at a time: a tile's panels of so many lines stay in the first cache.
+/// Terms of a sum that are taken at a time. A tile's panels of this many lines stay in the L1 cache.
 pub const TERMS: usize = 256;
 
-/// A matrix to read by rows.
+/// The left operand: a matrix that is read by rows.
 #[derive(Clone, Copy)]
-pub struct Lhs {
-    pub first: *const f32,
-    /// Floats from a row to the next.
+pub struct Lhs<'a> {
+    /// The floats from the first row on.
+    pub floats: &'a [f32],
+    /// Floats from one row to the next.
     pub stride: usize,
+    /// Number of rows.
     pub rows: usize,
 }
 
-/// Panels of sixteen columns, each `[k, 16]`.
+/// The right operand: panels of sixteen columns, each `[k, 16]`.
 #[derive(Clone, Copy)]
-pub struct Panels {
-    pub first: *const f32,
+pub struct Panels<'a> {
+    /// The floats from the first panel on.
+    pub floats: &'a [f32],
+    /// Number of panels.
     pub count: usize,
-    /// Floats from a panel to the next.
+    /// Floats from one panel to the next.
     pub stride: usize,
 }
 
-/// Sums, `[rows, panels * 16]`.
-#[derive(Clone, Copy)]
-pub struct Sums {
-    pub first: *mut f32,
-    /// Floats from a row to the next, a multiple of 16.
+/// The sums, `[rows, panels * 16]`.
+pub struct Sums<'a> {
+    /// The floats from the first row on.
+    pub floats: &'a mut [f32],
+    /// Floats from one row to the next.
     pub stride: usize,
+}
+
+/// Floats that `lines` lines of `len` floats span, if each line begins `stride` floats after the last one.
+fn span(lines: usize, stride: usize, len: usize) -> usize {
+    match lines {
+        0 => 0,
+        _ => (lines - 1) * stride + len,
+    }
+}
+
+/// Computes `sums = lhs . panels` over `k` terms, or `sums += lhs . panels` if `go_on`.
+///
+/// # Panics
+/// If an operand has fewer floats than its shape says.
+pub fn accumulate(k: usize, lhs: Lhs, panels: Panels, sums: Sums, go_on: bool) {
+    assert!(
+        span(lhs.rows, lhs.stride, k) <= lhs.floats.len(),
+        "the left operand is too short"
+    );
+    assert!(
+        span(panels.count, panels.stride, k * LANES) <= panels.floats.len(),
+        "the panels are too short"
+    );
+    assert!(
+        span(lhs.rows, sums.stride, panels.count * LANES) <= sums.floats.len(),
+        "the sums are too short"
+    );
+    let tile = Tile {
+        k,
+        left: lhs.floats.as_ptr(),
+        left_stride: lhs.stride,
+        right: panels.floats.as_ptr(),
+        right_stride: panels.stride,
+        sums: sums.floats.as_mut_ptr(),
+        sums_stride: sums.stride,
+        go_on,
+    };
+    // SAFETY: the operands have enough floats, as checked above, and `sums` is borrowed mutably.
+    unsafe { accumulate_unchecked(tile, lhs.rows, panels.count) }
+}
+
+/// Where a tile of sums and its operands are.
+#[derive(Clone, Copy)]
+struct Tile {
+    /// Terms of each sum.
+    k: usize,
+    left: *const f32,
+    left_stride: usize,
+    right: *const f32,
+    right_stride: usize,
+    sums: *mut f32,
+    sums_stride: usize,
+    /// Whether the products are added to the sums that are there.
+    go_on: bool,
 }
 
 by_form! {
-    /// `sums = lhs . panels` over `k` terms, or `sums += ..` where `go_on`.
-    ///
     /// # Safety
-    /// `lhs` must have `rows` lines of `k`, `panels` `count` panels of `k` lines, `sums` `rows` lines of
-    /// `16 * count`, and no other thread may touch the sums.
-    pub unsafe fn accumulate = accumulate_in(k: usize, lhs: Lhs, panels: Panels, sums: Sums, go_on: bool)
+    /// `all.left` must have `rows` rows of `k` floats, `all.right` `count` panels of `k` lines, and
+    /// `all.sums` `rows` rows of `16 * count` floats that nobody else uses.
+    unsafe fn accumulate_unchecked = accumulate_in(all: Tile, rows: usize, count: usize)
 }
 
 #[inline(always)]
-unsafe fn accumulate_in<L: Lanes>(k: usize, lhs: Lhs, panels: Panels, sums: Sums, go_on: bool) {
-    for done in (0..k).step_by(TERMS) {
-        let k = TERMS.min(k - done);
-        let go_on = go_on || done > 0;
-        // SAFETY: offsets stay inside what the caller promised.
-        unsafe {
-            let lhs = Lhs {
-                first: lhs.first.add(done),
-                ..lhs
+unsafe fn accumulate_in<L: Lanes>(lanes: L, all: Tile, rows: usize, count: usize) {
+    for done in (0..all.k).step_by(TERMS) {
+        let mut at = 0;
+        while at < count {
+            let across = match count - at {
+                // A pair and a single vector would be slower: the single one has too few sums to hide
+                // the latency of its instructions.
+                3 if L::THREE.is_some() => 3,
+                left => L::TILE.1.min(left),
             };
-            let mut at = 0;
-            while at < panels.count {
-                let across = match panels.count - at {
-                    // Rather than a pair and a single one, which would wait for its few registers.
-                    3 if L::THREE.is_some() => 3,
-                    left => L::TILE.1.min(left),
-                };
-                let right = panels.first.add(at * panels.stride + done * LANES);
-                let to = Sums {
-                    first: sums.first.add(at * LANES),
-                    ..sums
+            // SAFETY: `done < k` and `at < count`, so the offsets stay inside what the caller guarantees.
+            unsafe {
+                let part = Tile {
+                    k: TERMS.min(all.k - done),
+                    left: all.left.add(done),
+                    right: all.right.add(at * all.right_stride + done * LANES),
+                    sums: all.sums.add(at * LANES),
+                    go_on: all.go_on || done > 0,
+                    ..all
                 };
                 match across {
-                    3 => column::<L, 3>(k, lhs, right, panels.stride, to, go_on),
-                    2 => column::<L, 2>(k, lhs, right, panels.stride, to, go_on),
-                    _ => column::<L, 1>(k, lhs, right, panels.stride, to, go_on),
+                    3 => column::<L, 3>(lanes, part, rows),
+                    2 => column::<L, 2>(lanes, part, rows),
+                    _ => column::<L, 1>(lanes, part, rows),
                 }
-                at += across;
             }
+            at += across;
         }
     }
 }
 
-/// Rows of a tile of `N` vectors across; 0 where there is none.
+/// Rows of a tile that is `N` vectors wide, or 0 if the form has no such tile.
 #[inline(always)]
 fn tall<L: Lanes, const N: usize>() -> usize {
     match N {
@@ -90,27 +146,26 @@ fn tall<L: Lanes, const N: usize>() -> usize {
     }
 }
 
-/// All rows of one tile's columns.
+/// Computes all rows of the columns of one tile.
+///
+/// # Safety
+/// As for `accumulate_unchecked`, with `N` panels.
 #[inline(always)]
-unsafe fn column<L: Lanes, const N: usize>(
-    k: usize,
-    lhs: Lhs,
-    right: *const f32,
-    apart: usize,
-    sums: Sums,
-    go_on: bool,
-) {
+unsafe fn column<L: Lanes, const N: usize>(lanes: L, all: Tile, count: usize) {
     let mut row = 0;
-    while row < lhs.rows {
-        let rows = tall::<L, N>().min(lhs.rows - row);
-        // SAFETY: `rows` lines from `row` on lie inside both; the caller's promise does the rest.
+    while row < count {
+        let rows = tall::<L, N>().min(count - row);
+        // SAFETY: `rows` rows from `row` on lie inside both operands, whose size the caller guarantees.
         unsafe {
-            let left = lhs.first.add(row * lhs.stride);
-            let to = sums.first.add(row * sums.stride);
+            let part = Tile {
+                left: all.left.add(row * all.left_stride),
+                sums: all.sums.add(row * all.sums_stride),
+                ..all
+            };
             macro_rules! rows {
                 ($($m:literal)*) => {
                     match rows {
-                        $($m => tile::<L, $m, N>(k, left, lhs.stride, right, apart, to, sums.stride, go_on),)*
+                        $($m => tile::<L, $m, N>(lanes, part),)*
                         _ => unreachable!("a tile has at most 14 rows"),
                     }
                 };
@@ -121,48 +176,43 @@ unsafe fn column<L: Lanes, const N: usize>(
     }
 }
 
+/// Computes one tile of `M` rows and `N` vectors.
+///
+/// # Safety
+/// As for `accumulate_unchecked`, with `M` rows and `N` panels.
 #[inline(always)]
-#[allow(clippy::too_many_arguments, clippy::needless_range_loop)]
-unsafe fn tile<L: Lanes, const M: usize, const N: usize>(
-    k: usize,
-    left: *const f32,
-    left_stride: usize,
-    right: *const f32,
-    apart: usize,
-    sums: *mut f32,
-    sums_stride: usize,
-    go_on: bool,
-) {
+#[allow(clippy::needless_range_loop)]
+unsafe fn tile<L: Lanes, const M: usize, const N: usize>(lanes: L, at: Tile) {
     if M > tall::<L, N>() {
-        return; // never called; keeps larger tiles out of the smaller forms' code
+        return; // Never called. This check keeps larger tiles out of the code of smaller forms.
     }
-    // Index loops and no closures: a closure, or an iterator over vectors, would be compiled without
-    // the features that the function around it enables.
-    let mut acc = [[L::splat(0.0); N]; M];
-    // SAFETY: the caller's promise for M rows, N panels and k terms.
+    // Index loops, no closures: the compiler would compile a closure, or an iterator over vectors, without
+    // the features that the surrounding function enables.
+    let mut acc = [[lanes.splat(0.0); N]; M];
+    // SAFETY: the caller guarantees M rows, N panels and k terms.
     unsafe {
-        if go_on {
+        if at.go_on {
             for i in 0..M {
                 for j in 0..N {
-                    acc[i][j] = L::load(sums.add(i * sums_stride + j * LANES));
+                    acc[i][j] = lanes.load(at.sums.add(i * at.sums_stride + j * LANES));
                 }
             }
         }
-        for term in 0..k {
-            let mut b = [L::splat(0.0); N];
+        for term in 0..at.k {
+            let mut b = [lanes.splat(0.0); N];
             for j in 0..N {
-                b[j] = L::load(right.add(j * apart + term * LANES));
+                b[j] = lanes.load(at.right.add(j * at.right_stride + term * LANES));
             }
             for i in 0..M {
-                let a = L::splat(*left.add(i * left_stride + term));
+                let a = lanes.splat(*at.left.add(i * at.left_stride + term));
                 for j in 0..N {
-                    acc[i][j] = L::fma(a, b[j], acc[i][j]);
+                    acc[i][j] = lanes.fma(a, b[j], acc[i][j]);
                 }
             }
         }
         for i in 0..M {
             for j in 0..N {
-                L::store(sums.add(i * sums_stride + j * LANES), acc[i][j]);
+                lanes.store(at.sums.add(i * at.sums_stride + j * LANES), acc[i][j]);
             }
         }
     }

@@ -1,20 +1,22 @@
-//! Fast CPU operations, each beside its plain candle form. Never knows what a model is.
+//! Fast CPU operations, each with a plain candle form. This module never knows what a model is.
 //!
-//! Activations are tokens-major, `[rows, tokens, channels]` or `[rows, h, w, channels]`, f32. The
-//! plain forms (`plain.rs`) serve other devices, gradients, and the tests as oracle; [`fast`] decides.
+//! Activations are tokens-major f32 tensors: `[rows, tokens, channels]` or `[rows, h, w, channels]`.
+//! [`fast`] decides whether an operation runs its fast form. The [`plain`] form serves other devices, other dtypes
+//! and gradients. Tests compare the fast forms with it.
 //!
-//! One law holds in every file here: an output element is computed by the same operations in the
-//! same order whatever the number of rows and threads. A sum of products is one chain of fused
-//! multiply-adds over ascending `k` (`micro.rs`), so tiles and tasks may be cut as suits the machine;
-//! only the choice of algorithm matters, and it follows from the layer's shape alone (`weight.rs`).
+//! One law holds in every file of this module: an output element is computed by the same operations in the
+//! same order for any number of rows and threads. A sum of products is one chain of fused
+//! multiply-adds over ascending `k` (`micro.rs`), so tiles and tasks can be cut to suit the machine. The algorithm
+//! affects the bits too, but it depends only on the shape of the layer (`weight.rs`).
 //!
 //! | file | owns |
 //! |---|---|
-//! | `form`, `lanes` | which instructions; sixteen floats at once |
-//! | `micro`, `packed`, `product` | the inner loops; weights in their order; tasks and what follows a sum |
+//! | `form`, `lanes` | the instruction set in use; vectors of sixteen floats |
+//! | `micro`, `packed`, `product` | the inner loops of products; packed right operands; tasks, bias and activation |
+//! | `math`, `scratch`, `view` | `exp`, the error function and softmax; memory of tasks; the floats of a tensor |
 //! | `conv`, `winograd`, `attention`, `norm`, `activation`, `rows` | the operations |
-//! | `weight` | which form a layer keeps its weight in |
-//! | `peak` | what the machine could do at best |
+//! | `weight` | the form in which a layer keeps its weight |
+//! | `peak` | the peak rate of the machine |
 
 mod activation;
 mod attention;
@@ -48,14 +50,14 @@ use candle_core::{DType, Tensor};
 use crate::device::Compute;
 use crate::error::Result;
 
-/// Whether our own kernels may take these tensors: CPU, f32, and no gradient asked for.
+/// Whether the fast kernels can take these tensors: all of them are f32, on the CPU, and not tracked for gradients.
 pub fn fast(tensors: &[&Tensor]) -> bool {
     let ours = |x: &&Tensor| x.device().is_cpu() && x.dtype() == DType::F32 && !x.track_op();
     tensors.iter().all(ours)
 }
 
-/// Within what bits agree: the family of forms that compute f32 on the CPU, `plain` for its other numbers,
-/// else the kind of device.
+/// The name of the group of machines that compute the same bits: the family of the current [`Form`] for f32 on the
+/// CPU, `plain` for other dtypes on the CPU, otherwise the kind of device.
 pub fn family(compute: &Compute) -> &'static str {
     match compute.kind() {
         "cpu" if compute.is_plain() => Form::current().family(),
@@ -64,10 +66,11 @@ pub fn family(compute: &Compute) -> &'static str {
     }
 }
 
-/// Kernels go through raw pointers: what their safety stands on is checked, not assumed.
+/// Checks a precondition of a kernel.
 fn require(holds: bool, what: &str) -> Result<()> {
-    match holds {
-        true => Ok(()),
-        false => Err(candle_core::Error::Msg(format!("kernel: {what}")).into()),
+    if holds {
+        Ok(())
+    } else {
+        Err(candle_core::Error::Msg(format!("kernel: {what}")).into())
     }
 }

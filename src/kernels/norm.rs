@@ -1,4 +1,5 @@
-//! Group and layer normalisation, tokens-major, with SiLU fused where it follows.
+//! Group norm and layer norm of tokens-major tensors, with a fused SiLU. This file never knows what the channels
+//! mean.
 
 use candle_core::{DType, Device, Tensor};
 use rayon::prelude::*;
@@ -9,11 +10,14 @@ use super::view::View;
 use super::{fast, plain, require};
 use crate::error::Result;
 
-/// Tokens whose sums are taken together.
+/// Tokens per task.
 const BLOCK: usize = 64;
 
-/// Group norm of `[rows, h, w, c]` (or `[rows, n, c]`) over each group's channels and all pixels,
-/// times `weight [c]` plus `bias [c]`, then SiLU if asked.
+/// Group norm of `[rows, h, w, c]` or `[rows, n, c]` over the channels of each group and all pixels, times `weight`
+/// `[c]` plus `bias` `[c]`, then SiLU if `silu`.
+///
+/// # Errors
+/// If the channels differ, or if they do not divide into `groups`.
 pub fn group_norm(
     x: &Tensor,
     groups: usize,
@@ -46,17 +50,18 @@ pub fn group_norm(
     Ok(Tensor::from_vec(out, x.shape(), &Device::Cpu)?)
 }
 
-/// What a group norm has to know of a whole picture before it can begin, gathered a part at a time.
+/// The sums from which a group norm computes the mean and variance of a picture. They can be gathered one part of the
+/// picture at a time.
 #[derive(Debug, Clone)]
 pub struct Moments {
-    /// Per channel the sum, then per channel the sum of squares. In f64, so that mean and variance need
-    /// only one pass and no cancellation shows.
+    /// The sum of each channel, then the sum of squares of each channel. They are f64, so that one pass gives the
+    /// mean and variance without a visible loss through cancellation.
     total: Vec<f64>,
     pixels: usize,
 }
 
 impl Moments {
-    /// Of no pixel yet.
+    /// The sums of no pixel.
     pub fn new(channels: usize) -> Self {
         Self {
             total: vec![0f64; 2 * channels],
@@ -68,13 +73,17 @@ impl Moments {
         self.total.len() / 2
     }
 
-    /// Pixels `[.., c]` more, of whatever shape.
+    /// Adds pixels `[.., c]`.
+    ///
+    /// # Errors
+    /// If the number of channels differs.
     pub fn add(&mut self, x: &Tensor) -> Result<()> {
         let c = self.channels();
         require(x.dims().last() == Some(&c), "channels differ")?;
-        match fast(&[x]) {
-            true => View::with(&[&View::new(x)?], |s| self.gather(s[0]))?,
-            false => self.count(&plain::moments(x)?, x.elem_count() / c),
+        if fast(&[x]) {
+            View::with(&[&View::new(x)?], |s| self.gather(s[0]))?;
+        } else {
+            self.count(&plain::moments(x)?, x.elem_count() / c);
         }
         Ok(())
     }
@@ -94,7 +103,7 @@ impl Moments {
         self.pixels += pixels;
     }
 
-    /// The normalisation as one factor and one summand per channel.
+    /// The normalization as one factor and one summand per channel.
     fn affine(
         &self,
         groups: usize,
@@ -132,7 +141,10 @@ fn check(x: &Tensor, c: usize, groups: usize, (weight, bias): (&Tensor, &Tensor)
     )
 }
 
-/// Group norm of a part `[.., c]` of a picture, of all of which the moments are known; then SiLU if asked.
+/// Group norm of a part `[.., c]` of a picture, with the moments of the whole picture, then SiLU if `silu`.
+///
+/// # Errors
+/// If the channels differ, or if they do not divide into `groups`.
 pub fn group_norm_of_part(
     x: &Tensor,
     moments: &Moments,
@@ -165,7 +177,7 @@ fn spread(to: &mut [f32], from: &[f32], scale: &[f32], shift: &[f32], silu: bool
 }
 
 wide! {
-    /// Per channel the sum and the sum of squares of a block of tokens.
+    /// The sum of each channel of a block of tokens, then the sum of squares of each channel.
     pub fn moments(block: &[f32], c: usize) -> Vec<f64> {
         let mut out = vec![0f64; 2 * c];
         let (sums, squares) = out.split_at_mut(c);
@@ -181,7 +193,7 @@ wide! {
 }
 
 wide! {
-    /// `x * scale + shift` per channel, then SiLU if asked.
+    /// `x * scale + shift` per channel, then SiLU if `silu`.
     pub fn scale_shift(to: &mut [f32], from: &[f32], scale: &[f32], shift: &[f32], silu: bool) {
         let c = scale.len();
         for (to, from) in to.chunks_exact_mut(c).zip(from.chunks_exact(c)) {
@@ -197,7 +209,10 @@ wide! {
     }
 }
 
-/// Layer norm of `[.., c]` over its last dimension.
+/// Layer norm of `[.., c]` over the last dimension, times `weight` `[c]` plus `bias` `[c]`.
+///
+/// # Errors
+/// If the channels differ.
 pub fn layer_norm(x: &Tensor, weight: &Tensor, bias: &Tensor, eps: f64) -> Result<Tensor> {
     if !fast(&[x, weight, bias]) {
         return plain::layer_norm(x, weight, bias, eps);
@@ -219,7 +234,8 @@ pub fn layer_norm(x: &Tensor, weight: &Tensor, bias: &Tensor, eps: f64) -> Resul
 }
 
 wide! {
-    /// Each token's mean and variance through sixteen lanes, whatever the machine.
+    /// Layer norm of tokens. Mean and variance use sixteen partial sums on every machine, so that the order of
+    /// additions is the same everywhere.
     pub fn layer_norm_tokens(to: &mut [f32], from: &[f32], weight: &[f32], bias: &[f32], eps: f64) {
         let c = weight.len();
         for (to, from) in to.chunks_exact_mut(c).zip(from.chunks_exact(c)) {

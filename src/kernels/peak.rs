@@ -1,20 +1,25 @@
-//! How fast this machine multiplies and adds at best: what kernels are measured against.
+//! The peak rate of multiply-adds of this machine: the figure that kernels are measured against. This file
+//! never knows a kernel.
+#![allow(unsafe_code, reason = "the loop loads and stores whole vectors")]
 
 use std::time::Instant;
 
 use super::form::by_form;
 use super::lanes::{LANES, Lanes};
 
-/// FLOP per second of fused multiply-adds on registers alone, on all threads of the pool.
+/// Rows of the tallest tile of all forms.
+const TALLEST: usize = 14;
+
+/// Measures the rate of fused multiply-adds on registers, on all threads of the pool, in FLOP per second.
 pub fn fma_peak() -> f64 {
     const ROUNDS: usize = 1 << 21;
     let once = || {
         let start = Instant::now();
         let flop = rayon::broadcast(|_| {
-            // All different: equal chains would be computed once.
-            let mut sums: [f32; 14 * LANES] = std::array::from_fn(|i| i as f32);
-            // SAFETY: the sums are as long as the tallest tile asks.
-            unsafe { spin(ROUNDS, sums.as_mut_ptr()) };
+            // All values differ: the compiler would compute equal chains only once.
+            let mut sums: [f32; TALLEST * LANES] = std::array::from_fn(|i| i as f32);
+            // SAFETY: the sums are as long as the tallest tile.
+            unsafe { spin(ROUNDS, &mut sums) };
             std::hint::black_box(sums);
             (2 * LANES * ROUNDS * chains()) as f64
         });
@@ -23,7 +28,7 @@ pub fn fma_peak() -> f64 {
     (0..7).map(|_| once()).fold(0.0, f64::max)
 }
 
-/// Independent sums of the form in use.
+/// Independent chains of multiply-adds that the current form runs.
 fn chains() -> usize {
     use super::form::Form;
     match Form::current() {
@@ -36,27 +41,30 @@ fn chains() -> usize {
 }
 
 by_form! {
+    /// Runs `rounds` multiply-adds on each chain.
+    ///
     /// # Safety
-    /// `sums` must hold `TILE.0` vectors.
-    pub unsafe fn spin = spin_in(rounds: usize, sums: *mut f32)
+    /// No tile of the current form may be taller than `TALLEST`.
+    unsafe fn spin = spin_in(rounds: usize, sums: &mut [f32; TALLEST * LANES])
 }
 
 #[inline(always)]
 #[allow(clippy::needless_range_loop)]
-unsafe fn spin_in<L: Lanes>(rounds: usize, sums: *mut f32) {
-    let (a, b) = (L::splat(0.999), L::splat(0.001));
-    let mut acc = [L::splat(1.0); 14];
+unsafe fn spin_in<L: Lanes>(lanes: L, rounds: usize, sums: &mut [f32; TALLEST * LANES]) {
+    let sums = sums.as_mut_ptr();
+    let (a, b) = (lanes.splat(0.999), lanes.splat(0.001));
+    let mut acc = [lanes.splat(1.0); TALLEST];
     for i in 0..L::TILE.0 {
-        // SAFETY: the caller's promise.
-        acc[i] = unsafe { L::load(sums.add(i * LANES)) };
+        // SAFETY: `i` is less than `TALLEST`, as the caller guarantees.
+        acc[i] = unsafe { lanes.load(sums.add(i * LANES)) };
     }
     for _ in 0..rounds {
         for i in 0..L::TILE.0 {
-            acc[i] = L::fma(acc[i], a, b);
+            acc[i] = lanes.fma(acc[i], a, b);
         }
     }
     for i in 0..L::TILE.0 {
-        // SAFETY: the caller's promise.
-        unsafe { L::store(sums.add(i * LANES), acc[i]) };
+        // SAFETY: `i` is less than `TALLEST`, as the caller guarantees.
+        unsafe { lanes.store(sums.add(i * LANES), acc[i]) };
     }
 }

@@ -1,5 +1,6 @@
-//! The plain candle form of every kernel: slow, clear, on any device, in any precision, with gradients.
-//! The tests hold the fast forms against these. Sums over many numbers of 16 bits are taken in f32.
+//! The plain candle form of every kernel. It is slow and clear, and runs on any device, in any dtype, and with
+//! gradients. Tests compare the fast forms with it. Long sums of f16 and bf16 values are computed in f32.
+//! This file never knows the packed form of a weight.
 
 use candle_core::{D, DType, Device, Tensor};
 use candle_nn::ops::softmax_last_dim;
@@ -7,7 +8,10 @@ use candle_nn::ops::softmax_last_dim;
 use super::{Conv, ConvWeight};
 use crate::error::Result;
 
-/// See [`super::linear`].
+/// The plain form of [`super::linear`].
+///
+/// # Errors
+/// If the shapes do not fit together.
 pub fn linear(x: &Tensor, layer: &ConvWeight, residual: Option<&Tensor>) -> Result<Tensor> {
     let weight = layer.matrix()?;
     let (k, n) = weight.dims2()?;
@@ -24,7 +28,10 @@ pub fn linear(x: &Tensor, layer: &ConvWeight, residual: Option<&Tensor>) -> Resu
     plus(y, [layer.bias.as_ref(), residual])
 }
 
-/// See [`super::conv2d`].
+/// The plain form of [`super::conv2d`].
+///
+/// # Errors
+/// If the shapes do not fit together.
 pub fn conv2d(x: &Tensor, layer: &ConvWeight, how: Conv) -> Result<Tensor> {
     let (weight, n, dtype) = (layer.taps()?, layer.c_out, x.dtype());
     let x = match how.upsample {
@@ -32,13 +39,14 @@ pub fn conv2d(x: &Tensor, layer: &ConvWeight, how: Conv) -> Result<Tensor> {
         None => x.clone(),
     };
     let x = x.permute((0, 3, 1, 2))?.contiguous()?;
-    // candle has no convolution of bf16 on the CPU, and a slow one of f16.
-    let (x, weight) = match x.device().is_cpu() {
-        true => (widened(&x)?, widened(&weight)?),
-        false => (x, weight),
+    // On the CPU, candle has no convolution of bf16, and its convolution of f16 is slow.
+    let (x, weight) = if x.device().is_cpu() {
+        (widened(&x)?, widened(&weight)?)
+    } else {
+        (x, weight)
     };
     let (before, after) = how.padding.around(layer.kernel);
-    // candle pads all sides alike.
+    // The padding of candle's convolution is the same on all sides, so the difference is padded first.
     let x = x
         .pad_with_zeros(2, 0, after - before)?
         .pad_with_zeros(3, 0, after - before)?;
@@ -48,12 +56,16 @@ pub fn conv2d(x: &Tensor, layer: &ConvWeight, how: Conv) -> Result<Tensor> {
     plus(y, [layer.bias.as_ref(), shift.as_ref(), how.residual])
 }
 
+/// The sum of `y` and the other tensors, added in order.
 fn plus<const N: usize>(y: Tensor, others: [Option<&Tensor>; N]) -> Result<Tensor> {
     let add = |y: Tensor, other: &&Tensor| y.broadcast_add(other);
     Ok(others.iter().flatten().try_fold(y, add)?)
 }
 
-/// Nearest-neighbour upsampling of `[rows, h, w, c]` to a given size, as PyTorch rounds it.
+/// Nearest-neighbour upsampling of `[rows, h, w, c]` to the size `(to_h, to_w)` in pixels, with PyTorch's rounding.
+///
+/// # Errors
+/// If `x` does not have four dimensions.
 pub fn upsample_nearest(x: &Tensor, (to_h, to_w): (usize, usize)) -> Result<Tensor> {
     let (_, h, w, _) = x.dims4()?;
     let pick = |from: usize, to: usize| -> Result<Tensor> {
@@ -64,7 +76,10 @@ pub fn upsample_nearest(x: &Tensor, (to_h, to_w): (usize, usize)) -> Result<Tens
     Ok(tall.index_select(&pick(w, to_w)?, 2)?)
 }
 
-/// See [`super::group_norm`].
+/// The plain form of [`super::group_norm`].
+///
+/// # Errors
+/// If the shapes do not fit together.
 pub fn group_norm(
     x: &Tensor,
     groups: usize,
@@ -87,13 +102,16 @@ pub fn group_norm(
     Ok(y.to_dtype(dtype)?)
 }
 
-/// Per channel the sum of pixels `[.., c]`, then per channel that of their squares: what
-/// [`super::Moments`] adds.
+/// The plain form of the sums of [`super::Moments`]: the sum of each channel of the pixels `[.., c]`, then the sum of
+/// squares of each channel.
+///
+/// # Errors
+/// If `x` has no dimensions.
 pub fn moments(x: &Tensor) -> Result<Vec<f64>> {
     let c = x.dim(D::Minus1)?;
     let x = widened(x)?.reshape(((), c))?;
     let n = x.dim(0)? as f64;
-    // Squares of what is left without the mean: their sum in f32 loses nothing that counts.
+    // The sum of squares is computed without the mean, because f32 would lose too many bits with it.
     let mean = x.mean_keepdim(0)?;
     let rest = x.broadcast_sub(&mean)?.sqr()?.sum(0)?;
     let values = |x: Tensor| {
@@ -106,7 +124,10 @@ pub fn moments(x: &Tensor) -> Result<Vec<f64>> {
     Ok(mean.iter().map(|m| n * m).chain(squares).collect())
 }
 
-/// `x * scale + shift` per channel, then SiLU if asked.
+/// `x * scale + shift` per channel, then SiLU if `silu`. `x` is `[.., c]`, `scale` and `shift` are `[c]`.
+///
+/// # Errors
+/// If the channels differ.
 pub fn scale_shift(x: &Tensor, scale: &Tensor, shift: &Tensor, silu: bool) -> Result<Tensor> {
     let wide = widened(x)?;
     let [scale, shift] = [scale.to_dtype(wide.dtype())?, shift.to_dtype(wide.dtype())?];
@@ -115,7 +136,10 @@ pub fn scale_shift(x: &Tensor, scale: &Tensor, shift: &Tensor, silu: bool) -> Re
     Ok(y.to_dtype(x.dtype())?)
 }
 
-/// What has 16 bits as f32, all else as it is.
+/// An f16 or bf16 tensor as f32. Other tensors are returned as they are.
+///
+/// # Errors
+/// If candle cannot convert the tensor.
 pub fn widened(x: &Tensor) -> Result<Tensor> {
     Ok(match x.dtype() {
         DType::F16 | DType::BF16 => x.to_dtype(DType::F32)?,
@@ -123,7 +147,10 @@ pub fn widened(x: &Tensor) -> Result<Tensor> {
     })
 }
 
-/// See [`super::layer_norm`].
+/// The plain form of [`super::layer_norm`].
+///
+/// # Errors
+/// If the channels differ.
 pub fn layer_norm(x: &Tensor, weight: &Tensor, bias: &Tensor, eps: f64) -> Result<Tensor> {
     let dtype = x.dtype();
     let (x, weight, bias) = (&widened(x)?, &widened(weight)?, &widened(bias)?);
@@ -134,20 +161,29 @@ pub fn layer_norm(x: &Tensor, weight: &Tensor, bias: &Tensor, eps: f64) -> Resul
     Ok(y.to_dtype(dtype)?)
 }
 
-/// `x * sigmoid(scale * x)`
+/// `x * sigmoid(scale * x)`, elementwise.
+///
+/// # Errors
+/// If candle cannot compute an operation on this device.
 pub fn swish(x: &Tensor, scale: f64) -> Result<Tensor> {
     let wide = widened(x)?;
     let y = (&wide / ((&wide * -scale)?.exp()? + 1.0)?)?;
     Ok(y.to_dtype(x.dtype())?)
 }
 
-/// See [`super::geglu`].
+/// The plain form of [`super::geglu`].
+///
+/// # Errors
+/// If `x` has no dimensions.
 pub fn geglu(x: &Tensor) -> Result<Tensor> {
     let halves = x.chunk(2, D::Minus1)?;
     Ok((&halves[0] * halves[1].gelu_erf()?)?)
 }
 
-/// See [`super::causal_attention`].
+/// The plain form of [`super::causal_attention`].
+///
+/// # Errors
+/// If the shapes do not fit together.
 pub fn causal_attention(q: &Tensor, k: &Tensor, v: &Tensor, heads: usize) -> Result<Tensor> {
     let (rows, t, c) = q.dims3()?;
     let d = c / heads;

@@ -1,5 +1,7 @@
-//! Matrix products in tasks: blocks of lines times ranges of columns, each summed in scratch that
-//! stays in cache and then finished (bias, residual, activation) into the output.
+//! Matrix products, cut into tasks. A task computes a block of lines times a range of columns: it sums in
+//! scratch memory that stays in the cache, then finishes the sums (bias, residual, activation) into the output.
+//! This file never knows where the left operand comes from.
+#![allow(unsafe_code, reason = "tasks write disjoint parts of one output")]
 
 use std::ops::Range;
 
@@ -12,71 +14,83 @@ use super::micro::{Lhs, Sums, TERMS, accumulate};
 use super::packed::Packed;
 use super::scratch::{Shared, with_scratch};
 
-/// Lines and panels of a task at most: a block of the left operand and its sums, some 200 KB each,
-/// stay in a core's second cache.
+/// The most lines of a task. A block of the left operand and its sums, about 200 KB each, stay in the L2 cache of
+/// a core.
 const LINES: usize = 168;
+/// The most panels of a task.
 const PANELS: usize = 20;
-/// Lines of a task come in multiples of the tallest tile.
+/// The lines of a task are a multiple of the rows of the tallest tile.
 const TALL: usize = 14;
-/// Tasks that each thread gets, so that one slow task doesn't leave the others waiting.
+/// Tasks per thread, so that the other threads do not wait long for one slow task.
 const TASKS: usize = 3;
 
-/// What happens to the sums.
+/// What happens to the sums of a product.
 #[derive(Clone, Copy)]
 pub enum Finish<'a> {
-    /// Added to a bias and a residual of the output's size.
+    /// A bias and a residual are added.
     Add {
+        /// The bias, if there is one.
         bias: Option<Bias<'a>>,
+        /// A residual of the size of the output, if there is one.
         residual: Option<&'a [f32]>,
     },
-    /// Panels alternate between hidden and gate (each with its bias): `hidden * gelu(gate)`, half as
-    /// many columns.
-    Geglu { bias: &'a [f32] },
+    /// Panels of hidden channels alternate with panels of gates. The output is `hidden * gelu(gate)`, which has
+    /// half as many columns.
+    Geglu {
+        /// The bias of each column, in the order of the panels.
+        bias: &'a [f32],
+    },
 }
 
-/// A bias `[n]` of all lines, or `[rows, n]` with one for the lines of each row.
+/// A bias `[n]` for all lines, or `[rows, n]` with one bias for the lines of each batch row.
 #[derive(Clone, Copy)]
 pub struct Bias<'a> {
     values: &'a [f32],
     n: usize,
-    /// Lines that share one.
+    /// Lines per batch row.
     lines: usize,
 }
 
 impl<'a> Bias<'a> {
-    /// Of `rows` rows of `lines` lines; as many values as there are rows, or one.
+    /// A bias for lines of `n` columns, where each batch row has `lines` lines. `values` is `[n]` or `[rows, n]`.
     pub fn new(values: &'a [f32], n: usize, lines: usize) -> Self {
         Self { values, n, lines }
     }
 
-    /// Of the columns from `column` on.
+    /// The bias of a line, from `column` on.
     pub fn at(&self, line: usize, column: usize) -> &'a [f32] {
-        let row = match self.values.len() == self.n {
-            true => 0,
-            false => line / self.lines,
+        let row = if self.values.len() == self.n {
+            0
+        } else {
+            line / self.lines
         };
         &self.values[row * self.n + column..]
     }
 }
 
-/// A grid of tasks over lines and panels. Bits don't depend on it, so it may follow the threads.
-pub struct ProductTasks {
+/// A grid of tasks over lines and panels. The bits of the output do not depend on the grid, so the grid can depend on
+/// the number of threads.
+struct ProductTasks {
+    /// Lines per task.
     lines: usize,
+    /// Panels per task.
     panels: usize,
-    pub down: usize,
-    pub across: usize,
+    /// Tasks along the lines.
+    down: usize,
+    /// Tasks along the panels.
+    across: usize,
 }
 
 impl ProductTasks {
-    /// `unit`: panels that stay together.
+    /// The tasks of `m` lines and `count` panels. `unit` panels stay together in one task.
     fn new(m: usize, count: usize, unit: usize) -> Self {
         let wanted = rayon::current_num_threads() * TASKS;
         let split =
             |n: usize, parts: usize, unit: usize| n.div_ceil(parts.max(1)).next_multiple_of(unit);
         let down = m.div_ceil(LINES);
         let across = count.div_ceil(PANELS);
-        // Columns are split further only where lines don't give enough tasks: each range of columns
-        // gathers its lines again.
+        // Columns are split further only if the lines give too few tasks: each range of columns gathers
+        // its lines again.
         let across = across
             .max(wanted.div_ceil(down))
             .min(count.div_ceil(2 * unit))
@@ -91,30 +105,37 @@ impl ProductTasks {
     }
 }
 
+/// Writes some terms of some lines of a left operand, see [`Left::Gather`].
 type Gather<'a> = dyn Fn(usize, Range<usize>, &mut [f32]) + Sync + 'a;
 
-/// Where the lines `[m, k]` of the left operand come from.
+/// The source of the lines `[m, k]` of the left operand.
 pub enum Left<'a> {
-    /// They stand one after another.
+    /// The lines one after another.
     Lines(&'a [f32]),
-    /// `gather(first, terms, lhs)` writes the terms `terms` of the lines from `first` on,
+    /// `gather(first, terms, lhs)` writes the given terms of the lines from `first` on to `lhs`
     /// `[lines, terms.len()]`.
     Gather(&'a Gather<'a>),
 }
 
-/// Lines a multiple of this apart fall into the same few places of the first cache: they are copied.
+/// Lines whose length is a multiple of this compete for the same few sets of the L1 cache, so they are copied.
 const AWKWARD: usize = 1024;
 
 impl Left<'_> {
-    /// Some terms of some lines of `k`, through scratch where they have to be.
-    fn lhs(&self, lines: Range<usize>, terms: Range<usize>, k: usize, scratch: &mut [f32]) -> Lhs {
+    /// Some terms of some lines of length `k`, copied into the scratch where necessary.
+    fn lhs<'s>(
+        &'s self,
+        lines: Range<usize>,
+        terms: Range<usize>,
+        k: usize,
+        scratch: &'s mut [f32],
+    ) -> Lhs<'s> {
         let (rows, stride) = (lines.len(), terms.len());
         let scratch = &mut scratch[..rows * stride];
         match self {
             Left::Lines(x) if !k.is_multiple_of(AWKWARD) => {
                 let x = &x[lines.start * k..lines.end * k];
                 return Lhs {
-                    first: x[terms.start..].as_ptr(),
+                    floats: &x[terms.start..],
                     stride: k,
                     rows,
                 };
@@ -127,14 +148,14 @@ impl Left<'_> {
             Left::Gather(gather) => gather(lines.start, terms, scratch),
         }
         Lhs {
-            first: scratch.as_ptr(),
+            floats: scratch,
             stride,
             rows,
         }
     }
 }
 
-/// `[m, k] . weight`. Returns `[m, n]`, or half the columns.
+/// The product of `[m, k]` and the weight `[k, n]`, finished: `[m, n]`, or `[m, n / 2]` for [`Finish::Geglu`].
 pub fn product(m: usize, weight: &Packed, finish: Finish, left: Left) -> Vec<f32> {
     let (count, halves) = (weight.count(), matches!(finish, Finish::Geglu { .. }));
     let width = if halves { weight.n / 2 } else { weight.n };
@@ -158,23 +179,18 @@ pub fn product(m: usize, weight: &Packed, finish: Finish, left: Left) -> Vec<f32
                 for first in (0..weight.k).step_by(TERMS) {
                     let k = TERMS.min(weight.k - first);
                     let lhs = left.lhs(line..line + lines, first..first + k, weight.k, scratch);
-                    let mut right = weight.panels(panel, panels);
-                    // SAFETY: `lhs` has `lines` lines of k, the panels k lines from `first` on, `sums` is
-                    // this task's, `lines` lines of the panels' columns.
-                    unsafe {
-                        right.first = right.first.add(first * LANES);
-                        let sums = Sums {
-                            first: sums.as_mut_ptr(),
-                            stride: span,
-                        };
-                        accumulate(k, lhs, right, sums, first > 0);
-                    }
+                    let right = weight.panels(panel, panels, first);
+                    let sums = Sums {
+                        floats: &mut *sums,
+                        stride: span,
+                    };
+                    accumulate(k, lhs, right, sums, first > 0);
                 }
                 for (i, sums) in sums.chunks_exact(span).enumerate() {
                     let column = panel * LANES / if halves { 2 } else { 1 };
                     let columns = (span / if halves { 2 } else { 1 }).min(width - column);
                     let at = (line + i) * width + column;
-                    // SAFETY: tasks differ in lines or columns.
+                    // SAFETY: any two tasks differ in their lines or in their columns.
                     let to = unsafe { to.slice(at, columns) };
                     finish.line(to, sums, (line + i, panel * LANES), at);
                 }
@@ -184,7 +200,7 @@ pub fn product(m: usize, weight: &Packed, finish: Finish, left: Left) -> Vec<f32
 }
 
 impl Finish<'_> {
-    /// Line `line` of a task: its sums from column `column` on, its output at `at` of all.
+    /// Finishes a part of line `line`: the sums from column `column` on. `to` starts at float `at` of the output.
     fn line(&self, to: &mut [f32], sums: &[f32], (line, column): (usize, usize), at: usize) {
         match *self {
             Finish::Geglu { bias } => geglu_halves(to, sums, &bias[column..][..sums.len()]),
@@ -197,7 +213,7 @@ impl Finish<'_> {
     }
 }
 
-/// The sums, then the bias, then the residual.
+/// Writes `sums + bias + residual`, added in this order.
 pub fn add(to: &mut [f32], sums: &[f32], bias: Option<&[f32]>, residual: Option<&[f32]>) {
     match (bias, residual) {
         (None, None) => to.copy_from_slice(sums),
@@ -207,6 +223,7 @@ pub fn add(to: &mut [f32], sums: &[f32], bias: Option<&[f32]>, residual: Option<
 }
 
 wide! {
+    /// Writes `a + b`.
     pub fn add_one(to: &mut [f32], a: &[f32], b: &[f32]) {
         for ((y, a), b) in to.iter_mut().zip(a).zip(b) {
             *y = a + b;
@@ -215,6 +232,7 @@ wide! {
 }
 
 wide! {
+    /// Writes `a + b + c`, added in this order.
     pub fn add_two(to: &mut [f32], a: &[f32], b: &[f32], c: &[f32]) {
         for (((y, a), b), c) in to.iter_mut().zip(a).zip(b).zip(c) {
             *y = a + b + c;

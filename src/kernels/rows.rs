@@ -1,5 +1,5 @@
-//! Small operations between layers that would otherwise run on one thread, or sum in an order of the
-//! machine's own.
+//! Small operations between layers. candle's own forms run on one thread, or sum in an order that depends on the
+//! machine. This file never knows the layers.
 
 use candle_core::{D, Device, Tensor};
 use rayon::prelude::*;
@@ -10,10 +10,13 @@ use super::view::View;
 use super::{fast, require};
 use crate::error::Result;
 
-/// Lines that a task copies.
+/// Lines per task.
 const BLOCK: usize = 256;
 
-/// `[m, k] . [k, n]`
+/// The matrix product of `[m, k]` and `[k, n]`: `[m, n]`.
+///
+/// # Errors
+/// If the shapes do not fit together, or if `k` is 0.
 pub fn matmul(a: &Tensor, b: &Tensor) -> Result<Tensor> {
     if !fast(&[a, b]) {
         return Ok(a.matmul(b)?);
@@ -31,7 +34,10 @@ pub fn matmul(a: &Tensor, b: &Tensor) -> Result<Tensor> {
     Ok(Tensor::from_vec(out, (m, n), &Device::Cpu)?)
 }
 
-/// `[.., c]` and `[.., d]` to `[.., c + d]`.
+/// Joins the channels of `[.., c]` and `[.., d]` to `[.., c + d]`.
+///
+/// # Errors
+/// If the other dimensions differ.
 pub fn concat_channels(a: &Tensor, b: &Tensor) -> Result<Tensor> {
     if !fast(&[a, b]) {
         return Ok(Tensor::cat(&[a, b], D::Minus1)?);

@@ -1,25 +1,50 @@
-//! Memory that tasks on several threads work in: each thread's scratch, and one output for all.
+//! Memory that tasks on several threads work in: the scratch of each thread, and one output for all tasks.
+//! This file never knows what the floats mean.
+#![allow(
+    unsafe_code,
+    reason = "tasks on several threads write disjoint parts of one slice"
+)]
 
 use std::cell::RefCell;
+use std::marker::PhantomData;
 
-/// A pointer that tasks on several threads write through, each its own part.
+/// A slice that tasks on several threads write to, each task to a part of its own.
 #[derive(Clone, Copy)]
-pub struct Shared(*mut f32);
+pub struct Shared<'a> {
+    first: *mut f32,
+    len: usize,
+    slice: PhantomData<&'a mut [f32]>,
+}
 
-// SAFETY: users write disjoint parts; each says why.
-unsafe impl Send for Shared {}
-unsafe impl Sync for Shared {}
+// SAFETY: `Shared` stands for a `&mut [f32]`, which can move to another thread. Access is possible only
+// through `slice`, whose callers guarantee disjoint parts.
+unsafe impl Send for Shared<'_> {}
+// SAFETY: as above. A `&Shared` gives no access beyond `slice`.
+unsafe impl Sync for Shared<'_> {}
 
-impl Shared {
-    pub fn new(slice: &mut [f32]) -> Self {
-        Self(slice.as_mut_ptr())
+impl<'a> Shared<'a> {
+    /// Borrows `slice` for as long as any copy of the result lives.
+    pub fn new(slice: &'a mut [f32]) -> Self {
+        Self {
+            first: slice.as_mut_ptr(),
+            len: slice.len(),
+            slice: PhantomData,
+        }
     }
 
+    /// The part `offset..offset + len` of the slice.
+    ///
+    /// # Panics
+    /// If the part reaches beyond the end of the slice.
+    ///
     /// # Safety
-    /// `offset..offset + len` must lie inside the slice, and nobody else may use it meanwhile.
-    pub unsafe fn slice<'a>(self, offset: usize, len: usize) -> &'a mut [f32] {
-        // SAFETY: the caller's promise.
-        unsafe { std::slice::from_raw_parts_mut(self.0.add(offset), len) }
+    /// No other part that is in use at the same time may overlap this one.
+    pub unsafe fn slice(self, offset: usize, len: usize) -> &'a mut [f32] {
+        let inside = offset <= self.len && len <= self.len - offset;
+        assert!(inside, "{offset} + {len} of {} floats", self.len);
+        // SAFETY: the part lies inside the borrowed slice, and the caller guarantees that nobody else
+        // uses it.
+        unsafe { std::slice::from_raw_parts_mut(self.first.add(offset), len) }
     }
 }
 
@@ -27,12 +52,13 @@ thread_local! {
     static SCRATCH: RefCell<Vec<f32>> = const { RefCell::new(vec![]) };
 }
 
-/// Lends this thread's scratch, cut into parts of `N` lengths, of unspecified content.
+/// Lends the scratch of this thread to `f`, cut into `N` parts of the given lengths in floats. The content
+/// of the parts is unspecified.
 pub fn with_scratch<const N: usize, R>(
     lens: [usize; N],
     f: impl FnOnce([&mut [f32]; N]) -> R,
 ) -> R {
-    // Taken out while lent: a nested use gets a scratch of its own instead of a panic.
+    // The scratch is taken out while it is lent: a nested call gets a scratch of its own, not a panic.
     let mut scratch = SCRATCH.with(RefCell::take);
     let len = lens.iter().sum();
     if scratch.len() < len {

@@ -1,19 +1,22 @@
-//! Reading a CPU tensor's floats in place.
+//! Access to the floats of a CPU tensor, without a copy. This file never knows what the tensor is for.
 
 use candle_core::{CpuStorage, Storage, Tensor};
 
 use crate::error::Result;
 
-/// A contiguous f32 CPU tensor, copied only where its layout has holes.
+/// A contiguous f32 tensor on the CPU. A tensor that is not contiguous is copied.
 pub struct View(Tensor);
 
 impl View {
-    /// `x` must be f32 on the CPU (see [`super::fast`]).
+    /// A view of `x`, which must be f32 on the CPU (see [`super::fast`]).
     pub fn new(x: &Tensor) -> Result<Self> {
         Ok(Self(x.contiguous()?))
     }
 
     /// Runs `f` on the floats of all views.
+    ///
+    /// # Errors
+    /// If a tensor is not f32 on the CPU.
     pub fn with<R>(views: &[&View], f: impl FnOnce(&[&[f32]]) -> R) -> Result<R> {
         let held: Vec<_> = views.iter().map(|v| v.0.storage_and_layout()).collect();
         let mut slices = vec![];
@@ -30,7 +33,7 @@ impl View {
     }
 }
 
-/// Views of some tensors and those of several optional ones, of which the missing read as `None`.
+/// Runs `f` on the floats of a tensor and of several optional tensors.
 pub fn with_optional<const N: usize, R>(
     needed: &Tensor,
     optional: [Option<&Tensor>; N],
@@ -50,7 +53,7 @@ pub fn with_optional<const N: usize, R>(
     })
 }
 
-/// A copy of a tensor's floats.
+/// A copy of the floats of a tensor.
 pub fn floats(x: &Tensor) -> Result<Vec<f32>> {
     View::with(&[&View::new(x)?], |s| s[0].to_vec())
 }

@@ -1,4 +1,5 @@
-//! A layer's weight in the form that its product wants, made once when a model is loaded.
+//! The weight of a layer in the form that its algorithm reads. It is made once, when a model is loaded. This file
+//! never knows which layer it is.
 
 use std::sync::Arc;
 
@@ -11,44 +12,53 @@ use super::winograd::Winograd;
 use super::{fast, require};
 use crate::error::Result;
 
-/// How a model's 3x3 convolutions keep their weights.
+/// How the 3x3 convolutions of a model keep their weights.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
 pub struct Packing {
-    /// Winograd's tiles of 4x4 outputs rather than 2x2, where pixels are many: faster, and a few times
-    /// further from the plain way. Decides what is computed.
+    /// Whether layers with many pixels use Winograd tiles of 4x4 outputs, not 2x2. Larger tiles are faster, but their
+    /// rounding errors are a few times larger. This option changes the bits of the result.
     pub large_tiles: bool,
-    /// Whether kernels are transformed at each call rather than kept transformed: slower, smaller, the
-    /// same bits.
+    /// Whether Winograd kernels are transformed at each call and not kept transformed. This is slower, needs less
+    /// memory, and gives the same bits.
     pub on_demand: bool,
 }
 
-/// A linear layer's or a convolution's weight and bias.
+/// The weight and bias of a linear layer or a convolution.
 #[derive(Debug, Clone)]
 pub struct ConvWeight {
     pub(super) held: Held,
-    /// `[c_out]`
+    /// The bias, `[c_out]`.
     pub bias: Option<Tensor>,
-    /// 1 or 3.
+    /// Side of the kernel in pixels: 1 or 3.
     pub kernel: usize,
+    /// Input channels.
     pub c_in: usize,
+    /// Output channels.
     pub c_out: usize,
 }
 
+/// The form in which a weight is kept.
 #[derive(Debug, Clone)]
 pub(super) enum Held {
-    /// `[kh * kw * c_in, c_out]`
+    /// A packed matrix `[kh * kw * c_in, c_out]`.
     Direct(Arc<Packed>),
+    /// The kernels of a 3x3 convolution.
     Winograd(Arc<Winograd>),
-    /// As [`Held::Direct`], hidden and gate panels taking turns, for [`super::geglu_linear`].
+    /// A packed matrix whose panels of hidden channels alternate with panels of gates, and the bias in the same
+    /// order, for [`super::geglu_linear`].
     Geglu(Arc<Packed>, Arc<Vec<f32>>),
-    /// What candle's own operations take: `[c_in, c_out]`, of a 3x3 kernel a checkpoint's
-    /// `[c_out, c_in, 3, 3]`.
+    /// The weight for candle's own operations: `[c_in, c_out]`, or `[c_out, c_in, 3, 3]` for a 3x3 kernel.
     Plain(Tensor),
 }
 
 impl ConvWeight {
-    /// From a checkpoint's `[c_out, c_in, k, k]`. `pixels` is how many the layer usually puts out: with
-    /// it and the channels the algorithm is settled, so that a layer always sums in one order.
+    /// Packs the weight of a convolution, `[c_out, c_in, k, k]` in the checkpoint.
+    ///
+    /// `pixels` is the number of output pixels at the native size of the model. It decides the algorithm, together
+    /// with the channels, so that a layer sums in the same order at every picture size.
+    ///
+    /// # Errors
+    /// If the kernel is neither 1x1 nor 3x3, or if the bias does not have `c_out` values.
     pub fn from_conv(
         weight: &Tensor,
         bias: Option<Tensor>,
@@ -75,7 +85,10 @@ impl ConvWeight {
         Self::new(held, bias, k, c_in, c_out)
     }
 
-    /// From a checkpoint's `[c_out, c_in]`.
+    /// Packs the weight of a linear layer, `[c_out, c_in]` in the checkpoint.
+    ///
+    /// # Errors
+    /// If the weight is no matrix, or if the bias does not have `c_out` values.
     pub fn from_linear(weight: &Tensor, bias: Option<Tensor>) -> Result<Self> {
         let (c_out, c_in) = weight.dims2()?;
         let held = if packable(weight) {
@@ -92,14 +105,18 @@ impl ConvWeight {
         Self::new(held, bias, 1, c_in, c_out)
     }
 
-    /// From a checkpoint's `[2 f, c_in]`, for [`super::geglu_linear`] alone.
+    /// Packs the weight of a linear layer that is followed by GEGLU, `[2 f, c_in]` in the checkpoint. Only
+    /// [`super::geglu_linear`] is fast with it.
+    ///
+    /// # Errors
+    /// If the weight is no matrix, or if the bias does not have `2 f` values.
     pub fn from_geglu(weight: &Tensor, bias: Tensor) -> Result<Self> {
         let (c_out, c_in) = weight.dims2()?;
         let f = c_out / 2;
         if !packable(weight) || !packable(&bias) || !c_out.is_multiple_of(2 * LANES) {
             return Self::from_linear(weight, Some(bias));
         }
-        // Panel 2p holds sixteen hidden columns, panel 2p + 1 their gates.
+        // Panel 2p holds sixteen hidden columns. Panel 2p + 1 holds their gates.
         let order = |j: usize| j % LANES + j / (2 * LANES) * LANES + j / LANES % 2 * f;
         let packed = Packed::from_columns(&floats(weight)?, (c_in, c_out), order, |i| i);
         let plain = floats(&bias)?;
@@ -129,7 +146,10 @@ impl ConvWeight {
         })
     }
 
-    /// The weight as the plain forms take it, `[kh * kw * c_in, c_out]`.
+    /// The weight as a matrix `[kh * kw * c_in, c_out]`. A transformed Winograd kernel is exact to within rounding.
+    ///
+    /// # Errors
+    /// If candle cannot build the tensor.
     pub fn matrix(&self) -> Result<Tensor> {
         let (k, n) = (self.kernel * self.kernel * self.c_in, self.c_out);
         let whole = |all: Vec<f32>| Ok(Tensor::from_vec(all, (k, n), &Device::Cpu)?);
@@ -155,7 +175,10 @@ impl ConvWeight {
         }
     }
 
-    /// The weight as candle's convolution takes it, `[c_out, c_in, kh, kw]`.
+    /// The weight as the kernel of candle's convolution, `[c_out, c_in, kh, kw]`.
+    ///
+    /// # Errors
+    /// If candle cannot build the tensor.
     pub fn taps(&self) -> Result<Tensor> {
         match &self.held {
             Held::Plain(weight) if self.kernel > 1 => Ok(weight.clone()),
@@ -169,18 +192,20 @@ impl ConvWeight {
         }
     }
 
-    /// Whether our kernels may run this layer on `x`.
+    /// Whether the fast kernels can run this layer on `x`.
     pub(super) fn runs(&self, x: &Tensor) -> bool {
         let bias = self.bias.iter().all(|b| fast(&[b]));
         !matches!(self.held, Held::Plain(_)) && bias && fast(&[x])
     }
 
+    /// Checks the channels of an input.
     pub(super) fn check(&self, x: &Tensor) -> Result<()> {
         let c = x.dims().last().copied().unwrap_or(0);
         require(c == self.c_in, "channels differ from the weight's")
     }
 }
 
+/// Whether a weight can be packed for the fast kernels.
 fn packable(weight: &Tensor) -> bool {
     weight.dtype() == DType::F32 && fast(&[weight])
 }

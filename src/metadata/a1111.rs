@@ -8,7 +8,6 @@ use regex::Regex;
 use serde_json::{Map, Value};
 
 use super::{ForeignMetadata, Metadata};
-use crate::job::SchedulerName;
 use crate::model::LoraId;
 
 pub(super) const KEYWORD: &str = "parameters";
@@ -27,10 +26,8 @@ pub(super) fn write(metadata: &Metadata) -> String {
         "" => String::new(),
         negative => format!("{NEGATIVE} {negative}\n"),
     };
-    let (sampler, guidance) = (
-        sampler(settings.run.scheduler.name()),
-        settings.run.guidance,
-    );
+    let run = &settings.run;
+    let clip_skip = run.clip_skip.map(|n| format!("Clip skip: {n}, "));
     let hash = metadata.model.weights_sha256.get(..10).unwrap_or_default();
     let model = quote(&metadata.model.id);
     let Metadata { generator, .. } = metadata;
@@ -43,21 +40,18 @@ pub(super) fn write(metadata: &Metadata) -> String {
     let loras: String = metadata.model.loras.iter().map(lora).collect();
     format!(
         "{prompt}{loras}\n{negative}Steps: {steps}, Sampler: {sampler}, CFG scale: {guidance}, Seed: {seed}, \
-         Size: {width}x{height}, Model hash: {hash}, Model: {model}, RNG: CPU, Version: {name} {version}",
+         Size: {width}x{height}, Model hash: {hash}, Model: {model}, {clip_skip}RNG: CPU, Version: {name} {version}",
         prompt = settings.prompt(),
-        steps = settings.run.steps,
-        seed = settings.run.seed,
-        width = settings.run.width,
-        height = settings.run.height,
+        steps = run.steps,
+        sampler = run.scheduler.metadata_name(),
+        guidance = run.guidance,
+        seed = run.seed,
+        width = run.width,
+        height = run.height,
+        clip_skip = clip_skip.unwrap_or_default(),
         name = generator.name,
         version = generator.version,
     )
-}
-
-/// A1111's name of a scheduler.
-fn sampler(scheduler: &str) -> &str {
-    let known = scheduler.parse::<SchedulerName>();
-    known.map_or(scheduler, |known| known.metadata_name())
 }
 
 /// Writes a value as a JSON string if it has characters that would end it.

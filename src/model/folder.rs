@@ -89,6 +89,17 @@ impl ModelFolder {
     /// single-file checkpoint, or a model of the hub, which is fetched. A folder named `storybook` is opened
     /// as `./storybook`.
     ///
+    /// ```
+    /// # fn main() -> prompt_to_prompt::error::Result<()> {
+    /// use prompt_to_prompt::model::{ModelFolder, STORYBOOK};
+    ///
+    /// let folder = ModelFolder::open(STORYBOOK)?;
+    /// assert_eq!(folder.native_size(), 128); // pixels
+    /// assert_eq!(folder.tokenizer.encode("a cat")?.len, 4); // begin and end included
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Errors
     /// [`Error::Usage`](crate::error::Error::Usage) where `model` is nothing of the kind;
     /// [`Error::Model`](crate::error::Error::Model) where its content is damaged or of a kind that is not

@@ -104,7 +104,8 @@ impl TextEncoders {
     /// Encodes a prompt for a picture of `(height, width)` pixels.
     ///
     /// `clip_skip` counts layers from the end, as A1111 and ComfyUI do: 1 reads the last layer, 2 the
-    /// penultimate one. diffusers' `clip_skip` is one less. `None` is the model's default:
+    /// penultimate one. diffusers' `clip_skip` is one less, for Stable Diffusion XL two less
+    /// (`findings/clip-skip-counts-differ-by-family.sh`). `None` is the model's default:
     ///
     /// - Stable Diffusion 1 and 2: 1. The final layer norm follows whatever layer is read. diffusers' folders of
     ///   Stable Diffusion 2 lack the text encoder's very last layer, so 1 is OpenCLIP's penultimate layer there.

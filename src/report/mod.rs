@@ -8,9 +8,9 @@ pub mod downloads;
 pub mod face;
 pub mod html;
 pub mod output;
-pub mod picture;
-pub mod png;
 pub mod sheet;
-pub mod slug;
 pub mod strip;
 pub mod xmp;
+
+pub use crate::picture::{png, rgb as picture};
+pub use crate::slug;

@@ -19,6 +19,14 @@ const HALF: usize = BLOCK / 2;
 /// `torch.randn(len, generator=torch.Generator("cpu").manual_seed(seed))`.
 ///
 /// Only the low 32 bits of `seed` count, as in torch.
+///
+/// ```
+/// use prompt_to_prompt::sample::noise::randn;
+///
+/// // torch.randn(2, generator=torch.Generator("cpu").manual_seed(0))
+/// let [a, b] = randn(0, 2)[..] else { unreachable!() };
+/// assert!((a - 1.5410).abs() < 1e-4 && (b - -0.2934).abs() < 1e-4);
+/// ```
 pub fn randn(seed: u64, len: usize) -> Vec<f32> {
     TorchRng::new(seed).randn(len)
 }

@@ -1,10 +1,13 @@
 //! Which token of the source each token of the edit reads: ours on toy prompts, the reference's
 //! against mappers recorded from its own code.
 
-use prompt_to_prompt::edit::align::{Span, changed_spans, changed_tokens};
+use prompt_to_prompt::edit::diff::{Span, changed_spans, changed_tokens};
 use prompt_to_prompt::edit::{Alignment, EditKind, Rules, align};
+use prompt_to_prompt::message::Flags;
 use prompt_to_prompt::prompt::{Tokens, WordRef};
+use prompt_to_prompt::setting::Setting;
 use proptest::prelude::*;
+use serde_json::{from_value, json};
 
 use crate::common::toy_tokens;
 
@@ -155,12 +158,43 @@ fn auto_goes_by_the_word_counts() {
 #[test]
 fn replace_with_unequal_words_is_an_error_with_a_cure() {
     let (s, e) = (toy_tokens("a cat", N), toy_tokens("a big cat", N));
-    let error = align(EditKind::Replace, &s, &e, Rules::Ours).unwrap_err();
-    let said = error.to_string();
-    assert!(
-        said.contains("source 2, edited 3") && said.contains("--edit refine"),
-        "{said}"
+    for rules in Rules::ALL {
+        let error = align(EditKind::Replace, &s, &e, rules).unwrap_err();
+        let (cause, cure) = error.parts(&Flags);
+        assert!(cause.contains("source 2, edited 3"), "{cause}");
+        assert_eq!(cure, "use --edit refine, or leave --edit out");
+        assert_eq!(error.report().about, Some(Setting::Edit));
+    }
+}
+
+#[test]
+fn kinds_and_rules_have_the_same_name_everywhere() {
+    for kind in EditKind::ALL {
+        let name = kind.name();
+        assert_eq!(
+            (kind.to_string(), json!(kind)),
+            (name.to_owned(), json!(name))
+        );
+        assert_eq!(name.parse::<EditKind>().unwrap(), kind);
+        assert_eq!(from_value::<EditKind>(json!(name)).unwrap(), kind);
+    }
+    for rules in Rules::ALL {
+        let name = rules.name();
+        assert_eq!(
+            (rules.to_string(), json!(rules)),
+            (name.to_owned(), json!(name))
+        );
+        assert_eq!(name.parse::<Rules>().unwrap(), rules);
+        assert_eq!(from_value::<Rules>(json!(name)).unwrap(), rules);
+    }
+    assert_eq!(
+        EditKind::ALL.map(EditKind::name),
+        ["replace", "refine", "mixed"]
     );
+    assert_eq!(Rules::ALL.map(Rules::name), ["ours", "reference"]);
+    let report = "swap".parse::<EditKind>().unwrap_err().report();
+    assert_eq!(report.cure.to_string(), "use one of replace, refine, mixed");
+    assert_eq!(report.about, Some(Setting::Edit));
 }
 
 proptest! {

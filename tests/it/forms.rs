@@ -1,7 +1,7 @@
-//! Every form of the kernels that this machine has, each in a process of its own, since a process keeps its form.
-//! AVX2 and AVX-512 give the same bytes, and the portable form obeys the same laws.
+//! Tests every form of the kernels that this machine supports. Each form runs in a process of its own, because a
+//! process cannot change its form. AVX2 and AVX-512 give the same bytes. The portable form obeys the same laws.
 //!
-//! Nobody can install an instruction set. Each test checks the forms that exist and says which those are.
+//! Nobody can install an instruction set, so each test checks the forms that exist and says which those are.
 
 use std::process::{Command, Output};
 
@@ -16,7 +16,7 @@ fn family() -> Vec<Form> {
     forms
 }
 
-/// Everything an edit writes but its timings, in a form.
+/// The bytes that an edit writes in a form: its pictures and its latents.
 fn edited(form: Form, size: [&str; 2]) -> Vec<Vec<u8>> {
     let folder = tempfile::tempdir().unwrap();
     let edit = [
@@ -53,7 +53,7 @@ fn forms_of_a_family_write_the_same_bytes() {
     }
 }
 
-/// Tests of this binary whose names contain one of `names`, in a form.
+/// Runs the tests of this binary whose names contain one of `names`, in a form.
 fn tests_in(form: Form, names: &[&str]) -> Output {
     let this = std::env::current_exe().unwrap();
     let run = Command::new(this)

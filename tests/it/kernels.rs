@@ -1,11 +1,12 @@
-//! Each fast kernel against its plain candle form over odd shapes, and the law of rows and threads.
+//! Compares each fast kernel with its plain candle form over odd shapes, and checks that the bits of a row do not
+//! depend on other rows or on threads.
 
 use candle_core::{DType, Device, Tensor, Var};
 use prompt_to_prompt::attention::{Carry, SitePlan, Term, attend};
 use prompt_to_prompt::kernels::*;
 use proptest::prelude::*;
 
-/// Seeded numbers of about -2 to 2.
+/// Seeded random numbers between -2 and 2.
 pub fn numbers(shape: &[usize], seed: u64) -> Tensor {
     let mut state = seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1;
     let next = |_| {
@@ -18,12 +19,13 @@ pub fn numbers(shape: &[usize], seed: u64) -> Tensor {
     Tensor::from_vec(data, shape, &Device::Cpu).unwrap()
 }
 
+/// The bits of each float of a tensor.
 pub fn bits(x: &Tensor) -> Vec<u32> {
     let floats: Vec<f32> = x.flatten_all().unwrap().to_vec1().unwrap();
     floats.into_iter().map(f32::to_bits).collect()
 }
 
-/// Norm of the difference over the norm.
+/// The norm of the difference of two tensors, relative to the norm of `b`.
 pub fn distance(a: &Tensor, b: &Tensor) -> f32 {
     assert_eq!(a.dims(), b.dims());
     let norm = |x: &Tensor| {
@@ -38,11 +40,12 @@ pub fn distance(a: &Tensor, b: &Tensor) -> f32 {
     (norm(&(a - b).unwrap()) / norm(b).max(1e-12)) as f32
 }
 
-/// The same tensor, tracked: what sends an operation to its plain form.
+/// The same tensor, tracked for gradients, so that an operation takes its plain form.
 fn tracked(x: &Tensor) -> Tensor {
     Var::from_tensor(x).unwrap().as_tensor().clone()
 }
 
+/// Runs `f` in a pool of its own.
 fn in_pool<R: Send>(threads: usize, f: impl FnOnce() -> R + Send) -> R {
     let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build();
     pool.unwrap().install(f)
@@ -123,7 +126,7 @@ proptest! {
     #[test]
     fn norms_are_candles(rows in 1usize..4, n in 1usize..2000, groups in 1usize..6, width in 1usize..7, seed: u64) {
         let c = groups * width;
-        // A mean far from zero, where a sum of squares would cancel.
+        // The mean is far from zero, where a naive sum of squares loses bits through cancellation.
         let x = (numbers(&[rows, n, c], seed) + 30.0).unwrap();
         let (weight, bias) = (numbers(&[c], seed ^ 1), numbers(&[c], seed ^ 2));
         for silu in [false, true] {
@@ -147,7 +150,7 @@ proptest! {
     }
 }
 
-/// A row of the batch, bit for bit as alone, on one thread or two.
+/// Asserts that each row of the batch has the same bits as when it is computed alone, on one thread and on two.
 fn obeys_the_law(x: &Tensor, f: impl Fn(&Tensor) -> Tensor + Sync) {
     let together = in_pool(1, || f(x));
     assert_eq!(bits(&together), bits(&in_pool(2, || f(x))), "threads");
@@ -244,7 +247,7 @@ fn attention_is_candles_for_every_size_of_head() {
             map_of,
             carry: Carry::Same,
         };
-        // The last row reads both maps, nobody reads its own.
+        // The last row uses both maps. No row uses the map of the last row.
         let mix = [vec![term(0)], vec![term(1)], vec![term(0), term(1)]];
         let out = |q: &Tensor| attend(q, &k, &v, heads, &SitePlan::Mix(&mix), None).unwrap();
         assert!(
@@ -260,7 +263,7 @@ fn attention_is_candles_for_every_size_of_head() {
     }
 }
 
-/// A weight for one algorithm is still a weight: what that cannot do goes the plain way.
+/// A convolution that the algorithm of its weight does not support takes the plain form.
 #[test]
 fn a_convolution_of_any_stride_takes_any_weight() {
     let (kernel, x) = (numbers(&[16, 16, 3, 3], 1), numbers(&[1, 9, 8, 16], 2));

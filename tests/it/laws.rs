@@ -44,21 +44,13 @@ impl Lab {
     /// A small deterministic job with these edits.
     pub fn job(&self, edits: Vec<EditSettings>) -> Job {
         Job {
-            src: SRC.to_owned(),
-            edits,
-            negative_prompt: String::new(),
             seed: 5,
             steps: Some(STEPS),
             guidance: Some(5.0),
             width: Some(128),
             height: Some(96),
             scheduler: Some(SchedulerName::Ddim),
-            self_res: None,
-            rules: Rules::Ours,
-            control: true,
-            baseline: false,
-            draw_source: true,
-            fast: false,
+            ..Job::new(SRC, edits)
         }
     }
 

@@ -30,21 +30,14 @@ impl Lab {
             ..EditSettings::default()
         };
         Job {
-            src: SRC.to_owned(),
-            edits: vec![edit; edits],
-            negative_prompt: String::new(),
             seed: SEED,
             steps: Some(steps),
             guidance: Some(7.5),
             width: Some(8 * SIZE.1),
             height: Some(8 * SIZE.0),
             scheduler: Some(scheduler),
-            self_res: None,
-            rules: Rules::Ours,
             control: false,
-            baseline: false,
-            draw_source: true,
-            fast: false,
+            ..Job::new(SRC, vec![edit; edits])
         }
     }
 

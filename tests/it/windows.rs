@@ -174,6 +174,11 @@ fn windows_are_written_as_they_are_typed() {
         assert_eq!(window.to_string(), text);
     }
     assert_eq!("0.8".parse::<Window>().unwrap(), "0..0.8".parse().unwrap());
+    let window: Window = serde_json::from_value("0.8".into()).unwrap();
+    assert_eq!(window, Window::until(0.8));
+    assert_eq!(serde_json::to_value(window).unwrap(), "0..0.8");
+    let error = serde_json::from_value::<Window>("1.2".into()).unwrap_err();
+    assert!(error.to_string().contains("leaves 0..1"), "{error}");
 }
 
 /// Copied latents: the reference has counted the step by the time it looks, so one step less.

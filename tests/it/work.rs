@@ -1,5 +1,5 @@
-//! What configs alone tell of a model: attention sites against those that a hook meets in a forward
-//! pass, FLOP against PyTorch's counter (`tests/reference/work.py`).
+//! Tests what is computed from the configs of a model alone: the attention sites, which must be those that a hook
+//! meets in a forward pass, and the FLOP, which must be those of PyTorch's counter (`tests/reference/work.py`).
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -12,26 +12,29 @@ use serde::Deserialize;
 use super::kernels::numbers;
 use super::model::{TEXT, UNET, VAE, copy_of_mini_sd};
 
-/// Of each model, what PyTorch counts.
+/// The counts of PyTorch for each model.
 #[derive(Deserialize)]
 struct Golden {
     models: BTreeMap<String, GoldenModel>,
 }
 
+/// The counts of one model.
 #[derive(Deserialize)]
 struct GoldenModel {
-    /// Of models that are no folder here, by the config's folder.
+    /// The configs of a model that has no folder in the fixtures, by the folder of the config.
     #[serde(default)]
     configs: BTreeMap<String, serde_json::Value>,
     text: f64,
     cases: Vec<Case>,
 }
 
+/// The counts at one picture size.
 #[derive(Deserialize)]
 struct Case {
+    /// Height and width of the latents.
     size: (usize, usize),
     unet: f64,
-    /// Map, term, projections.
+    /// The FLOP of each site: map, term, projections.
     sites: Vec<[f64; 3]>,
     vae: f64,
 }
@@ -46,11 +49,11 @@ fn open(name: &str) -> ModelFolder {
     let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures");
     match name {
         "storybook" => ModelFolder::open(name).unwrap(),
-        _ => ModelFolder::open(fixtures.join(name).to_str().unwrap()).unwrap(),
+        fixture => ModelFolder::open(fixtures.join(fixture).to_str().unwrap()).unwrap(),
     }
 }
 
-/// A folder with these configs and no weights at all.
+/// Opens a folder that has these configs and no weights.
 fn without_weights(configs: &BTreeMap<String, serde_json::Value>) -> ModelFolder {
     let folder = copy_of_mini_sd();
     for weights in [UNET, VAE, TEXT] {
@@ -66,9 +69,10 @@ fn without_weights(configs: &BTreeMap<String, serde_json::Value>) -> ModelFolder
 #[test]
 fn work_is_what_pytorch_counts() {
     for (name, golden) in golden() {
-        let folder = match golden.configs.is_empty() {
-            true => open(&name),
-            false => without_weights(&golden.configs),
+        let folder = if golden.configs.is_empty() {
+            open(&name)
+        } else {
+            without_weights(&golden.configs)
         };
         for case in golden.cases {
             let work = folder.work(case.size);
@@ -84,7 +88,7 @@ fn work_is_what_pytorch_counts() {
     }
 }
 
-/// Keeps every site it is asked about.
+/// A hook that collects every site it is asked about.
 #[derive(Default)]
 struct Met(Mutex<Vec<Site>>);
 

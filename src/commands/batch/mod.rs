@@ -1,7 +1,7 @@
 //! Many jobs in one go: `p2p batch` and what it shares with `p2p job` and `p2p sweep`.
 //!
 //! [`task`] checks the jobs, [`groups`] says which are drawn together, [`run`] draws one group after
-//! the other and writes each before the next begins, [`place`] knows what is finished already.
+//! the other and writes each before the next begins, [`output_lock`] knows what is finished already.
 
 mod events;
 mod groups;

@@ -32,24 +32,3 @@ macro_rules! serde_as_text {
 }
 
 serde_as_text!(BlendWords, KindChoice, super::Preset, super::MaskSource);
-
-// TEMPORARY until the merge of branch checks and seams
-serde_as_text!(crate::edit::Window, crate::edit::Rules);
-impl std::fmt::Display for crate::edit::Rules {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(match self {
-            Self::Ours => "ours",
-            Self::Reference => "reference",
-        })
-    }
-}
-impl std::str::FromStr for crate::edit::Rules {
-    type Err = String;
-    fn from_str(t: &str) -> Result<Self, String> {
-        match t {
-            "ours" => Ok(Self::Ours),
-            "reference" => Ok(Self::Reference),
-            _ => Err(format!("use one of ours, reference")),
-        }
-    }
-}

@@ -1,5 +1,7 @@
 //! The settings that all rows of a run share, and how they are resolved.
 
+use std::num::NonZeroUsize;
+
 use candle_core::DType;
 use serde::{Deserialize, Serialize};
 
@@ -34,6 +36,10 @@ pub struct RunSettings {
     pub height: usize,
     /// The solver.
     pub scheduler: SchedulerName,
+    /// The layer of the text encoder that is read, counted from the end as in A1111: 1 is the last. `None` is the
+    /// model's default.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub clip_skip: Option<NonZeroUsize>,
     /// The finest downscale at which self-attention is injected. `None` where no edit injects it, and
     /// where the reference's own rule chooses.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -69,6 +75,7 @@ impl RunSettings {
             width: job.width.unwrap_or(model.native_size()),
             height: job.height.unwrap_or(model.native_size()),
             scheduler: job.scheduler.or(scheduler.transpose()?).unwrap_or_default(),
+            clip_skip: job.clip_skip,
             self_res: match job.rules {
                 Rules::Ours => Some(job.self_res.unwrap_or(model.unet.layout_downscale())),
                 Rules::Reference => job.self_res,

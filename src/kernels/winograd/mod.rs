@@ -1,6 +1,9 @@
-//! 3x3 convolutions by Winograd's minimal filtering (Lavin & Gray, CVPR 2016): tiles of 2x2 or 4x4
-//! outputs, each channel product taken once per point of the transformed tile, 2.25 or 4 times fewer
-//! multiplications than the plain way.
+//! 3x3 convolutions by Winograd's minimal filtering (Lavin & Gray, CVPR 2016).
+//!
+//! The output is cut into tiles of 2x2 or 4x4 pixels. The algorithm multiplies channels once per point of
+//! the transformed tile, which takes 2.25 or 4 times fewer multiplications than the direct algorithm.
+//! This module never knows a layer beyond its kernels.
+#![allow(unsafe_code, reason = "tasks write disjoint parts of one output")]
 
 mod points;
 mod tile;
@@ -16,31 +19,33 @@ use super::packed::Packed;
 use super::product::{Bias, add};
 use super::scratch::{Shared, with_scratch};
 
-/// Floats of a task's transformed inputs, about. More tiles read the weights less often.
+/// Approximate size of the transformed inputs of a task, in floats. With more tiles per task, the weights are read
+/// less often.
 const INPUTS: usize = 1 << 19;
-/// Panels of a task's sums at a time.
+/// Panels whose sums a task computes at a time.
 const PANELS: usize = 4;
-/// Floats of kernels that are transformed at a time where they are not kept.
+/// Floats of kernels that are transformed at a time, if the transformed kernels are not kept.
 const LATE: usize = 1 << 23;
 
-/// The kernels of a convolution of stride 1.
+/// The kernels of a 3x3 convolution with stride 1 and one pixel of padding on every side.
 #[derive(Debug, Clone)]
 pub struct Winograd {
     kernels: Kernels,
-    /// Outputs of a tile's side, 2 or 4.
+    /// Output pixels along a side of a tile: 2 or 4.
     outputs: usize,
 }
 
 #[derive(Debug, Clone)]
 enum Kernels {
-    /// For being transformed at each call.
+    /// Direct kernels, which are transformed at each call.
     Late(Packed),
+    /// Kernels that were transformed when the model was loaded.
     Transformed(Points),
 }
 
 impl Winograd {
-    /// Outputs of a tile's side, where the algorithm pays: the larger tile needs many pixels for its
-    /// larger weights.
+    /// Output pixels along a side of a tile, or `None` if the direct algorithm is faster or the channels are no
+    /// multiples of 16. Tiles of 4x4 outputs have larger weights, so they need many pixels.
     pub fn suits(c_in: usize, c_out: usize, pixels: usize, large: bool) -> Option<usize> {
         let lanes = c_in.is_multiple_of(LANES) && c_out.is_multiple_of(LANES);
         match pixels {
@@ -51,16 +56,26 @@ impl Winograd {
         }
     }
 
-    /// From packed `[9 * c_in, c_out]`.
+    /// Prepares packed kernels `[9 * c_in, c_out]` for tiles of `outputs * outputs` outputs. If `late`, they are
+    /// transformed at each call, which needs less memory.
+    ///
+    /// # Panics
+    /// If `c_in` or `c_out` is no multiple of 16.
     pub fn new(direct: Packed, outputs: usize, late: bool) -> Self {
-        let kernels = match late {
-            true => Kernels::Late(direct),
-            false => Kernels::Transformed(Points::new(&direct, outputs)),
+        let (k, n) = (direct.k, direct.n);
+        assert!(
+            k.is_multiple_of(9 * LANES) && n.is_multiple_of(LANES),
+            "Winograd kernels need channels in multiples of 16: [{k}, {n}]"
+        );
+        let kernels = if late {
+            Kernels::Late(direct)
+        } else {
+            Kernels::Transformed(Points::new(&direct, outputs))
         };
         Self { kernels, outputs }
     }
 
-    /// The kernels, after a transform to within rounding: `[9 * c_in, c_out]`.
+    /// The kernels `[9 * c_in, c_out]`. Transformed kernels are exact to within rounding.
     pub fn matrix(&self) -> Vec<f32> {
         match &self.kernels {
             Kernels::Late(direct) => direct.to_rows(),
@@ -68,7 +83,7 @@ impl Winograd {
         }
     }
 
-    /// Stride 1. `[rows, h, w, c_out]`, from `x` as `picture` sees it.
+    /// The convolution of `x`, as `picture` describes it: `[rows, h, w, c_out]`.
     pub(super) fn conv(
         &self,
         x: &[f32],
@@ -121,13 +136,17 @@ impl Winograd {
     }
 }
 
-/// Tiles over the output, row by row.
+/// The tiles of the output, numbered row by row.
 #[derive(Clone, Copy)]
 struct Grid<'a> {
     picture: &'a Picture,
+    /// Height of the output in pixels.
     h: usize,
+    /// Width of the output in pixels.
     w: usize,
+    /// Output pixels along a side of a tile.
     outputs: usize,
+    /// Tiles per row of tiles.
     across: usize,
 }
 
@@ -136,7 +155,7 @@ impl Grid<'_> {
         self.picture.rows * self.h.div_ceil(self.outputs) * self.across
     }
 
-    /// Row of the batch, and the upper left output pixel.
+    /// The batch row of a tile, then `y` and `x` of its upper left output pixel.
     fn place(&self, tile: usize) -> (usize, usize, usize) {
         let per_row = self.h.div_ceil(self.outputs) * self.across;
         let (row, rest) = (tile / per_row, tile % per_row);
@@ -148,23 +167,24 @@ impl Grid<'_> {
     }
 }
 
+/// One convolution, or the part of it that the columns of `points` give.
 struct Work<'a> {
     points: &'a Points,
-    /// Columns of the layer.
+    /// Output channels of the whole layer.
     n: usize,
     grid: Grid<'a>,
     x: &'a [f32],
     bias: Option<Bias<'a>>,
     residual: Option<&'a [f32]>,
-    out: Shared,
+    out: Shared<'a>,
 }
 
 impl Work<'_> {
-    /// All tiles, and the columns that the points are of.
+    /// Computes all tiles of the columns that `points` holds.
     fn run(&self) {
         let (points, tiles) = (self.points, self.grid.tiles());
-        // As many tiles as fit, in an even number of equal tasks; where that leaves threads without
-        // one, the columns are split too. Bits don't depend on it.
+        // Tasks of equal size, with as many tiles as fit. If there are fewer tasks than threads, the columns
+        // are split too. The bits of the output do not depend on the split.
         let threads = rayon::current_num_threads();
         let fit = (INPUTS / (points.count * points.c_in))
             .next_multiple_of(14)
@@ -190,7 +210,7 @@ impl Work<'_> {
         });
     }
 
-    /// Some tiles and panels.
+    /// Computes some tiles of some panels.
     fn tiles(&self, tiles: std::ops::Range<usize>, panels: std::ops::Range<usize>) {
         let (points, c) = (self.points, self.grid.picture.c);
         let (count, span) = (tiles.len(), PANELS * LANES);
@@ -207,16 +227,15 @@ impl Work<'_> {
                 let panels = PANELS.min(panels.end - first);
                 for p in 0..points.count {
                     let lhs = Lhs {
-                        first: inputs[p * count * c..].as_ptr(),
+                        floats: &inputs[p * count * c..],
                         stride: c,
                         rows: count,
                     };
                     let to = Sums {
-                        first: sums[p * count * span..].as_mut_ptr(),
+                        floats: &mut sums[p * count * span..],
                         stride: span,
                     };
-                    // SAFETY: inputs and sums have `count` lines per point, of c and of `span` floats.
-                    unsafe { accumulate(c, lhs, points.panels(p, first, panels), to, false) };
+                    accumulate(c, lhs, points.panels(p, first, panels), to, false);
                 }
                 for (i, tile) in tiles.clone().enumerate() {
                     self.output(
@@ -232,26 +251,23 @@ impl Work<'_> {
         });
     }
 
-    /// A tile's transformed input: point `p` at `to[p * apart..]`.
+    /// Transforms the input of a tile. Point `p` is written to `to[p * apart..]`.
     fn input(&self, tile: usize, to: &mut [f32], apart: usize) {
         let Grid {
             picture, outputs, ..
         } = self.grid;
         let (row, y, x) = self.grid.place(tile);
         let side = outputs + 2;
-        let mut pixels = [std::ptr::null(); 36];
+        let mut pixels = [None; 36];
         for (i, pixel) in pixels[..side * side].iter_mut().enumerate() {
-            if let Some(at) = picture.pixel(row, y + i / side, x + i % side) {
-                *pixel = self.x[at..at + picture.c].as_ptr();
-            }
+            let at = picture.pixel(row, y + i / side, x + i % side);
+            *pixel = at.map(|at| &self.x[at..at + picture.c]);
         }
-        let last = (side * side - 1) * apart;
-        assert!(to.len() >= last + picture.c);
-        // SAFETY: a pixel is null or has c floats; `to` has room for every point's.
-        unsafe { transform_input(outputs, &pixels, picture.c, to.as_mut_ptr(), apart) };
+        transform_input(outputs, &pixels, picture.c, to, apart);
     }
 
-    /// A tile's sums (point `p` at `sums[p * apart..]`) to output pixels.
+    /// Transforms the sums of a tile (point `p` at `sums[p * apart..]`) to output pixels, and writes those that lie
+    /// inside the output.
     fn output(
         &self,
         tile: usize,
@@ -264,11 +280,7 @@ impl Work<'_> {
         let Grid { h, w, outputs, .. } = self.grid;
         let (row, y, x) = self.grid.place(tile);
         let (n, width) = (self.n, panels * LANES);
-        let side = outputs + 2;
-        assert!(sums.len() >= (side * side - 1) * apart + width);
-        assert!(scratch.len() >= outputs * outputs * width);
-        // SAFETY: checked just above.
-        unsafe { transform_output(outputs, sums.as_ptr(), apart, width, scratch.as_mut_ptr()) };
+        transform_output(outputs, sums, apart, width, scratch);
         let first = (self.points.first + panel) * LANES;
         let columns = first..first + width;
         for (i, pixel) in scratch
@@ -281,7 +293,7 @@ impl Work<'_> {
                 continue;
             }
             let at = ((row * h + y) * w + x) * n + columns.start;
-            // SAFETY: tasks differ in pixels or columns.
+            // SAFETY: any two tasks differ in their pixels or in their columns.
             let to = unsafe { self.out.slice(at, width) };
             let bias = self
                 .bias

@@ -1,4 +1,5 @@
-//! Kernels at the points of a tile.
+//! The kernels of a convolution, transformed to the points of a tile. This file never knows a picture.
+#![allow(unsafe_code, reason = "tasks write disjoint panels of one output")]
 
 use std::ops::Range;
 
@@ -10,23 +11,29 @@ use crate::kernels::micro::Panels;
 use crate::kernels::packed::Packed;
 use crate::kernels::scratch::Shared;
 
-/// A matrix `[c_in, c_out]` per point, in panels of sixteen columns; all of a layer's columns or some.
+/// The transformed kernels: a matrix `[c_in, c_out]` per point of a tile, in panels of sixteen columns. It holds all
+/// columns of a layer or a range of them.
 #[derive(Debug, Clone)]
 pub struct Points {
     /// `[points, c_out / 16, c_in, 16]`
     all: Vec<f32>,
+    /// Points of a tile: 16 or 36.
     pub count: usize,
+    /// Input channels.
     pub c_in: usize,
+    /// Output channels held.
     pub c_out: usize,
-    /// Its first column's panel in the layer.
+    /// Index in the layer of the first panel held.
     pub first: usize,
 }
 
 impl Points {
+    /// Transforms all kernels `[9 * c_in, c_out]` of a layer for tiles of `outputs * outputs` outputs.
     pub fn new(direct: &Packed, outputs: usize) -> Self {
         Self::of_panels(direct, outputs, 0..direct.n / LANES)
     }
 
+    /// Transforms the kernels of some panels.
     pub fn of_panels(direct: &Packed, outputs: usize, panels: Range<usize>) -> Self {
         let g = transform(outputs);
         let (c_in, c_out, count) = (direct.k / 9, panels.len() * LANES, g.len() * g.len());
@@ -34,7 +41,7 @@ impl Points {
         let to = Shared::new(&mut all);
         let (plane, panel) = (c_in * c_out, c_in * LANES);
         (0..c_out / LANES).into_par_iter().for_each(|j| {
-            // SAFETY: each task has its own panel at each point.
+            // SAFETY: each task writes its own panel of each point.
             let places = (0..count).map(|p| unsafe { to.slice(p * plane + j * panel, panel) });
             transform_panel(
                 direct.panel(panels.start + j),
@@ -52,18 +59,17 @@ impl Points {
     }
 
     /// Panels `first..first + count` of a point.
-    pub fn panels(&self, point: usize, first: usize, count: usize) -> Panels {
+    pub fn panels(&self, point: usize, first: usize, count: usize) -> Panels<'_> {
         let stride = self.c_in * LANES;
-        let all =
-            &self.all[point * self.c_in * self.c_out..][first * stride..(first + count) * stride];
+        let panels = &self.all[point * self.c_in * self.c_out..];
         Panels {
-            first: all.as_ptr(),
+            floats: &panels[first * stride..(first + count) * stride],
             count,
             stride,
         }
     }
 
-    /// The kernels again, `[9 * c_in, c_out]`.
+    /// Transforms the kernels back, exact to within rounding: `[9 * c_in, c_out]`.
     pub fn back(&self, outputs: usize) -> Vec<f32> {
         let (c_in, c_out) = (self.c_in, self.c_out);
         let (back, side) = (back(outputs), outputs + 2);
@@ -80,8 +86,8 @@ impl Points {
 }
 
 wide! {
-    /// `G g G^T` of sixteen output channels: `[9, c_in, 16]` to `[c_in, 16]` per point. In f64, so that a
-    /// transformed kernel is as near as f32 can be.
+    /// `G g G^T` of sixteen output channels: `[9, c_in, 16]` to `[c_in, 16]` per point. The sums are f64, so
+    /// that each transformed kernel is rounded to f32 only once.
     pub fn transform_panel(kernels: &[f32], g: &[[f64; 3]], points: &mut [&mut [f32]]) {
         let plane = kernels.len() / 9;
         for at in (0..plane).step_by(LANES) {
@@ -109,7 +115,7 @@ wide! {
     }
 }
 
-/// `G`: from a kernel's line of 3 to a tile's.
+/// The matrix `G`, which transforms a line of 3 kernel values to a line of a tile.
 fn transform(outputs: usize) -> Vec<[f64; 3]> {
     let (a, b) = (1.0 / 6.0, 1.0 / 12.0);
     match outputs {
@@ -130,7 +136,7 @@ fn transform(outputs: usize) -> Vec<[f64; 3]> {
     }
 }
 
-/// A left inverse of `G`: `back . G = 1`.
+/// A left inverse of `G`: `back . G` is the identity.
 fn back(outputs: usize) -> [Vec<f64>; 3] {
     match outputs {
         2 => [

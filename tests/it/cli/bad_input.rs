@@ -494,7 +494,7 @@ fn strengths_and_chains_that_make_no_sense() {
     refused(
         &both,
         WRONG_USAGE,
-        "would not know of which",
+        "does not say which of them it edits",
         "give one --strength",
     );
     let preset = [&EDIT[..5], &["--preset", "sytle"]].concat();

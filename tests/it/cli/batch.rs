@@ -282,10 +282,7 @@ weight.fluffy = "-2:2:2"
             .unwrap();
     assert_eq!(manifest["seed"], 1);
     assert_eq!(manifest["edits"][1]["prompt"], "a bear");
-    assert_eq!(
-        manifest["edits"][0]["cross_steps"]["words"][0]["window"],
-        "0..0.3"
-    );
+    assert_eq!(manifest["edits"][0]["cross_steps"]["dog"], "0..0.3");
 }
 
 /// At whatever moment a run is killed, the same command ends with what an undisturbed run gives.

@@ -4,6 +4,7 @@ mod bad_input;
 mod batch;
 mod batch_says;
 mod dtype;
+mod every_setting;
 mod heatmap;
 mod interrupt;
 mod jobs;

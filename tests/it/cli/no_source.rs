@@ -58,7 +58,7 @@ fn a_mask_needs_the_source_or_a_blend() {
     let refused = place.p2p(&[&super::EDIT[..], &masked].concat());
     assert_eq!(refused.status.code(), Some(2));
     let said = stderr(&refused);
-    assert!(said.contains("--save-mask beside --no-source"), "{said}");
+    assert!(said.contains("--save-mask with --no-source"), "{said}");
     assert!(said.contains("--blend"), "{said}");
     place.edit(&[&masked[..], &["--blend", "auto"]].concat());
     assert!(place.listing().contains(&"out/mask-1.png".to_owned()));

@@ -153,7 +153,10 @@ fn a_job_file_gives_loras_by_the_flag() {
     let done = place.p2p(&["batch", "job.toml", "-o", "out"]);
     let said = stderr(&done);
     assert_eq!(done.status.code(), Some(3), "{said}");
-    assert!(said.contains("gone.safetensors is not a file"), "{said}");
+    assert!(
+        said.contains("`lora = \"gone.safetensors\"` is not a file"),
+        "{said}"
+    );
     let lora = ["--model", &configs, "--lora", "style.safetensors=0.5"];
     place.succeed(&[&EDIT[..], &lora, &["-o", "alone"]].concat());
     assert_eq!(

@@ -172,8 +172,8 @@ fn png_files() {
     let mut seeds = files("tests/fixtures/mini-sd", ".png");
     let picture = image::RgbImage::new(2, 2);
     for text in TEXTS {
-        let chunk = prompt_to_prompt::report::png::TextChunk::new("parameters", &text[1..]);
-        seeds.push(prompt_to_prompt::report::png::encode(&picture, &[chunk]).expect("a PNG"));
+        let chunk = prompt_to_prompt::picture::png::TextChunk::new("parameters", &text[1..]);
+        seeds.push(prompt_to_prompt::picture::png::encode(&picture, &[chunk]).expect("a PNG"));
     }
     fuzz(
         targets::png_file,

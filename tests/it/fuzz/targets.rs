@@ -5,14 +5,15 @@
 
 use std::path::{Path, PathBuf};
 
-use prompt_to_prompt::edit::align::{changed_spans, equalizer};
+use prompt_to_prompt::edit::align::equalizer;
+use prompt_to_prompt::edit::diff::changed_spans;
 use prompt_to_prompt::edit::{EditKind, Rules, align};
 use prompt_to_prompt::metadata::{Info, PictureMetadata};
 use prompt_to_prompt::model::{
     LoraSource, ModelFiles, ModelFolder, ModelSource, STORYBOOK, Tokenizer, Weights,
 };
+use prompt_to_prompt::picture::png::{self, TextChunk};
 use prompt_to_prompt::prompt::{Tokens, WordRef};
-use prompt_to_prompt::report::png::{self, TextChunk};
 
 /// Keywords under which tools keep metadata.
 const KEYWORDS: [&str; 7] = [

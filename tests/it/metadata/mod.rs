@@ -84,6 +84,7 @@ fn metadata(src: &str, dst: &str, negative: &str, word: &str) -> Metadata {
         width: 9,
         height: 5,
         scheduler: "dpm++2m".parse().unwrap(),
+        clip_skip: None,
         self_res: Some(1),
         rules: Rules::Ours,
         fast: false,

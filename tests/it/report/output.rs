@@ -81,7 +81,7 @@ fn an_existing_folder_needs_force() {
     assert!(matches!(error, Error::Usage(_)), "{error}");
     let said = error.to_string();
     assert!(
-        said.contains(&place.path().display().to_string()) && said.contains("--force"),
+        said.contains(&place.path().display().to_string()) && said.contains("`force = true`"),
         "{said}"
     );
     assert!(names(place.path()).is_empty());
