@@ -9,7 +9,7 @@ use prompt_to_prompt::message;
 use prompt_to_prompt::setting::Setting;
 
 use super::prompts::EditedPrompts;
-use super::values::{CrossArg, ThresholdArg, WeightArg, Word, fraction, kind, preset, strength};
+use super::values::{CrossArg, ThresholdArg, WeightArg, WordArg, fraction, kind, preset, strength};
 
 /// The settings that may differ between the edits of one source. On the command line they hold for all.
 #[derive(Debug, Args)]
@@ -100,7 +100,7 @@ pub struct EachEditArgs {
         value_name = "WORDS",
         value_delimiter = ','
     )]
-    blend_keep: Vec<Word>,
+    blend_keep: Vec<WordArg>,
 
     /// Share of the peak attention above which a place belongs to the words; a second number
     /// for --blend-keep [default: 0.3]

@@ -51,9 +51,9 @@ text_value! {
 
 /// One of several words, which commas have divided already.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Word(pub String);
+pub struct WordArg(pub String);
 
-impl FromStr for Word {
+impl FromStr for WordArg {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
@@ -190,13 +190,13 @@ pub fn strength(text: &str) -> Result<f64, String> {
 
 /// A value among named ones: parses what `FromStr` reads, and lists the names for help and completions.
 #[derive(Debug, Clone)]
-pub struct Named<T: 'static> {
+pub struct NamedValue<T: 'static> {
     all: &'static [T],
     name: fn(&T) -> PossibleValue,
     parse: fn(&str) -> Result<T, String>,
 }
 
-impl<T: Clone + Send + Sync> TypedValueParser for Named<T> {
+impl<T: Clone + Send + Sync> TypedValueParser for NamedValue<T> {
     type Value = T;
 
     fn parse_ref(&self, command: &Command, arg: Option<&Arg>, value: &OsStr) -> Parsed<Self> {
@@ -209,8 +209,8 @@ impl<T: Clone + Send + Sync> TypedValueParser for Named<T> {
 }
 
 /// The names of schedulers.
-pub fn scheduler() -> Named<SchedulerName> {
-    Named {
+pub fn scheduler() -> NamedValue<SchedulerName> {
+    NamedValue {
         all: &SchedulerName::ALL,
         name: |scheduler| PossibleValue::new(scheduler.name()).help(scheduler.about()),
         parse: |text| text.parse().map_err(|error: Error| error.to_string()),
@@ -218,8 +218,8 @@ pub fn scheduler() -> Named<SchedulerName> {
 }
 
 /// The names of presets.
-pub fn preset() -> Named<Preset> {
-    Named {
+pub fn preset() -> NamedValue<Preset> {
+    NamedValue {
         all: &Preset::ALL,
         name: |preset| PossibleValue::new(preset.name()),
         parse: str::parse,
@@ -227,8 +227,8 @@ pub fn preset() -> Named<Preset> {
 }
 
 /// The names of kinds of edits.
-pub fn kind() -> Named<KindChoice> {
-    Named {
+pub fn kind() -> NamedValue<KindChoice> {
+    NamedValue {
         all: &KindChoice::ALL,
         name: |kind| PossibleValue::new(kind.name()),
         parse: str::parse,

@@ -66,6 +66,17 @@ pub fn relative(got: &[f32], expected: &[f32]) -> f64 {
     (difference / norm).sqrt()
 }
 
+/// Reports that a test cannot run here because a program is missing. `.ci/run` installs every program that the
+/// tests use, so a skipped test fails where the environment variable `CI` is set.
+///
+/// For missing instruction sets this function is not to be used, since nobody can install them: such a test
+/// checks what the machine has.
+pub fn skip(why: &str) {
+    let ci = std::env::var_os("CI").is_some_and(|value| !value.is_empty());
+    assert!(!ci, "{why}: no test may be skipped where CI is set");
+    eprintln!("skipped: {why}");
+}
+
 /// A repository file, wherever the tests run.
 pub fn fixture(path: &str) -> std::path::PathBuf {
     std::path::Path::new(env!("CARGO_MANIFEST_DIR"))

@@ -1,4 +1,4 @@
-//! The one integration binary. Each module tests one room of the house, or one law of it.
+//! The one integration binary. Each module tests one part of the crate, or one law that holds for all of it.
 
 mod common;
 
@@ -36,6 +36,8 @@ mod fit;
 mod format;
 /// The kernels' forms for different instruction sets.
 mod forms;
+/// Damaged and random inputs: no panic.
+mod fuzz;
 /// The guides and the README: commands, links, how a terminal shows them.
 mod guide;
 /// Which maps are kept, what becomes of them, and whether they point at what they name.
@@ -45,9 +47,9 @@ mod heatmap;
 mod hub;
 /// Fast kernels against plain candle, and the law of rows and threads.
 mod kernels;
-/// The laws of the house: what any change must leave true.
+/// The laws: what any change must leave true.
 mod laws;
-/// A file imports only from floors below it, and opens with what it owns.
+/// Rules for every source file: layers, headers, sizes, names.
 mod layers;
 /// The method written out with full maps: the executable specification.
 mod literal;

@@ -5,13 +5,13 @@ use ureq::http::Uri;
 
 /// A server: two URLs with equal origins lead to the same one.
 #[derive(Debug, PartialEq, Eq)]
-pub struct Origin {
+pub struct UrlOrigin {
     scheme: String,
     host: String,
     port: u16,
 }
 
-impl Origin {
+impl UrlOrigin {
     /// The origin of a URL. Letter case and the scheme's default port make no difference.
     pub fn of(uri: &Uri) -> Self {
         let scheme = uri.scheme_str().unwrap_or_default().to_lowercase();
@@ -123,7 +123,7 @@ mod tests {
 
     #[test]
     fn origins_differ_by_scheme_host_and_port() {
-        let origin = |url: &str| Origin::of(&url.parse().unwrap());
+        let origin = |url: &str| UrlOrigin::of(&url.parse().unwrap());
         assert_eq!(
             origin("http://Hub.example"),
             origin("http://hub.example:80/x")

@@ -11,7 +11,7 @@ use ureq::http::{HeaderMap, Request, Uri, header};
 use ureq::tls::{PemItem, RootCerts, TlsConfig, parse_pem};
 use ureq::{Agent, Body, Proxy};
 
-use super::redirect::{Origin, resolve};
+use super::redirect::{UrlOrigin, resolve};
 use crate::error::{Error, Result};
 use crate::hub::progress::ProgressReporter;
 use crate::hub::settings::{HubSettings, Token};
@@ -130,9 +130,9 @@ impl Transport {
         let mut uri: Uri = url
             .parse()
             .map_err(|_| "the hub's address is not a URL".to_owned())?;
-        let hub = Origin::of(&uri);
+        let hub = UrlOrigin::of(&uri);
         for _ in 0..MAX_REDIRECTS {
-            let is_hub = Origin::of(&uri) == hub;
+            let is_hub = UrlOrigin::of(&uri) == hub;
             let token = self.settings.token.as_ref().filter(|_| is_hub);
             let mut response = self.send_once(method, &uri, start, token)?;
             response.other_host = uri.host().filter(|_| !is_hub).map(str::to_owned);
@@ -141,7 +141,7 @@ impl Transport {
                 return Ok(response);
             };
             let next = resolve(&uri, location).ok_or("the hub redirects to an invalid URL")?;
-            if method == Method::Head && Origin::of(&next) != hub {
+            if method == Method::Head && UrlOrigin::of(&next) != hub {
                 return Ok(response);
             }
             // A connection goes back to the pool when its body is read. A failure only costs the reuse.

@@ -6,6 +6,7 @@ use std::process::{Command, Output};
 use serde_json::Value;
 
 use super::{Place, stderr, stdout};
+use crate::common::skip;
 
 /// Runs with these variables and no others.
 fn with(place: &Place, args: &[&str], variables: &[(&str, &str)]) -> Output {
@@ -66,11 +67,11 @@ fn help_names_flag(line: &str, name: &str) -> bool {
         && name.starts_with(|c: char| c.is_ascii_lowercase())
 }
 
-/// Whether a program is there; says so where a test has to do without.
+/// Whether a program is installed. A missing one skips what the test does with it.
 fn there(program: &str) -> bool {
     let found = Command::new(program).arg("--version").output().is_ok();
     if !found {
-        eprintln!("skipped: {program} is not installed");
+        skip(&format!("{program} is not installed"));
     }
     found
 }

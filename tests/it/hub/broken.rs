@@ -1,7 +1,9 @@
 //! Downloads that break, have the wrong checksum, run in two processes at once, or are interrupted.
 
+use std::io::{BufRead, BufReader};
 use std::process::Stdio;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use super::mock::etag;
 use super::*;
@@ -17,6 +19,19 @@ pub fn blob(place: &Place, path: &str) -> PathBuf {
 /// Whether the UNet's weights are requested.
 fn is_unet(request: &Request) -> bool {
     request.target.ends_with(UNET)
+}
+
+/// Waits for something that other threads or processes do. Two minutes are a guard against hangs, no measure.
+fn until(mut done: impl FnMut() -> bool) {
+    let pause = Duration::from_millis(20);
+    let waited = (0..6000).any(|_| {
+        let done = done();
+        if !done {
+            std::thread::sleep(pause);
+        }
+        done
+    });
+    assert!(waited, "it did not happen within two minutes");
 }
 
 fn ranges(place: &Place) -> Vec<Option<String>> {
@@ -138,9 +153,12 @@ fn a_wrong_checksum_is_no_model() {
 #[test]
 fn two_processes_fetch_each_content_once() {
     let place = Place::new();
-    place.mock.fault(|request| {
+    // The first process gets its weights after the second one said that it waits.
+    let waits = Arc::new(AtomicBool::new(false));
+    let told = waits.clone();
+    place.mock.fault(move |request| {
         if is_unet(request) {
-            std::thread::sleep(Duration::from_millis(1500));
+            until(|| told.load(Ordering::SeqCst));
         }
         None
     });
@@ -157,19 +175,30 @@ fn two_processes_fetch_each_content_once() {
             .stderr(Stdio::piped());
         command.spawn().unwrap()
     };
-    let both = [start(), start()].map(|run| run.wait_with_output().unwrap());
-    for output in &both {
-        assert!(output.status.success(), "{}", stderr(output));
-    }
+    let runs = [start(), start()].map(|mut run| {
+        let (lines, waits) = (run.stderr.take().unwrap(), waits.clone());
+        let reader = std::thread::spawn(move || {
+            let mut said = 0;
+            for line in BufReader::new(lines).lines().map_while(Result::ok) {
+                if line.contains("waiting for another process that is downloading") {
+                    said += 1;
+                    waits.store(true, Ordering::SeqCst);
+                }
+            }
+            said
+        });
+        (run, reader)
+    });
+    let said = runs.map(|(mut run, reader)| {
+        assert!(run.wait().unwrap().success());
+        reader.join().unwrap()
+    });
     let mut fetched = place.mock.fetched();
     let all = fetched.len();
     fetched.sort();
     fetched.dedup();
     assert_eq!(all, fetched.len(), "{fetched:?}");
-    let waited = both.iter().filter(|output| {
-        stderr(output).contains("waiting for another process that is downloading")
-    });
-    assert_eq!(waited.count(), 1);
+    assert_eq!(said.iter().filter(|said| **said > 0).count(), 1, "{said:?}");
 }
 
 #[test]
@@ -185,7 +214,7 @@ fn ctrl_c_ends_a_download_and_keeps_what_came() {
             response.cut = Some(100_000);
             response
                 .headers
-                .push(("X-Stall".to_owned(), "20".to_owned()));
+                .push(("X-Stall".to_owned(), "3600".to_owned()));
             response
         })
     });
@@ -197,29 +226,25 @@ fn ctrl_c_ends_a_download_and_keeps_what_came() {
         .args(["models", "pull", ID])
         .env("HF_HOME", place.home.path())
         .env("HF_ENDPOINT", &place.mock.endpoint)
-        .env("HF_HUB_DOWNLOAD_TIMEOUT", "60")
+        .env("HF_HUB_DOWNLOAD_TIMEOUT", "3600")
         .stdout(Stdio::piped())
         .stderr(Stdio::piped());
-    let run = command.spawn().unwrap();
+    let mut run = command.spawn().unwrap();
     let incomplete = blob(&place, UNET).with_extension("incomplete");
     let begun = || {
         incomplete
             .metadata()
             .is_ok_and(|data| data.len() == 100_000)
     };
-    let start = std::time::Instant::now();
-    while !begun() {
-        assert!(start.elapsed() < Duration::from_secs(30));
-        std::thread::sleep(Duration::from_millis(20));
-    }
+    until(begun);
     let id = run.id().to_string();
     let sent = std::process::Command::new("kill")
         .args(["-INT", &id])
         .status();
     assert!(sent.unwrap().success());
-    let asked = std::time::Instant::now();
+    // The server stalls for an hour, and the client waits for that long. Only the signal ends the download.
+    until(|| run.try_wait().unwrap().is_some());
     let output = run.wait_with_output().unwrap();
-    assert!(asked.elapsed() < Duration::from_secs(5));
     let said = stderr(&output);
     assert_eq!(output.status.code(), Some(130), "{said}");
     assert!(said.contains("the partial download is kept"), "{said}");

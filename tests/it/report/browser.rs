@@ -1,5 +1,5 @@
 //! The report in a browser: opened from disk, used with mouse, finger and keyboard.
-//! Without Chromium the tests are skipped with a message.
+//! The tests are skipped without Chromium, but fail where the environment variable `CI` is set.
 
 use std::path::PathBuf;
 

@@ -1,5 +1,5 @@
-//! A headless Chromium to open pages in: a user's keys, mouse and finger, and what the page says and asks
-//! for meanwhile. It speaks the DevTools protocol over two pipes, which close with the test, and it with them.
+//! A headless Chromium that opens pages: keys, mouse and touch of a user, and the page's requests and errors.
+//! Speaks the DevTools protocol over two pipes. Chromium ends when the test ends and closes them.
 
 use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
@@ -11,7 +11,9 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-/// On a busy machine it takes its time.
+use crate::common::skip;
+
+/// How long Chromium may take to answer. A guard against hangs, generous for busy machines.
 const PATIENCE: Duration = Duration::from_secs(120);
 
 pub struct Browser {
@@ -26,7 +28,7 @@ pub struct Browser {
 }
 
 impl Browser {
-    /// `None`, which is said, where there is no Chromium.
+    /// Starts a browser. `None` skips the test, because Chromium is not installed.
     pub fn start() -> Option<Self> {
         let names = ["chromium", "chromium-browser", "google-chrome"];
         let runs = |name: &&str| {
@@ -34,9 +36,7 @@ impl Browser {
             version.is_ok_and(|output| output.status.success())
         };
         let Some(name) = names.into_iter().find(runs) else {
-            eprintln!(
-                "SKIPPED: no chromium on the path to open the report in (apt-get install chromium)"
-            );
+            skip("no chromium to open the report in (apt-get install chromium)");
             return None;
         };
         let profile = tempfile::tempdir().unwrap();

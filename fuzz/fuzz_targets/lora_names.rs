@@ -1,0 +1,8 @@
+//! libFuzzer's driver of `targets::lora_names`.
+#![no_main]
+
+#[allow(dead_code)]
+#[path = "../../tests/it/fuzz/targets.rs"]
+mod targets;
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| targets::lora_names(bytes));
