@@ -85,7 +85,7 @@ impl Grid {
         // Indices of the two neighbours, and the share of the second one.
         let place = |i: usize, from: usize, to: usize| {
             let at = ((i as f32 + 0.5) * from as f32 / to as f32 - 0.5).max(0.0);
-            let first = (at as usize).min(from - 1);
+            let first = at as usize;
             (first, (first + 1).min(from - 1), at - first as f32)
         };
         Self::sample(size, |y, x| {

@@ -1,4 +1,4 @@
-//! Law 4 and the closure of the edit family, on paper: `MapEdit` against maps written out.
+//! Law 4 and the closure of the edit family: `MapEdit` against attention maps written out.
 
 use prompt_to_prompt::edit::{MapEdit, TokenMap};
 use proptest::prelude::*;
@@ -8,7 +8,7 @@ use crate::common::numbers;
 const T: usize = 9;
 const PIXELS: usize = 5;
 
-/// Rows of positive numbers that sum to one.
+/// A map of `[PIXELS, T]`. Each row holds positive numbers that sum to 1.
 fn softmax_map(seed: u64) -> Vec<f32> {
     let mut map: Vec<f32> = numbers(seed, PIXELS * T)
         .iter()
@@ -21,7 +21,7 @@ fn softmax_map(seed: u64) -> Vec<f32> {
     map
 }
 
-/// `P_src . B + P_own . diag(o)`, the definition.
+/// The definition of an edit: `P_src . B + P_own . diag(o)`.
 fn apply(edit: &MapEdit, source: &[f32], own: &[f32]) -> Vec<f32> {
     let at = |pixel: usize, j: usize| -> f32 {
         let borrowed: f32 = (0..T)
@@ -34,7 +34,7 @@ fn apply(edit: &MapEdit, source: &[f32], own: &[f32]) -> Vec<f32> {
 
 fn close(a: &[f32], b: &[f32]) {
     for (x, y) in a.iter().zip(b) {
-        assert!((x - y).abs() < 1e-6, "{x} is not {y}");
+        assert!((x - y).abs() < 1e-6, "{x} differs from {y}");
     }
 }
 
@@ -42,7 +42,7 @@ fn columns(map: &[f32], f: impl Fn(usize, f32) -> f32) -> Vec<f32> {
     map.iter().enumerate().map(|(i, &p)| f(i % T, p)).collect()
 }
 
-/// A mapper with a swapped word of one token that became two.
+/// A mapper that swaps a word of one token for a word of two tokens.
 fn mapper(seed: u64) -> TokenMap {
     let mut map = TokenMap::zero(T);
     let at = (seed % 5) as usize;
@@ -68,7 +68,7 @@ fn gates(seed: u64) -> Vec<f32> {
 
 proptest! {
     #[test]
-    fn replace_reweight_gate_equals_the_notebook(seed in 0u64..1000) {
+    fn replace_reweight_gate_equals_the_reference(seed in 0u64..1000) {
         let (source, own) = (softmax_map(seed), softmax_map(seed + 1));
         let (weights, gate) = (numbers(seed + 2, T), gates(seed + 3));
         let m = mapper(seed);

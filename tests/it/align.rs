@@ -1,6 +1,7 @@
-//! Which token of the source each token of the edit reads: ours on toy prompts, the reference's
-//! against mappers recorded from its own code.
+//! Which token of the source prompt each token of the edited prompt reads under our rules, on toy prompts.
+//! `parity/plan.rs` compares the reference's rules with mappers that its own code made.
 
+use prompt_to_prompt::edit::align::equalizer;
 use prompt_to_prompt::edit::diff::{Span, changed_spans, changed_tokens};
 use prompt_to_prompt::edit::{Alignment, EditKind, Rules, align};
 use prompt_to_prompt::message::Flags;
@@ -19,7 +20,7 @@ fn ours(kind: EditKind, source: &str, edited: &str) -> (Tokens, Tokens, Alignmen
     (s, e, alignment)
 }
 
-/// What an edited token reads, in words.
+/// The source tokens that an edited token reads, by their text, with their weights.
 fn reads(a: &(Tokens, Tokens, Alignment), edited: usize) -> Vec<(String, f32)> {
     let name = |i: usize| match i {
         0 => "<begin>".to_owned(),
@@ -62,7 +63,7 @@ fn a_longer_word_shares_the_attention_and_the_tail_shifts() {
     assert_eq!(reads(&a, 7), one("plate"));
     assert_eq!(reads(&a, a.1.eos()), one("<end>"));
     assert_eq!(reads(&a, a.1.len), one("<pad 0>"));
-    // Two source pads are left over: what they attend to goes into the last edited pad.
+    // The source has two surplus pads. The last edited pad reads them too.
     let last: Vec<String> = reads(&a, N - 1).into_iter().map(|(name, _)| name).collect();
     assert_eq!(last, ["<pad 10>", "<pad 11>", "<pad 12>"]);
 }
@@ -140,7 +141,7 @@ fn a_prompt_without_pads_uses_its_last_token() {
 }
 
 #[test]
-fn auto_goes_by_the_word_counts() {
+fn the_kind_follows_from_the_words() {
     let choose =
         |a: &str, b: &str, rules| EditKind::choose(&toy_tokens(a, N), &toy_tokens(b, N), rules);
     let kind = |a: &str, b: &str| choose(a, b, Rules::Ours);
@@ -197,19 +198,40 @@ fn kinds_and_rules_have_the_same_name_everywhere() {
     assert_eq!(report.about, Some(Setting::Edit));
 }
 
+#[test]
+fn words_have_factors() {
+    let edited = toy_tokens("a red car, a Car", 12);
+    let weights = [
+        ("car".to_owned(), 2.0),
+        ("car#2".to_owned(), -1.0),
+        ("dog".to_owned(), 9.0),
+    ];
+    let expected = |factors: [f32; 6]| [&[1.0][..], &factors, &[1.0; 5]].concat();
+    assert_eq!(
+        equalizer(&weights, &edited, Rules::Ours),
+        expected([1.0, 1.0, 2.0, 1.0, 1.0, -1.0])
+    );
+    // The reference compares words exactly, punctuation and case included.
+    let weights = [("car".to_owned(), 2.0), ("Car".to_owned(), 3.0)];
+    assert_eq!(
+        equalizer(&weights, &edited, Rules::Reference),
+        expected([1.0, 1.0, 1.0, 1.0, 1.0, 3.0])
+    );
+}
+
 proptest! {
-    /// Replace loses no attention: every source token's mass arrives in full (or more, where
-    /// surplus pads read the last source pad).
+    /// Replace loses no attention: the weights of each source token sum to 1. Only the last source pad may have
+    /// more, because all surplus edited pads read it.
     #[test]
-    fn replace_preserves_mass(words in prop::collection::vec(("[a-z]{1,12},?", "[a-z]{1,12},?"), 1..5)) {
+    fn replace_loses_no_attention(words in prop::collection::vec(("[a-z]{1,12},?", "[a-z]{1,12},?"), 1..5)) {
         let join = |pick: fn(&(String, String)) -> &str| {
             words.iter().map(pick).collect::<Vec<_>>().join(" ")
         };
         let (s, e) = (toy_tokens(&join(|w| &w.0), N), toy_tokens(&join(|w| &w.1), N));
         let map = align(EditKind::Replace, &s, &e, Rules::Ours).unwrap().map;
         for i in 0..N - 1 {
-            let mass: f32 = (0..N).map(|j| map.get(i, j)).sum();
-            prop_assert!((mass - 1.0).abs() < 1e-5, "token {i}: {mass}");
+            let sum: f32 = (0..N).map(|j| map.get(i, j)).sum();
+            prop_assert!((sum - 1.0).abs() < 1e-5, "token {i}: {sum}");
         }
         prop_assert!((0..N).all(|j| !map.column(j).is_empty()), "every edited token reads something");
     }
@@ -238,7 +260,7 @@ fn a_mixed_edit_swaps_words_and_refines_the_rest() {
     assert_eq!(
         reads(&a, at(e, "riding")),
         one("ridin"),
-        "the toy's tokens are short"
+        "toy tokens have at most five letters"
     );
     assert_eq!(reads(&a, at(e, "bicycle")), one("bicyc"));
     let own = |word: &str| a.2.aligned[at(e, word)] == 0.0;
@@ -262,7 +284,7 @@ fn a_mixed_edit_swaps_words_and_refines_the_rest() {
     );
     let (from, to) = changed_tokens(s, e);
     assert_eq!((from, to.len()), (vec![at(s, "cat")], 4));
-    // A token map's columns sum to one wherever they read at all.
+    // The weights of an aligned token sum to 1. A token that gathers several source tokens has more.
     for j in 0..N {
         let sum: f32 = a.2.map.column(j).iter().map(|(_, w)| w).sum();
         assert!(
@@ -273,14 +295,14 @@ fn a_mixed_edit_swaps_words_and_refines_the_rest() {
 }
 
 #[test]
-fn auto_mixes_where_words_are_swapped_and_added() {
+fn words_that_are_swapped_and_added_make_a_mixed_edit() {
     let kind =
         |a: &str, b: &str, rules| EditKind::choose(&toy_tokens(a, N), &toy_tokens(b, N), rules).0;
     let both = ("a cat on a chair", "a dog on a red chair");
     assert_eq!(kind(both.0, both.1, Rules::Ours), EditKind::Mixed);
     assert_eq!(kind(both.0, both.1, Rules::Reference), EditKind::Refine);
     assert_eq!(kind("a cat", "a big dog", Rules::Ours), EditKind::Refine);
-    // As many words, but in other places: nothing is swapped.
+    // One word is removed and another is added elsewhere, so no word is swapped.
     let moved = ("a red cat on a beach", "a cat on a big beach");
     assert_eq!(kind(moved.0, moved.1, Rules::Ours), EditKind::Refine);
     assert_eq!(kind(moved.0, moved.1, Rules::Reference), EditKind::Replace);

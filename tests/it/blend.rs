@@ -1,10 +1,10 @@
-//! From attention to a mask, on grids that can be read.
+//! How attention becomes a mask, on small grids.
 
 use prompt_to_prompt::edit::blend::Thresholds;
 use prompt_to_prompt::edit::{Grid, Region, Rules};
 use prompt_to_prompt::error::Result;
 
-/// A grid from a picture: digits are tenths, a dot is zero.
+/// A grid from lines of text: a digit is a tenth, a dot is zero.
 fn grid(rows: &[&str]) -> Grid {
     let value = |c: char| c.to_digit(10).unwrap_or(0) as f32 / 10.0;
     let values = rows.iter().flat_map(|row| row.chars().map(value)).collect();
@@ -19,7 +19,7 @@ fn region(words: &[usize], keep: &[usize]) -> Region {
     }
 }
 
-/// The mask where token 1 of the edit attends as `word`, token 2 as `other`.
+/// The mask of a region if the attention of token 1 of the edited prompt is `word` and that of token 2 `other`.
 fn mask(region: &Region, rules: Rules, word: &Grid, other: &Grid) -> Grid {
     let attention = |side: usize, tokens: &[usize]| -> Result<Option<Grid>> {
         assert_eq!(side, 1);
@@ -32,6 +32,7 @@ fn mask(region: &Region, rules: Rules, word: &Grid, other: &Grid) -> Grid {
     region.mask(word.size, rules, attention).unwrap()
 }
 
+/// A mask as lines of text: `#` is 1, `.` is 0, `+` is between the two.
 fn shape(grid: &Grid) -> Vec<String> {
     let cell = |v: &f32| {
         if *v == 1.0 {
@@ -49,8 +50,8 @@ fn shape(grid: &Grid) -> Vec<String> {
 }
 
 #[test]
-fn a_word_is_where_it_draws_more_than_a_share_of_its_peak() {
-    // 2 of 9 is less than 0.3; the neighbours of what is above count.
+fn a_word_covers_the_cells_above_a_share_of_its_peak() {
+    // 2 of 9 is less than 0.3. The neighbours of cells above the threshold belong to the word too.
     let word = grid(&["......", ".9....", "....2.", "......", ".....4"]).map_to(0.8);
     let got = mask(&region(&[1], &[]), Rules::Ours, &word, &word);
     assert_eq!(
@@ -64,7 +65,7 @@ trait MapTo {
 }
 
 impl MapTo for Grid {
-    /// Scaled: only shares of the peak matter.
+    /// Scales the grid to a peak of `37 * peak`. Only shares of the peak matter to a mask.
     fn map_to(mut self, peak: f32) -> Self {
         let largest = self.values.iter().copied().fold(0.0, f32::max);
         self.values
@@ -80,13 +81,13 @@ fn kept_words_are_cut_out_without_their_neighbours() {
     let other = grid(&[".....", "...9.", ".....", "....9"]);
     let got = mask(&region(&[1], &[2]), Rules::Ours, &word, &other);
     assert_eq!(shape(&got), ["#####", "###.#", "#####", "....."]);
-    // Without words: everywhere but there.
+    // Without words that may change, the edit acts everywhere but at the kept word.
     let got = mask(&region(&[], &[2]), Rules::Ours, &word, &other);
     assert_eq!(shape(&got), ["#####", "###.#", "#####", "####."]);
 }
 
 #[test]
-fn both_prompts_say_where_and_the_users_mask_has_the_last_word() {
+fn words_of_both_prompts_are_united_and_intersected_with_the_users_mask() {
     let (old, new) = (
         grid(&["9....", ".....", "....."]),
         grid(&["....9", ".....", "....."]),
@@ -106,12 +107,13 @@ fn both_prompts_say_where_and_the_users_mask_has_the_last_word() {
         ..Region::default()
     };
     assert!(alone.is_somewhere() && !Region::default().is_somewhere());
+    assert!(self::region(&[1], &[]).is_somewhere() && self::region(&[], &[1]).is_somewhere());
     let got = alone.mask((3, 5), Rules::Ours, attention).unwrap();
     assert_eq!(shape(&got), ["...##", "#####", "#####"]);
 }
 
 #[test]
-fn a_word_of_negative_weight_is_where_it_pushes() {
+fn a_word_of_negative_weight_covers_the_cells_that_it_pushes() {
     let word = grid(&["1111", "1911", "1111"]);
     let negative = Grid::new(word.size, word.values.iter().map(|v| -v).collect());
     let region = Region {
@@ -123,10 +125,11 @@ fn a_word_of_negative_weight_is_where_it_pushes() {
     };
     let got = mask(&region, Rules::Ours, &negative, &negative);
     assert_eq!(shape(&got), ["####", "#.##", "####"]);
-    // The reference divides by the largest value, the one nearest to zero: all is above.
+    // The reference divides by the largest value, which is the one nearest to zero. All cells are then above the
+    // threshold.
     let got = mask(&region, Rules::Reference, &negative, &negative);
     assert_eq!(shape(&got), ["....", "....", "...."]);
-    // As a word to blend in it grows like any other: not its surroundings at its cost.
+    // As a word that may change it is dilated like a word of positive weight.
     let wide = grid(&["11111", "11911", "11111", "11111"]);
     let pushed = Grid::new(wide.size, wide.values.iter().map(|v| -v).collect());
     let region = Region {
@@ -140,7 +143,7 @@ fn a_word_of_negative_weight_is_where_it_pushes() {
 }
 
 #[test]
-fn no_attention_is_nowhere() {
+fn without_attention_the_mask_is_zero() {
     let nothing = Grid::full((2, 3), 0.0);
     for rules in [Rules::Ours, Rules::Reference] {
         let got = mask(&region(&[1], &[]), rules, &nothing, &nothing);
@@ -152,7 +155,8 @@ fn no_attention_is_nowhere() {
     assert_eq!(never, nothing);
 }
 
-/// torch.nn.functional.interpolate, modes "nearest" and "bilinear" (align_corners false).
+/// The expected values are those of torch.nn.functional.interpolate, modes "nearest" and "bilinear"
+/// (align_corners false).
 #[test]
 fn grids_grow_as_in_torch() {
     let small = Grid::new((2, 3), vec![0.0, 1.0, 2.0, 3.0, 4.0, 5.0]);
@@ -189,4 +193,26 @@ fn soft_edges_fade_around_the_threshold() {
     let fading = got.values.iter().filter(|v| **v > 0.0 && **v < 1.0).count();
     assert!((4..12).contains(&fading), "{fading} cells fade");
     assert_eq!((got.values[0], got.values[129]), (0.0, 1.0));
+}
+
+/// Kept words are not dilated, so the mask shows the ramp cell by cell.
+#[test]
+fn a_soft_edge_fades_from_half_to_one_and_a_half_thresholds() {
+    let word = Grid::new((1, 7), vec![0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 1.0]);
+    let kept = |keep: f32| {
+        let region = Region {
+            thresholds: Thresholds {
+                keep,
+                soft: true,
+                ..Thresholds::default()
+            },
+            ..region(&[], &[1])
+        };
+        mask(&region, Rules::Ours, &word, &word).values
+    };
+    let expected = [1.0, 1.0, 0.75, 0.5, 0.25, 0.0, 0.0];
+    let got = kept(0.4);
+    let near = |(a, b): (&f32, f32)| (a - b).abs() < 1e-6;
+    assert!(got.iter().zip(expected).all(near), "{got:?}");
+    assert_eq!(kept(0.0), [0.0; 7], "a threshold of zero has no ramp");
 }

@@ -1,5 +1,5 @@
-//! The laws, extended to what acts beside attention: local blend, masks, chains, strength, copied
-//! latents, windows that fade, negative prompts of their own. On the lab model of `laws.rs`.
+//! The laws for everything that acts beside attention: local blend, masks, chains, strength, copied latents,
+//! windows with ramps, negative prompts of edits. All tests use the lab model of `laws.rs`.
 
 use std::path::PathBuf;
 
@@ -13,7 +13,7 @@ use crate::common::relative;
 use crate::laws::{Lab, REFINED, SRC, SWAP, edit, everywhere, moves, weighted};
 use crate::literal::literal_run;
 
-/// An edit that is confined.
+/// `spec` with the blend settings of `blend`, from the start of the run.
 fn blended(spec: EditSettings, blend: EditSettings) -> EditSettings {
     EditSettings {
         blend: blend.blend,
@@ -26,7 +26,7 @@ fn blended(spec: EditSettings, blend: EditSettings) -> EditSettings {
     }
 }
 
-/// A blend by one word of each prompt.
+/// A blend by one word of the source prompt and one of the edited prompt.
 fn words(base: &str, edited: &str) -> EditSettings {
     EditSettings {
         blend: vec![BlendWords::Pair(vec![base.into()], vec![edited.into()])],
@@ -34,7 +34,7 @@ fn words(base: &str, edited: &str) -> EditSettings {
     }
 }
 
-/// A mask file whose left part, up to `share` of its width, is white.
+/// A mask file. Its left part, up to `share` of the width, is white.
 fn mask_file(folder: &tempfile::TempDir, share: f32) -> PathBuf {
     let (w, h) = (64, 48);
     let white = |x: u32| (x as f32) < share * w as f32;
@@ -67,9 +67,9 @@ fn a_mask_of_zeros_is_the_source_and_one_of_ones_changes_nothing() {
     ];
     let rows = lab.run(&lab.job(specs));
     moves(&rows[1], &rows[0]);
-    assert_eq!(rows[2], rows[0], "nothing may change");
-    assert_eq!(rows[3], rows[1], "everything may change");
-    // Between the two: the source to the right, to the bit, and something else to the left.
+    assert_eq!(rows[2], rows[0], "a black mask gives the source");
+    assert_eq!(rows[3], rows[1], "a white mask gives the edit");
+    // Under the half mask the right half equals the source to the bit, and the left half differs.
     let (w, differs) = (16, |i: &usize| rows[4][*i] != rows[0][*i]);
     let (left, right): (Vec<usize>, Vec<usize>) = (0..rows[0].len()).partition(|i| i % w < w / 2);
     assert!(!right.iter().any(differs));
@@ -77,7 +77,7 @@ fn a_mask_of_zeros_is_the_source_and_one_of_ones_changes_nothing() {
 }
 
 #[test]
-fn outside_of_its_words_an_edit_is_its_source() {
+fn outside_of_its_words_an_edit_equals_its_source() {
     let lab = Lab::new();
     let blend = EditSettings {
         blend_threshold: Some((0.6, 0.3)),
@@ -87,7 +87,10 @@ fn outside_of_its_words_an_edit_is_its_source() {
     let outcome = lab.outcome(&job);
     let mask = outcome.masks[1].as_ref().unwrap();
     let inside = mask.pixels().filter(|p| p[0] == 255).count() as f64 / mask.len() as f64;
-    assert!((0.02..0.98).contains(&inside), "{inside} of the picture");
+    assert!(
+        (0.02..0.98).contains(&inside),
+        "{inside} of the picture is inside the mask"
+    );
     let rows = crate::laws::rows(&outcome.latents);
     moves(&rows[2], &rows[0]);
     for (i, (got, source)) in rows[2].iter().zip(&rows[0]).enumerate() {
@@ -96,7 +99,7 @@ fn outside_of_its_words_an_edit_is_its_source() {
             assert_eq!(got, source, "at {x}, {y}");
         }
     }
-    // The report says the same of the pictures.
+    // The manifest measures the same in the pictures.
     let change = outcome.manifest.edits[1].change.unwrap();
     assert!(change.inside.unwrap().mean_abs > change.outside.unwrap().mean_abs);
 }
@@ -117,8 +120,8 @@ fn strength_scales_the_whole_edit() {
     ];
     let rows = lab.run(&lab.job(specs));
     moves(&rows[1], &rows[0]);
-    assert_eq!(rows[2], rows[0], "no strength is the source");
-    assert_eq!(rows[4], rows[1], "full strength is the edit");
+    assert_eq!(rows[2], rows[0], "strength 0 gives the source");
+    assert_eq!(rows[4], rows[1], "strength 1 gives the edit");
     let far = |row: usize| relative(&rows[row], &rows[0]);
     assert!(0.05 < far(3) / far(1) && far(3) < far(1) && far(1) < far(5));
 }
@@ -138,7 +141,7 @@ fn copied_latents_are_the_source() {
     assert!(0.0 < far(4) && far(4) < far(1));
 }
 
-/// Law 7 for all that is scheduled in new ways: an edit of an edit, windows that fade, factors apart.
+/// Law 7 for an edit of an edit, windows with ramps, and factors with their own window.
 #[test]
 fn chains_fades_and_late_factors_equal_the_method_written_out() {
     let lab = Lab::new();
@@ -173,10 +176,10 @@ fn chains_fades_and_late_factors_equal_the_method_written_out() {
     }
 }
 
-/// An edit that changes nothing in between changes nothing at the end; strength and blend of a chain
-/// are measured from the edit before.
+/// A first edit that changes nothing does not change the second one. The strength of the second edit is measured
+/// from the first.
 #[test]
-fn an_edit_of_an_edit_starts_where_that_one_ends() {
+fn an_edit_of_an_edit_starts_from_the_first_edit() {
     let lab = Lab::new();
     let then = |spec: EditSettings| EditSettings {
         of: Some(0),
@@ -198,11 +201,11 @@ fn an_edit_of_an_edit_starts_where_that_one_ends() {
     moves(&rows[1], &rows[0]);
     assert_eq!(
         rows[2], rows[1],
-        "no strength is the edit before, not the source"
+        "an edit without strength equals the first edit, not the source"
     );
 }
 
-/// A factor that an edit has from the edit before is not applied again.
+/// A factor that the first edit has applied is not applied again by the second.
 #[test]
 fn a_factor_acts_once_along_a_chain() {
     let lab = Lab::new();
@@ -219,8 +222,8 @@ fn a_factor_acts_once_along_a_chain() {
     moves(&more[2], &more[1]);
 }
 
-/// The same prompt once more is the edit before, whenever its factors act: what is borrowed is weighed
-/// already, the row's own attention is not.
+/// An edit of an edit with the same prompt and settings equals the first edit, whenever its factors act. Borrowed
+/// attention is re-weighted already, the row's own attention is not.
 #[test]
 fn an_edit_into_the_same_prompt_changes_nothing_whatever_its_windows() {
     let lab = Lab::new();
@@ -243,9 +246,9 @@ fn an_edit_into_the_same_prompt_changes_nothing_whatever_its_windows() {
     moves(&lab.run(&lab.job(vec![plain]))[1], &rows[1]);
 }
 
-/// Strength 0, masks and copied latents are the same whatever solves the steps, and in chains.
+/// Strength 0 and masks of zeros and ones are exact under every scheduler, and in chains.
 #[test]
-fn nothing_is_nothing_under_every_scheduler() {
+fn edits_without_effect_change_nothing_under_every_scheduler() {
     let (lab, folder) = (Lab::new(), tempfile::tempdir().unwrap());
     let [black, white] = [0.0, 1.0].map(|share| mask_file(&folder, share));
     let none = EditSettings {
@@ -284,9 +287,9 @@ fn nothing_is_nothing_under_every_scheduler() {
     }
 }
 
-/// Law 5 with everything at once.
+/// Law 5 with blends, negative prompts, strength and copied latents at once.
 #[test]
-fn confined_and_chained_edits_together_equal_each_alone() {
+fn blended_and_scaled_edits_together_equal_each_alone() {
     let lab = Lab::new();
     let negative = |spec: EditSettings, prompt: &str| EditSettings {
         negative_prompt: Some(prompt.to_owned()),
@@ -334,7 +337,7 @@ fn confined_and_chained_edits_together_equal_each_alone() {
 }
 
 #[test]
-fn a_negative_prompt_without_guidance_is_warned_of() {
+fn a_negative_prompt_without_guidance_gives_a_warning() {
     let lab = Lab::new();
     for (guidance, negative, warned) in [
         (1.0, "a red chair", true),
@@ -372,7 +375,7 @@ fn negative_prompts_may_differ() {
         negative_prompt: "a red chair".to_owned(),
         ..lab.job(vec![edit(SWAP)])
     };
-    // Its source has another negative prompt: the edit does not equal the second row, the source differs.
+    // A negative prompt of the whole job also changes the source.
     moves(&lab.run(&everyone)[0], &rows[0]);
 }
 

@@ -1,4 +1,4 @@
-//! Word lookup, as a user spells words.
+//! Lookup of words in prompts, as users spell them.
 
 use prompt_to_prompt::message::Flags;
 use prompt_to_prompt::prompt::{Tokens, WordRef, unknown_word};

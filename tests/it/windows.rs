@@ -1,22 +1,23 @@
-//! Fractions to steps. Our rule and the reference's stand side by side here on purpose.
+//! How fractions of a run become steps, under our rule and under the reference's.
 
 use prompt_to_prompt::edit::{Acts, Clock, CrossWindows, Rules, Window, windows::gate};
 use prompt_to_prompt::message::Flags;
 
 use crate::common::{json, toy_tokens};
 
+/// The open steps as a half-open range. Panics if they have a gap.
 fn open(steps: usize, calls: usize, inside: impl Fn(usize) -> bool) -> Option<(usize, usize)> {
     let open: Vec<usize> = (0..calls).filter(|&i| inside(i)).collect();
     let (first, last) = (open.first()?, open.last()?);
     assert_eq!(
         last - first + 1,
         open.len(),
-        "a window is one run of the {steps} steps"
+        "the window has a gap in its {steps} steps"
     );
     Some((*first, last + 1))
 }
 
-/// The reference's rules; its scheduler calls the model once more than there are steps.
+/// A clock with the reference's rules. Its scheduler makes one call more than there are steps.
 fn reference(steps: usize) -> Clock {
     Clock {
         rules: Rules::Reference,
@@ -89,7 +90,7 @@ fn cross_and_self_windows_agree_under_our_rule() {
 }
 
 #[test]
-fn bad_windows_name_themselves_and_the_cure() {
+fn errors_of_windows_say_the_cause_and_the_cure() {
     for (text, cause) in [
         ("1.2", "leaves 0..1"),
         ("-0.1", "leaves 0..1"),
@@ -153,7 +154,7 @@ fn windows_fade_over_a_ramp() {
     near(gates("steps:1..3", 5), &[0.0, 1.0, 1.0, 0.0, 0.0]);
     near(gates("steps:2", 4), &[1.0, 1.0, 0.0, 0.0]);
     near(gates("steps:1~3", 4), &[1.0, 1.0, 0.5, 0.0]);
-    // Absolute steps are what they say under either rule.
+    // Windows in steps mean the same under both rules.
     let window: Window = "steps:10..40".parse().unwrap();
     let calls = |clock: &Clock| window.calls(clock, Acts::Cross);
     assert_eq!(calls(&reference(50)), Some(10..=39));
@@ -181,7 +182,7 @@ fn windows_are_written_as_they_are_typed() {
     assert!(error.to_string().contains("leaves 0..1"), "{error}");
 }
 
-/// Copied latents: the reference has counted the step by the time it looks, so one step less.
+/// The reference counts a step as done before it copies latents, so it copies one step less.
 #[test]
 fn the_reference_copies_latents_one_step_less() {
     let copied = |clock: &Clock| Window::until(0.2).calls(clock, Acts::Latents);
