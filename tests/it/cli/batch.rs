@@ -1,7 +1,4 @@
-//! `p2p batch`, `p2p job` and `p2p sweep`: files of many jobs, from their errors to a kill at any moment.
-
-use std::process::{Command, Stdio};
-use std::time::Duration;
+//! `p2p batch` and `p2p job`: many jobs from one file, and the errors of single jobs.
 
 use serde_json::Value;
 
@@ -11,7 +8,7 @@ use super::{Place, stderr, stdout};
 pub const QUICK: &str = "[defaults]\nsteps = 2\nwidth = 64\nheight = 64\n";
 
 /// Two sources, one of them with three jobs; one job has several edits, one a chain and heatmaps.
-const JOBS: &str = r#"
+pub(super) const JOBS: &str = r#"
 [[job]]
 name = "car"
 src = "a big red bicycle"
@@ -44,27 +41,27 @@ dst = ["a dog on the beach", "a bear on the beach"]
 save_latents = "latents.safetensors"
 "#;
 
-fn written(place: &Place, jobs: &str) {
+pub(super) fn written(place: &Place, jobs: &str) {
     std::fs::write(place.path("jobs.toml"), format!("{QUICK}{jobs}")).unwrap();
 }
 
-fn batch(place: &Place, more: &[&str]) -> std::process::Output {
+pub(super) fn batch(place: &Place, more: &[&str]) -> std::process::Output {
     place.p2p(&[&["batch", "jobs.toml", "-o", "out"], more].concat())
 }
 
-fn events(output: &std::process::Output) -> Vec<Value> {
+pub(super) fn events(output: &std::process::Output) -> Vec<Value> {
     let lines = stdout(output);
     let parse = |line: &str| serde_json::from_str(line).unwrap_or_else(|e| panic!("{line}: {e}"));
     lines.lines().map(parse).collect()
 }
 
-fn of<'a>(events: &'a [Value], name: &str) -> Vec<&'a Value> {
+pub(super) fn of<'a>(events: &'a [Value], name: &str) -> Vec<&'a Value> {
     events.iter().filter(|e| e["event"] == name).collect()
 }
 
 /// Every file below a folder but for the manifests, whose timings differ, and the page, whose title is
 /// the folder's name.
-fn files(place: &Place, folder: &str) -> Vec<(String, Vec<u8>)> {
+pub(super) fn files(place: &Place, folder: &str) -> Vec<(String, Vec<u8>)> {
     let below = |name: &String| {
         let other = name.ends_with("manifest.json") || name.ends_with("report.html");
         name.starts_with(&format!("{folder}/")) && !other
@@ -285,90 +282,6 @@ weight.fluffy = "-2:2:2"
     assert_eq!(manifest["edits"][0]["cross_steps"]["dog"], "0..0.3");
 }
 
-/// At whatever moment a run is killed, the same command ends with what an undisturbed run gives.
-fn kills(times: usize) {
-    let place = Place::new();
-    let jobs: String = (0..20)
-        .map(|i| {
-            let src = ["a cat on the beach", "a dog in the snow"][i % 2];
-            format!("[[job]]\nname = \"job-{i}\"\nsrc = \"{src}\"\ndst = \"{src} {i}\"\n")
-        })
-        .collect();
-    written(&place, &jobs);
-    let whole = place.p2p(&["batch", "jobs.toml", "-o", "whole", "--max-rows", "3"]);
-    assert!(whole.status.success(), "{}", stderr(&whole));
-    // Moments that no clock repeats, over the whole of a run.
-    let mut state = 0x9e37_79b9_u32;
-    for _ in 0..times {
-        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
-        let mut child = Command::new(env!("CARGO_BIN_EXE_p2p"))
-            .args([
-                "batch",
-                "jobs.toml",
-                "-o",
-                "out",
-                "--max-rows",
-                "3",
-                "--quiet",
-            ])
-            .current_dir(place.path(""))
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()
-            .unwrap();
-        std::thread::sleep(Duration::from_millis(u64::from(state >> 16) % 700));
-        child.kill().unwrap();
-        child.wait().unwrap();
-        // Whatever stands there under its name is whole.
-        for (name, bytes) in files(&place, "out") {
-            if !name.starts_with('.') && name.ends_with(".png") {
-                image::load_from_memory(&bytes).unwrap_or_else(|e| panic!("{name}: {e}"));
-            }
-        }
-    }
-    let end = batch(&place, &["--max-rows", "3"]);
-    assert!(end.status.success(), "{}", stderr(&end));
-    assert_eq!(files(&place, "out"), files(&place, "whole"));
-    assert!(place.path("out/report.html").exists());
-    assert!(place.listing().iter().all(|name| !name.contains(".p2p-")));
-}
-
-#[test]
-fn a_killed_batch_goes_on() {
-    kills(5);
-}
-
-#[test]
-#[ignore = "takes a minute"]
-fn fifty_kills() {
-    kills(50);
-}
-
-#[test]
-fn one_run_at_a_time_writes_to_a_folder() {
-    let place = Place::new();
-    written(
-        &place,
-        &JOBS.replace("[[job]]\n", "[[job]]\nsteps = 1000\n"),
-    );
-    let mut child = Command::new(env!("CARGO_BIN_EXE_p2p"))
-        .args(["batch", "jobs.toml", "-o", "out", "--quiet"])
-        .current_dir(place.path(""))
-        .spawn()
-        .unwrap();
-    let lock = place.path("out/.p2p-batch/lock");
-    while !lock.exists() {
-        std::thread::sleep(Duration::from_millis(5));
-    }
-    // It is locked a moment after it is made.
-    std::thread::sleep(Duration::from_millis(200));
-    let second = batch(&place, &[]);
-    child.kill().unwrap();
-    child.wait().unwrap();
-    assert_eq!(second.status.code(), Some(2));
-    assert!(stderr(&second).contains("another run is writing to out"));
-}
-
 #[test]
 fn a_schema_and_an_example_that_hold() {
     let place = Place::new();
@@ -402,78 +315,4 @@ fn a_schema_and_an_example_that_hold() {
         .as_object()
         .unwrap();
     assert!(of_edit.contains_key("weight") && !of_edit.contains_key("seed"));
-}
-
-#[test]
-fn a_sweep_is_a_sheet_with_scores() {
-    let place = Place::new();
-    let base = [
-        "sweep",
-        "--src",
-        "a cat on the beach",
-        "--dst",
-        "a dog on the beach",
-        "--steps",
-        "2",
-        "--width",
-        "64",
-        "--height",
-        "64",
-        "-o",
-        "out",
-    ];
-    let args = [
-        &base[..],
-        &["--vary", "cross-steps=0:1:0.5", "--vary", "seed=0..1"],
-    ]
-    .concat();
-    let output = place.succeed(&args);
-    assert!(
-        stdout(&output).ends_with("out/sweep.png\nout/scores.csv\n"),
-        "{}",
-        stdout(&output)
-    );
-    let csv = String::from_utf8(place.bytes("out/scores.csv")).unwrap();
-    let lines: Vec<&str> = csv.lines().collect();
-    assert_eq!(
-        lines[0],
-        "seed,cross_steps,edit,changed,changed_inside,changed_outside,psnr_outside,folder"
-    );
-    assert_eq!(lines.len(), 1 + 6);
-    assert!(
-        lines[3].starts_with("0,1,1,") && lines[3].ends_with(",seed-0_cross_steps-1"),
-        "{}",
-        lines[3]
-    );
-    let sheet = image::open(place.path("out/sweep.png")).unwrap();
-    // Source and three columns of 128 pixels at least, beside headings.
-    assert!(sheet.width() > 4 * 128 && sheet.height() > 2 * 128);
-    // The same command draws nothing again.
-    let again = place.succeed(&[&args[..], &["--jsonl"]].concat());
-    assert_eq!(of(&events(&again), "skipped").len(), 6);
-
-    let fader = [
-        "sweep",
-        "--src",
-        "a fluffy dog",
-        "--vary",
-        "weight.fluffy=-2:2:2",
-        "--steps",
-        "1",
-        "-o",
-        "fader",
-    ];
-    place.succeed(&fader);
-    assert!(place.path("fader/weight.fluffy--2/edited-1.png").exists());
-    for (vary, said) in [
-        ("cross-stpes=0:1:0.5", "did you mean `cross_steps`?"),
-        ("cross-steps=0:1:0", "0 does not lead from 0 to 1"),
-        ("seed.cat=1", "`seed` is not set per word"),
-        ("steps=0,5", "`steps` cannot be \"0\""),
-        ("seed", "it has no values"),
-    ] {
-        let refused = place.p2p(&[&base[..], &["--vary", vary]].concat());
-        assert_eq!(refused.status.code(), Some(2));
-        assert!(stderr(&refused).contains(said), "{}", stderr(&refused));
-    }
 }

@@ -1,19 +1,27 @@
 //! The built binary, run in folders of its own: what every test of the command line stands on.
 
+mod bad_files;
 mod bad_input;
 mod batch;
+mod batch_kill;
 mod batch_says;
+mod doctor;
 mod dtype;
 mod every_setting;
 mod heatmap;
 mod interrupt;
 mod jobs;
+mod manifest;
 mod metadata;
 mod no_source;
 mod report;
+mod rerun;
+mod run_edits;
 mod runs;
 mod setup;
 mod single_file;
+mod sweep;
+mod verify;
 
 use std::path::{Path, PathBuf};
 use std::process::Output;

@@ -1,15 +1,15 @@
-//! Runs that succeed: their files, both streams, the manifest as a recipe, determinism.
+//! Runs that succeed: their files, both output streams, the default folder, and determinism.
 
 use image::GenericImageView;
 use serde_json::Value;
 
 use super::{EDIT, Place, stderr, stdout};
 
-fn json(bytes: &[u8]) -> Value {
+pub(super) fn json(bytes: &[u8]) -> Value {
     serde_json::from_slice(bytes).unwrap()
 }
 
-fn size(place: &Place, name: &str) -> (u32, u32) {
+pub(super) fn size(place: &Place, name: &str) -> (u32, u32) {
     image::load_from_memory(&place.bytes(name))
         .unwrap()
         .dimensions()
@@ -174,89 +174,6 @@ fn force_replaces_an_earlier_run() {
     assert_eq!(place.bytes("out/mine.txt"), b"kept");
 }
 
-/// A command line made of nothing but a manifest's values.
-fn again(manifest: &Value) -> Vec<String> {
-    let text = |v: &Value| v.as_str().map_or_else(|| v.to_string(), str::to_owned);
-    let edits = manifest["edits"].as_array().unwrap();
-    let edit = &edits[0];
-    let mut args = vec!["edit".to_owned()];
-    let mut flag = |name: &str, value: String| args.extend([format!("--{name}"), value]);
-    flag("model", text(&manifest["model"]["id"]));
-    flag("src", text(&manifest["source"]["prompt"]));
-    edits.iter().for_each(|e| flag("dst", text(&e["prompt"])));
-    flag("edit", text(&edit["edit"]));
-    for (word, window) in edit["cross_steps"].as_object().unwrap() {
-        let window = text(window);
-        let value = match &**word {
-            "default" => window,
-            word => format!("{word}={window}"),
-        };
-        flag("cross-steps", value);
-    }
-    flag("self-steps", text(&edit["self_steps"]));
-    for name in ["preset", "weight_steps", "inject_latents", "strength"] {
-        if !edit[name].is_null() {
-            flag(&name.replace('_', "-"), text(&edit[name]));
-        }
-    }
-    let words = |key: &str| edit[key].as_array().cloned().unwrap_or_default();
-    words("blend").iter().for_each(|w| flag("blend", text(w)));
-    words("blend_keep")
-        .iter()
-        .for_each(|w| flag("blend-keep", text(w)));
-    if let Some([words, keep]) = edit["blend_threshold"].as_array().map(Vec::as_slice) {
-        flag("blend-threshold", format!("{words},{keep}"));
-        flag("blend-from", text(&edit["blend_from"]));
-    }
-    for (word, factor) in edit["weight"].as_object().into_iter().flatten() {
-        flag("weight", format!("{word}={factor}"));
-    }
-    for name in ["seed", "steps", "guidance", "scheduler", "width", "height"] {
-        flag(name, text(&manifest[name]));
-    }
-    flag("negative-prompt", text(&manifest["negative_prompt"]));
-    flag("self-res", text(&manifest["self_res"]));
-    if let Some(compat) = manifest["compat"].as_str() {
-        flag("compat", compat.to_owned());
-    }
-    if manifest["edit_control"] == false {
-        args.push("--no-edit-control".to_owned());
-    }
-    if manifest["baseline"] == true {
-        args.push("--baseline".to_owned());
-    }
-    args
-}
-
-#[test]
-fn a_manifest_is_enough_to_repeat_its_run() {
-    let place = Place::new();
-    let choices = "--cross-steps 0.1..0.9 --cross-steps car=0.5 --self-steps 0.6 --weight red=1.3 \
-        --guidance 3.25 --negative-prompt fog --self-res 1 --compat reference --baseline -o first";
-    let choices: Vec<&str> = choices.split_whitespace().collect();
-    let more = "--cross-steps 0.2~0.9 --blend bicycle:car --blend-keep big --blend-threshold 0.2,0.6 \
-        --blend-from 0 --weight big=2 --weight-steps 0.5..1 --strength 0.8 --inject-latents steps:1 \
-        --scheduler pndm --edit mixed -o first --force";
-    let more: Vec<&str> = more.split_whitespace().collect();
-    let preset = ["--preset", "free-shape", "-o", "first", "--force"];
-    for choices in [&choices[..], &["-o", "first", "--force"], &more, &preset] {
-        place.edit(choices);
-        let manifest = json(&place.bytes("first/manifest.json"));
-        let mut args = again(&manifest);
-        args.extend(["-o", "second", "--force"].map(str::to_owned));
-        let args: Vec<&str> = args.iter().map(String::as_str).collect();
-        place.succeed(&args);
-        for file in manifest["files"].as_array().unwrap() {
-            let file = file.as_str().unwrap();
-            if file.ends_with(".png") {
-                let same =
-                    place.bytes(&format!("first/{file}")) == place.bytes(&format!("second/{file}"));
-                assert!(same, "{file} differs");
-            }
-        }
-    }
-}
-
 #[test]
 fn fresh_noise_comes_from_the_seed() {
     let place = Place::new();
@@ -339,82 +256,6 @@ fn a_word_the_embedded_model_was_never_taught_is_named() {
     assert!(!warned("A red child's BALL, on the street!").contains("taught"));
 }
 
-#[test]
-fn masks_are_saved_and_taken_back() {
-    let place = Place::new();
-    let blend = "--blend auto --blend-threshold 0.8 --blend-from 0 --seed 1 --save-mask -o first";
-    let output = place.edit(&blend.split(' ').collect::<Vec<_>>());
-    assert!(stdout(&output).contains("first/mask-1.png\n"));
-    assert_eq!(size(&place, "first/mask-1.png"), (64, 64));
-    let manifest = json(&place.bytes("first/manifest.json"));
-    let files = manifest["files"].as_array().unwrap();
-    assert!(files.contains(&Value::from("mask-1.png")));
-    assert_eq!(manifest["edits"][0]["blend"][0], "auto");
-    // The run's own mask, given back, confines as the words did at the end.
-    let mask = [
-        "--mask",
-        "first/mask-1.png",
-        "--blend-from",
-        "0",
-        "--seed",
-        "1",
-        "--save-mask",
-    ];
-    place.edit(&[&mask[..], &["-o", "second"]].concat());
-    assert_eq!(
-        place.bytes("first/mask-1.png"),
-        place.bytes("second/mask-1.png")
-    );
-    let manifest = json(&place.bytes("second/manifest.json"));
-    let edit = &manifest["edits"][0];
-    assert_eq!(edit["mask_sha256"].as_str().unwrap().len(), 64);
-    let change = &manifest["edits"][0]["change"];
-    let mean = |part: &str| change[part]["mean_abs"].as_f64().unwrap();
-    assert!(mean("inside") >= mean("outside"));
-}
-
-#[test]
-fn every_edit_says_what_it_did() {
-    let place = Place::new();
-    let black = image::GrayImage::new(64, 64);
-    black.save(place.path("black.png")).unwrap();
-    let said = |more: &str| {
-        let more: Vec<&str> = more.split_whitespace().collect();
-        stderr(&place.edit(&[&more[..], &["--seed", "1", "--force", "-o", "out"]].concat()))
-    };
-    assert!(said("").contains("edit 1: changed by "));
-    // Nothing happened, and why.
-    for (flags, cure) in [
-        ("--inject-latents 1", "shorten --inject-latents"),
-        (
-            "--mask black.png --blend-from 0",
-            "white is what may change",
-        ),
-    ] {
-        let said = said(flags);
-        let warning = "warning: edit 1: nothing to see has changed; ";
-        assert!(said.contains(warning) && said.contains(cure), "{said}");
-    }
-    let same = "edit --src cat --dst cat --steps 2 --width 64 --height 64 --seed 1 -o same";
-    let same = stderr(&place.succeed(&same.split(' ').collect::<Vec<_>>()));
-    assert!(same.contains("the prompts say the same"), "{same}");
-    let wide = said("--blend auto --blend-threshold 0 --blend-from 0");
-    assert!(
-        wide.contains("confines nothing; raise --blend-threshold"),
-        "{wide}"
-    );
-    let asked = said("--strength 0");
-    assert!(!asked.contains("warning"), "{asked}");
-    assert!(said("-v").contains("placed by"), "-v prints the plan");
-}
-
-#[test]
-fn an_edit_of_an_edit_is_measured_against_it() {
-    let place = Place::new();
-    let said = stderr(&place.edit(&["--then", "a small red car", "--seed", "1", "-o", "out"]));
-    assert!(said.contains("edit 2 (of edit 1): changed by "), "{said}");
-}
-
 /// The default folder gives way: other settings of the same prompts are what one tries next.
 #[test]
 fn a_default_folder_is_never_in_the_way() {
@@ -436,144 +277,4 @@ fn a_default_folder_is_never_in_the_way() {
     });
     let first = "p2p-out/a-big-red-bicycle--a-big-red-car-1";
     assert_eq!(folders, [first.to_owned(), format!("{first}-2")]);
-}
-
-/// The issue's promises, on the embedded model.
-#[test]
-fn blend_keeps_the_beach_and_the_bear() {
-    let place = Place::new();
-    let outside = |args: &[&str], out: &str| {
-        place.succeed(&[args, &["-q", "-o", out]].concat());
-        let manifest = json(&place.bytes(&format!("{out}/manifest.json")));
-        let change = manifest["edits"][0]["change"].clone();
-        change["outside"]["psnr"].as_f64().unwrap_or(f64::INFINITY)
-    };
-    let beach = ["edit", "--src", "a cat riding a bicycle on the beach"];
-    let dog = [
-        "--dst",
-        "a dog riding a bicycle on the beach",
-        "--seed",
-        "1",
-    ];
-    let beach = [&beach[..], &dog].concat();
-    let kept = outside(&[&beach[..], &["--blend", "cat:dog"]].concat(), "blend");
-    let free = outside(&beach, "free");
-    assert!(
-        kept > 35.0 && free < kept - 2.0,
-        "{kept:.1} dB with blend, {free:.1} without"
-    );
-    // The pink bear: only its bicycle changes.
-    let bear = "edit|--src|a pink bear riding a bicycle|--weight|pink=-1|--blend|bicycle|--blend-keep|bear|--seed|1";
-    let kept = outside(&bear.split('|').collect::<Vec<_>>(), "bear");
-    assert!(kept > 30.0, "{kept:.1} dB");
-}
-
-#[test]
-fn edits_of_edits_and_morphs() {
-    let place = Place::new();
-    let chain = [
-        "--then",
-        "a small red car",
-        "--dst",
-        "a big red house",
-        "--then",
-        "a big blue house",
-    ];
-    let said = stderr(&place.edit(&[&chain[..], &["-o", "chain", "--seed", "1"]].concat()));
-    let manifest = json(&place.bytes("chain/manifest.json"));
-    let of: Vec<&Value> = manifest["edits"]
-        .as_array()
-        .unwrap()
-        .iter()
-        .map(|e| &e["of_edit"])
-        .collect();
-    assert_eq!(
-        of,
-        [&Value::Null, &1.into(), &Value::Null, &3.into()],
-        "{said}"
-    );
-    place.edit(&["--strength", "0,0.5,1", "-o", "morph", "--seed", "1"]);
-    let pixels = |name: &str| image::open(place.path(name)).unwrap().into_rgb8();
-    assert_eq!(pixels("morph/edited-1.png"), pixels("morph/source.png"));
-    let plain = place.edit(&["-o", "plain", "--seed", "1"]);
-    assert!(plain.status.success());
-    assert_eq!(
-        place.bytes("morph/edited-3.png"),
-        place.bytes("plain/edited-1.png")
-    );
-    assert_ne!(
-        place.bytes("morph/edited-2.png"),
-        place.bytes("plain/edited-1.png")
-    );
-}
-
-#[test]
-fn explain_draws_nothing() {
-    let place = Place::new();
-    let args = [&["explain"], &EDIT[1..]].concat();
-    let output = place.succeed(&args);
-    assert!(
-        stdout(&output).contains("car     bicycle"),
-        "{}",
-        stdout(&output)
-    );
-    let plan = json(&place.succeed(&[&args[..], &["--json"]].concat()).stdout);
-    assert_eq!(plan["edits"][0]["settings"]["edit"], "replace");
-    assert!(place.listing().is_empty());
-}
-
-#[test]
-fn presets_are_listed_and_used() {
-    let place = Place::new();
-    let listed = stdout(&place.succeed(&["presets"]));
-    for name in [
-        "swap",
-        "style",
-        "season",
-        "attribute",
-        "local",
-        "free-shape",
-    ] {
-        assert!(
-            listed.contains(&format!("\n{name} ")) || listed.starts_with(name),
-            "{listed}"
-        );
-        place.edit(&["--preset", name, "--seed", "1", "-o", name]);
-        let manifest = json(&place.bytes(&format!("{name}/manifest.json")));
-        assert_eq!(manifest["edits"][0]["preset"], name);
-    }
-    let style = json(&place.bytes("style/manifest.json"));
-    assert_eq!(style["edits"][0]["cross_steps"]["default"], "0..0.5");
-    let free = json(&place.bytes("free-shape/manifest.json"));
-    assert_eq!(free["edits"][0]["blend"][0], "auto");
-    place.edit(&[
-        "--preset",
-        "style",
-        "--cross-steps",
-        "0.7",
-        "--seed",
-        "1",
-        "-o",
-        "own",
-    ]);
-    let own = json(&place.bytes("own/manifest.json"));
-    assert_eq!(
-        own["edits"][0]["cross_steps"]["default"], "0..0.7",
-        "explicit flags win"
-    );
-    assert_eq!(own["edits"][0]["self_steps"], "0..0.2");
-    place.edit(&[
-        "--preset", "style", "--edit", "auto", "--seed", "1", "-o", "auto",
-    ]);
-    let auto = json(&place.bytes("auto/manifest.json"));
-    assert_eq!(auto["edits"][0]["edit"], "replace", "so does auto");
-}
-
-#[test]
-fn a_mask_that_is_white_all_over_confines_nothing() {
-    let place = Place::new();
-    let white = image::GrayImage::from_pixel(64, 64, image::Luma([255]));
-    white.save(place.path("white.png")).unwrap();
-    let said = stderr(&place.edit(&["--mask", "white.png", "--seed", "1", "-o", "out"]));
-    assert!(said.contains("paint black in --mask"), "{said}");
 }
