@@ -18,7 +18,7 @@ use crate::cli::batch::RunArgs;
 use crate::cli::edits::EachEditArgs;
 use crate::cli::model::LoraArg;
 use crate::cli::values::{
-    CrossArg, ModelName, OutputFile, PathOrName, PromptText, ThresholdArg, WeightArg, Word,
+    CrossArg, ModelName, OutputFile, PathOrName, PromptText, ThresholdArg, WeightArg, WordArg,
 };
 use crate::cli::{DrawArgs, OutputArgs};
 
@@ -285,7 +285,7 @@ impl Shape {
                 Self::List,
                 &[
                     TypeId::of::<BlendWords>(),
-                    TypeId::of::<Word>(),
+                    TypeId::of::<WordArg>(),
                     TypeId::of::<ThresholdArg>(),
                     TypeId::of::<Vec<String>>(),
                     TypeId::of::<Vec<Place>>(),
