@@ -22,7 +22,7 @@ pub struct Tap {
 ///
 /// All methods have defaults. A hook that overrides none of them costs nothing.
 pub trait AttentionHook: Send {
-    /// What happens at this site. A layer asks before any projection. If it asks twice in a forward pass, both answers
+    /// The plan of this site. A layer asks before any projection. If it asks twice in a forward pass, both answers
     /// must be equal.
     fn plan(&self, _site: &Site) -> SitePlan<'_> {
         SitePlan::Plain

@@ -51,7 +51,7 @@ impl Term {
     }
 }
 
-/// What happens at a site. `Plain` and `Mix` never build a full map.
+/// The computation at a site. `Plain` and `Mix` never build a full map.
 #[derive(Debug, Clone, Copy)]
 pub enum SitePlan<'a> {
     /// Every row attends to its own tokens.

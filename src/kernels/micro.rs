@@ -82,7 +82,7 @@ pub fn accumulate(k: usize, lhs: Lhs, panels: Panels, sums: Sums, go_on: bool) {
     unsafe { accumulate_unchecked(tile, lhs.rows, panels.count) }
 }
 
-/// Where a tile of sums and its operands are.
+/// Pointers to a tile of sums and its operands.
 #[derive(Clone, Copy)]
 struct Tile {
     /// Terms of each sum.

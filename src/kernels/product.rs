@@ -24,7 +24,7 @@ const TALL: usize = 14;
 /// Tasks per thread, so that the other threads do not wait long for one slow task.
 const TASKS: usize = 3;
 
-/// What happens to the sums of a product.
+/// The operations that follow the sums of a product.
 #[derive(Clone, Copy)]
 pub enum Finish<'a> {
     /// A bias and a residual are added.
