@@ -112,7 +112,13 @@ fn set_changes_settings_of_a_rerun() {
     assert_eq!(changed["edit"][0]["blend"], json!(["auto"]));
     let changed = rerun("free", &["edit_control=false"]);
     assert_eq!(changed["edit"], json!([{ "dst": "a big red car" }]));
-    // `--set` can add an edit to a source, and change the last edit of a chain.
+}
+
+/// `--set` can add an edit to a source, and change the last edit of a chain.
+#[test]
+fn set_adds_and_changes_edits_of_a_rerun() {
+    let place = Place::new();
+    place.edit(&["--seed", "3", "--cross-steps", "car=0.5", "-o", "first"]);
     let args = [
         "rerun",
         "first/source.png",

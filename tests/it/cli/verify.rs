@@ -130,6 +130,11 @@ fn rerun_and_verify_need_the_same_model() {
         let output = place.p2p(&[command, "retold.png"]);
         assert_eq!(output.status.code(), Some(2), "{}", stderr(&output));
     }
+}
+
+#[test]
+fn pictures_of_other_tools_are_not_rerun() {
+    let place = Place::new();
     std::fs::write(
         place.path("other.png"),
         png::encode(
