@@ -1,5 +1,5 @@
-//! What `p2p explain` says, as snapshots in `fixtures/explain`: read them when they change.
-//! `UPDATE_SNAPSHOTS=1 cargo test explain` writes them anew.
+//! Output of `p2p explain`, as snapshots in `fixtures/explain`. `UPDATE_SNAPSHOTS=1 cargo test explain`
+//! writes new snapshots; read the difference before you commit it.
 
 use prompt_to_prompt::edit::{EditKind, Rules};
 use prompt_to_prompt::job::{
@@ -25,7 +25,7 @@ fn job(src: &str, edits: Vec<EditSettings>) -> Job {
     }
 }
 
-/// Warnings and plan, or the refusal, as the command prints them.
+/// Warnings and plan, or the error, as the command prints them.
 fn said(job: &Job) -> String {
     let folder = mini_sd();
     match Prepared::new(job, &folder) {
@@ -51,7 +51,7 @@ fn snapshot(name: &str, job: Job) {
     let expected = std::fs::read_to_string(&path).unwrap_or_default();
     assert_eq!(
         said, expected,
-        "{name}: UPDATE_SNAPSHOTS=1 writes it anew, if it reads well"
+        "{name} changed; if the new text is right, set UPDATE_SNAPSHOTS=1"
     );
 }
 
@@ -255,7 +255,7 @@ fn the_plan_is_data_too() {
         (&Value::from("big"), 0)
     );
     assert_eq!(edit["self_attention"]["steps"], serde_json::json!([1, 20]));
-    // What explain says of the work is what the plan of each call adds up to.
+    // The work is the sum over the plans of all calls.
     assert_eq!(plan["work"]["conditional_rows"], 2);
     assert!(plan["work"]["denoise_gflop"].as_f64().unwrap() > 100.0);
 }

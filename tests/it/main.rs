@@ -1,10 +1,11 @@
-//! The one integration binary. Each module tests one part of the crate, or one law that holds for all of it.
+//! The only integration test binary, so that tests link once. Each module tests one part of the crate or one
+//! of its laws.
 
 mod common;
 
 /// Every edit of the method is `P_src . B + P_own . diag(o)`.
 mod algebra;
-/// Which token reads which, ours and the reference's, against golden mappers.
+/// Token maps under our rules and the reference's, against golden data.
 mod align;
 /// The largest request to the allocator.
 mod allocations;
@@ -12,7 +13,7 @@ mod allocations;
 mod blend;
 /// Configs with values that are not supported.
 mod broken_configs;
-/// Folders that are no usable model, and their errors.
+/// Errors of folders that are not usable models.
 mod broken_models;
 /// The cache of a hub, whatever is compiled in.
 mod cached;
@@ -26,11 +27,11 @@ mod clip_tokens;
 mod dtype;
 /// The laws of what acts beside attention: blend, chains, strength, copied latents.
 mod edits;
-/// What `p2p explain` says.
+/// Output of `p2p explain`.
 mod explain;
 /// Stable Diffusion 2.x, XL and Turbo against diffusers.
 mod families;
-/// Whether a run fits into memory, and what would make it fit.
+/// Estimates of memory, and which settings make a run fit.
 mod fit;
 /// Counts, sizes, hashes and misspelled names.
 mod format;
@@ -40,14 +41,14 @@ mod forms;
 mod fuzz;
 /// The guides and the README: commands, links, how a terminal shows them.
 mod guide;
-/// Which maps are kept, what becomes of them, and whether they point at what they name.
+/// Recording of attention maps, heatmaps, and whether they point at the words they name.
 mod heatmap;
-/// Models of the Hugging Face hub, and what is kept of them.
+/// Downloads from the Hugging Face hub, and the cache.
 #[cfg(feature = "hub")]
 mod hub;
 /// Fast kernels against plain candle, and the law of rows and threads.
 mod kernels;
-/// The laws: what any change must leave true.
+/// The laws of the engine, which every change must keep.
 mod laws;
 /// Rules for every source file: layers, headers, sizes, names.
 mod layers;
@@ -57,13 +58,13 @@ mod literal;
 mod lora;
 /// Memory, cores, and where models are kept.
 mod machine;
-/// What a picture tells of itself, and what other tools' pictures tell.
+/// Metadata of pictures, ours and other tools'.
 mod metadata;
 /// UNet, VAE and text encoder against diffusers; names and dtypes of weights.
 mod model;
 /// The start noise equals torch's.
 mod noise;
-/// Files that are no checkpoint.
+/// Errors of files that are not checkpoints.
 mod not_checkpoints;
 /// What is kept smaller or worked on in turn.
 mod on_demand;
@@ -71,11 +72,11 @@ mod on_demand;
 mod padding;
 /// The golden trajectories of the reference implementation.
 mod parity;
-/// The plan of each step on paper.
+/// The plan of each step, with every number written out.
 mod plan;
 /// Word lookup: case, punctuation, phrases, occurrences, unknown words.
 mod prompt;
-/// What a run leaves behind: pictures, strip, folder, console.
+/// Output of a run: pictures, strip, folder, console.
 mod report;
 /// The sampler with a fake denoiser.
 mod sampler;

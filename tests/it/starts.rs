@@ -45,10 +45,10 @@ fn latents_of(seen: &[Tensor]) -> Vec<Vec<f32>> {
     seen.iter().map(flat).collect()
 }
 
-/// Up to the change the run is the plain one; after it the run is one that goes on from there with the
-/// other text.
+/// Before the change the run equals a run of the first text. After it, the run equals a run of the second
+/// text that starts from the latents at the change.
 #[test]
-fn a_text_that_changes_is_two_runs_in_one() {
+fn a_changed_text_equals_two_runs() {
     let lab = Lab::new();
     let ([first, second], noise) = texts(&lab);
     let (ddim, change) = (SchedulerName::Ddim, 2);
@@ -125,7 +125,7 @@ fn states_that_come_back_are_the_same_states() {
     assert_eq!(clones, copies);
 }
 
-/// Every solver goes on from a later call: at first order, since it has no history.
+/// Every scheduler can start at a later call. Its first step is first order, since it has no history.
 #[test]
 fn every_scheduler_begins_anywhere() {
     let lab = Lab::new();
@@ -153,7 +153,7 @@ fn every_scheduler_begins_anywhere() {
     }
 }
 
-/// Notes the calls that it is told of.
+/// Records the calls that it observes.
 struct Calls(Vec<usize>);
 
 impl AttentionObserver for Calls {

@@ -63,7 +63,7 @@ fn same_edits(job: &Job, seen: &Outcome, unseen: &Outcome) {
 }
 
 #[test]
-fn the_edits_are_the_same_to_the_byte() {
+fn a_stopped_source_changes_no_byte_of_the_edits() {
     let lab = Lab::new();
     let then = EditSettings {
         of: Some(0),
@@ -123,7 +123,7 @@ fn the_edits_are_the_same_to_the_byte() {
 }
 
 #[test]
-fn every_scheduler_goes_on_without_it() {
+fn every_scheduler_continues_without_the_source() {
     let lab = Lab::new();
     for scheduler in SchedulerName::ALL {
         println!("{}", scheduler.name());
@@ -138,7 +138,7 @@ fn every_scheduler_goes_on_without_it() {
 }
 
 #[test]
-fn it_stays_as_long_as_something_needs_it() {
+fn the_source_runs_while_an_edit_needs_it() {
     let lab = Lab::new();
     let blended = EditSettings {
         blend: vec![BlendWords::Changed],
@@ -168,7 +168,7 @@ fn it_stays_as_long_as_something_needs_it() {
 
 /// The change between two edits is known with and without the source's picture.
 #[test]
-fn what_an_edit_of_an_edit_did_is_told() {
+fn the_change_of_a_chained_edit_is_reported() {
     let lab = Lab::new();
     let then = EditSettings {
         of: Some(0),
@@ -205,7 +205,7 @@ impl Denoiser for Fake {
 }
 
 #[test]
-fn the_denoiser_is_spared_its_rows() {
+fn the_denoiser_computes_no_rows_of_a_stopped_source() {
     let lab = Lab::new();
     let edit = |open| {
         let replace = MapEdit::replace(TokenMap::identity(77));
@@ -288,7 +288,7 @@ fn explain_counts_what_is_saved() {
 }
 
 #[test]
-fn something_has_to_be_drawn() {
+fn a_job_that_draws_nothing_is_refused() {
     let lab = Lab::new();
     let nothing = unseen(&lab.job(vec![]));
     assert!(Prepared::new(&nothing, &lab.folder).is_err());

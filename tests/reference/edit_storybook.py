@@ -1,7 +1,7 @@
-"""The README's edit in PyTorch, with literal maps: what `p2p edit` is timed and looked at against.
+"""The README's edit in PyTorch, with literal maps, to compare times and pictures with `p2p edit`.
 
 usage: python tests/reference/edit_storybook.py SEED OUT.png [STEPS]     source and edit side by side
-Says how long it took without its imports. The binary's --compat reference draws the same pictures to within a rounding of their pixels.
+Prints its time without imports. The binary's --compat reference draws the same pictures to within a rounding of their pixels.
 
 Needs torch, diffusers, transformers, safetensors, pillow, numpy.
 """

@@ -1,5 +1,5 @@
-"""Writes tests/fixtures/families: miniatures of Stable Diffusion 2.x and XL with random weights, and what
-diffusers' own pipelines make of them, for tests/it/families.rs.
+"""Writes tests/fixtures/families: miniatures of Stable Diffusion 2.x and XL with random weights, and
+the output of diffusers' own pipelines, for tests/it/families.rs.
 
 NAME/                    a diffusers folder, weights in float16, without what both share: tokenizer/ (CLIP's form,
                          `storybook`'s words in CLIP's order: "!" is 0, the end is last) and mini-sd's VAE weights

@@ -1,4 +1,4 @@
-"""A UNet of Stable Diffusion 1.5's size with random weights, and what diffusers makes of one input.
+"""A UNet of Stable Diffusion 1.5's size with random weights, and diffusers' output for one input.
 
     python tests/reference/full_size.py DIR      # 3.4 GB, outside of the repository
     cargo run --release --example bench -- --check DIR [--fast]

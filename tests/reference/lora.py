@@ -27,7 +27,7 @@ BLOCKS = ("down_blocks.1.", "mid_block.")  # of the UNet: fixtures stay small
 
 
 def folder_of(name, place):
-    """A miniature with what its fixture leaves out."""
+    """A miniature, completed with the files that its fixture shares with others."""
     shutil.copytree(FIXTURES / name, place, dirs_exist_ok=True)
     for part in ("tokenizer", "tokenizer_2"):
         if name != "mini-sd" and (place / part).is_dir():

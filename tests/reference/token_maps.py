@@ -1,4 +1,4 @@
-"""Token maps of the recorded cases in float64: how far are the recorded float32 ones from the truth?
+"""Token maps of the recorded cases in float64: the error of the recorded float32 maps.
 
 Each step starts from the recorded latents before it, as in the test that uses these. Prints the distance
 of the recorded maps, and of PyTorch's own float32 here, from float64 (relative rms over all 77 tokens).

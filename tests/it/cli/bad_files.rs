@@ -13,7 +13,7 @@ const FAILED: i32 = 1;
 const MODEL: i32 = 4;
 
 #[test]
-fn places_that_cannot_be_written() {
+fn unwritable_outputs_are_refused() {
     let place = Place::new();
     std::fs::write(place.path("file"), "mine").unwrap();
     std::fs::create_dir(place.path("old")).unwrap();
@@ -84,7 +84,7 @@ fn places_that_cannot_be_written() {
 }
 
 #[test]
-fn folders_that_hold_no_model() {
+fn folders_without_a_model_are_refused() {
     let place = Place::new();
     std::fs::write(place.path("file"), "mine").unwrap();
     std::fs::create_dir(place.path("photos")).unwrap();
@@ -98,7 +98,7 @@ fn folders_that_hold_no_model() {
     model("photos", "it has no model_index.json", "unet/, vae/");
 }
 
-/// A run on a copy of mini-sd after `damage` fails by the model's fault.
+/// Checks that a run on a copy of mini-sd fails with a model error after `damage`.
 fn broken(damage: impl Fn(&Path), cause: &[&str], cure: &str) {
     let copy = copy_of_mini_sd();
     damage(copy.path());
@@ -110,16 +110,19 @@ fn broken(damage: impl Fn(&Path), cause: &[&str], cure: &str) {
 }
 
 #[test]
-fn models_that_are_broken() {
+fn damaged_models_are_refused() {
     const UNET: &str = "unet/diffusion_pytorch_model.safetensors";
     let name = "mid_block.attentions.0.transformer_blocks.0.attn2.to_k.weight";
     let drop = |n: String, t: Tensor| (n != name).then_some((n, t));
     let missing = |folder: &Path| rewrite(folder, UNET, drop);
     broken(missing, &["no tensor", name, UNET], "fetch both again");
 
-    let turn = |n: String, t: Tensor| match n == name {
-        true => Some((n, t.t().unwrap().contiguous().unwrap())),
-        false => Some((n, t)),
+    let turn = |n: String, t: Tensor| {
+        if n == name {
+            Some((n, t.t().unwrap().contiguous().unwrap()))
+        } else {
+            Some((n, t))
+        }
     };
     let turned = |folder: &Path| rewrite(folder, UNET, turn);
     broken(
@@ -145,9 +148,9 @@ fn models_that_are_broken() {
         "a diffusers folder holds",
     );
 
-    let torn = |folder: &Path| edit(folder, "unet/config.json", "\"act_fn\"", "act_fn");
+    let damaged = |folder: &Path| edit(folder, "unet/config.json", "\"act_fn\"", "act_fn");
     broken(
-        torn,
+        damaged,
         &["unet/config.json is not valid JSON"],
         "fetch the file again",
     );

@@ -5,8 +5,8 @@ use super::{EDIT, Place, stderr};
 
 pub(super) const WRONG_USAGE: i32 = 2;
 
-/// Runs in `place` and holds the refusal to the house's rules. Weights are read after the run is
-/// announced: `-q` leaves the error alone on stderr.
+/// Runs `args` in `place` and checks the refusal: exit code, one line of cause, a cure, nothing on stdout,
+/// no new file. Weights are read after the run is announced, so tests of damaged weights pass `-q`.
 pub(super) fn refused_in(place: &Place, args: &[&str], code: i32, cause: &str, cure: &str) {
     let before = place.listing();
     let output = place.p2p(args);
@@ -22,7 +22,7 @@ pub(super) fn refused_in(place: &Place, args: &[&str], code: i32, cause: &str, c
     assert!(lines[0].starts_with("error: "), "{shown}");
     assert!(lines[0].contains(cause), "no {cause:?}: {shown}");
     assert!(said.contains(cure), "no {cure:?}: {shown}");
-    // The flags' own errors point to the help; all others are two lines.
+    // Errors of the flag parser point to the help. All other errors have two lines.
     if !said.contains("try '--help'") {
         assert_eq!(lines.len(), 2, "{shown}");
         assert!(lines[1].starts_with("  "), "{shown}");
@@ -33,19 +33,19 @@ pub(super) fn refused(args: &[&str], code: i32, cause: &str, cure: &str) {
     refused_in(&Place::new(), args, code, cause, cure);
 }
 
-/// The quick edit's prompts with flags, separated by spaces, are wrong usage.
+/// Checks that the quick edit's prompts with `flags`, separated by spaces, are a usage error.
 fn wrong(flags: &str, cause: &str, cure: &str) {
     let flags: Vec<&str> = flags.split(' ').collect();
     refused(&[&EDIT[..5], &flags[..]].concat(), WRONG_USAGE, cause, cure);
 }
 
 #[test]
-fn numbers_out_of_range() {
+fn numbers_out_of_range_are_refused() {
     let steps = "use a whole number from 1 to 1000";
     for value in ["0", "1001", "-1", "2.5", "many", "nan"] {
         wrong(&format!("--steps {value}"), "--steps", steps);
     }
-    // diffusers walks into infinities here.
+    // With this many steps diffusers computes infinities.
     for scheduler in ["dpm++2m", "unipc"] {
         let flags = format!("--steps 1000 --scheduler {scheduler}");
         wrong(&flags, &flags, "use --steps 998 or --scheduler ddim");
@@ -71,7 +71,7 @@ fn numbers_out_of_range() {
 }
 
 #[test]
-fn sizes_the_model_cannot_draw() {
+fn unsupported_sizes_are_refused() {
     let size = |flag: &str, value: &str, cause: &str, cure: &str| {
         let args = [&EDIT[..5], &[flag, value]].concat();
         refused(&args, WRONG_USAGE, cause, cure);
@@ -102,7 +102,7 @@ fn sizes_the_model_cannot_draw() {
 }
 
 #[test]
-fn windows_that_are_none() {
+fn invalid_windows_are_refused() {
     for flag in ["--cross-steps", "--self-steps"] {
         let window = |value: &str, cause: &str, cure: &str| {
             wrong(&format!("{flag} {value}"), flag, cause);
@@ -121,7 +121,7 @@ fn windows_that_are_none() {
 }
 
 #[test]
-fn weights_that_are_none() {
+fn invalid_weights_are_refused() {
     wrong("--weight red", "'red'", "write WORD=FACTOR");
     wrong("--weight =2", "'=2'", "write WORD=FACTOR");
     wrong("--weight red=much", "\"much\" is not a number", "such as 2");
@@ -135,7 +135,7 @@ fn weights_that_are_none() {
 }
 
 #[test]
-fn flags_that_contradict_themselves() {
+fn values_given_twice_are_refused() {
     wrong(
         "--weight red=2 --weight red=-1",
         "--weight gives \"red\" twice",
@@ -149,7 +149,7 @@ fn flags_that_contradict_themselves() {
 }
 
 #[test]
-fn words_of_no_edited_prompt() {
+fn words_missing_from_the_edited_prompt_are_refused() {
     for (flag, value) in [("--weight", "2"), ("--cross-steps", "0.4")] {
         let word = |word: &str, cause: &str, cure: &str| {
             wrong(&format!("{flag} {word}={value}"), cause, cure);
@@ -171,7 +171,7 @@ fn words_of_no_edited_prompt() {
 }
 
 #[test]
-fn prompts_that_cannot_be_used() {
+fn empty_unequal_and_long_prompts_are_refused() {
     let prompts = |args: &[&str], cause: &str, cure: &str| {
         refused(&[&["edit"], args].concat(), WRONG_USAGE, cause, cure);
     };
@@ -200,7 +200,7 @@ fn prompts_that_cannot_be_used() {
 }
 
 #[test]
-fn flags_and_values_that_do_not_exist() {
+fn unknown_flags_and_values_are_refused() {
     wrong("--edit swap", "'swap' for '--edit", "auto, replace, refine");
     let names = "use one of ddim, pndm, dpm++2m, unipc, euler, euler-a";
     wrong("--scheduler heun", "'heun' for '--scheduler", names);
@@ -217,7 +217,7 @@ fn flags_and_values_that_do_not_exist() {
 }
 
 #[test]
-fn blends_that_say_nothing() {
+fn blends_without_a_region_are_refused() {
     wrong(
         "--blend zebra",
         "\"zebra\" is not a word of the prompts",
@@ -272,7 +272,7 @@ fn blends_that_say_nothing() {
 }
 
 #[test]
-fn masks_that_are_none() {
+fn unreadable_masks_are_refused() {
     let place = Place::new();
     std::fs::write(place.path("text.png"), "not a picture").unwrap();
     for file in ["nowhere.png", "text.png", "."] {
@@ -289,7 +289,7 @@ fn masks_that_are_none() {
 }
 
 #[test]
-fn strengths_and_chains_that_make_no_sense() {
+fn contradicting_strengths_and_chains_are_refused() {
     for value in ["x", "nan", "9", "-0.5", "0.5,x"] {
         wrong(
             &format!("--strength {value}"),

@@ -4,10 +4,11 @@ use serde_json::Value;
 
 use super::{Place, stderr, stdout};
 
-/// Small pictures in two steps, for all jobs of a file.
+/// Defaults of a job file that make its jobs quick: 64x64 pixels, two steps.
 pub const QUICK: &str = "[defaults]\nsteps = 2\nwidth = 64\nheight = 64\n";
 
-/// Two sources, one of them with three jobs; one job has several edits, one a chain and heatmaps.
+/// Four jobs with two source prompts. Three jobs share a prompt, one of them has several edits, one a chain
+/// of edits and heatmaps.
 pub(super) const JOBS: &str = r#"
 [[job]]
 name = "car"
@@ -59,8 +60,8 @@ pub(super) fn of<'a>(events: &'a [Value], name: &str) -> Vec<&'a Value> {
     events.iter().filter(|e| e["event"] == name).collect()
 }
 
-/// Every file below a folder but for the manifests, whose timings differ, and the page, whose title is
-/// the folder's name.
+/// Names and bytes of all files in a folder, except manifests (their timings differ) and the report (its
+/// title is the folder's name).
 pub(super) fn files(place: &Place, folder: &str) -> Vec<(String, Vec<u8>)> {
     let below = |name: &String| {
         let other = name.ends_with("manifest.json") || name.ends_with("report.html");
@@ -74,7 +75,7 @@ pub(super) fn files(place: &Place, folder: &str) -> Vec<(String, Vec<u8>)> {
 }
 
 #[test]
-fn a_batch_gives_the_bytes_of_single_runs_whatever_is_grouped() {
+fn a_batch_writes_the_same_bytes_as_single_runs() {
     let place = Place::new();
     written(&place, JOBS);
     let output = batch(&place, &["--jsonl"]);
@@ -118,14 +119,14 @@ fn a_batch_gives_the_bytes_of_single_runs_whatever_is_grouped() {
         assert_eq!(file(&first, name), file(&grouped, name), "{name}");
     }
 
-    // One job a run gives the same files.
+    // Runs of one job each write the same files.
     let apart = place.p2p(&["batch", "jobs.toml", "-o", "apart", "--max-rows", "2"]);
     assert!(apart.status.success(), "{}", stderr(&apart));
     assert_eq!(files(&place, "apart"), files(&place, "out"));
 }
 
 #[test]
-fn what_is_finished_is_not_drawn_again_and_what_changed_is() {
+fn finished_jobs_are_skipped_and_changed_jobs_drawn_again() {
     let place = Place::new();
     written(&place, JOBS);
     assert!(batch(&place, &[]).status.success());
@@ -134,7 +135,7 @@ fn what_is_finished_is_not_drawn_again_and_what_changed_is() {
     assert_eq!(of(&again, "skipped").len(), 4);
     assert_eq!(of(&again, "started").len(), 0);
 
-    // A picture that is gone, and a setting that is another.
+    // A deleted picture and a changed setting.
     std::fs::remove_file(place.path("out/car/edited-1.png")).unwrap();
     written(
         &place,
@@ -152,14 +153,14 @@ fn what_is_finished_is_not_drawn_again_and_what_changed_is() {
         "{differ:?}"
     );
 
-    // The command line wins over the file, and is another result.
+    // A flag overrides the file, so every job has another result.
     let other = events(&batch(&place, &["--jsonl", "--steps", "1", "--fail-fast"]));
     assert_eq!(of(&other, "finished").len(), 4);
     assert!(stdout(&batch(&place, &["--steps", "1"])).starts_with("out/car\n"));
 }
 
 #[test]
-fn a_job_that_fails_is_said_and_the_rest_goes_on() {
+fn a_failed_job_is_reported_and_the_others_are_drawn() {
     let place = Place::new();
     let jobs = r#"
 [[job]]
@@ -205,7 +206,7 @@ dst = "a bear"
 
     let stopped = batch(&place, &["--fail-fast"]);
     assert_eq!(stopped.status.code(), Some(3));
-    // What is wrong with the file itself is found before anything is drawn.
+    // Errors in the file itself are found before any job is drawn.
     written(&place, "[[job]]\nsrc = 3\nstpes = 2\nseed = -1\n");
     let refused = batch(&place, &[]);
     assert_eq!(refused.status.code(), Some(2));
@@ -224,7 +225,7 @@ dst = "a bear"
 }
 
 #[test]
-fn grids_templates_prompt_files_and_includes() {
+fn grids_templates_prompt_files_and_includes_are_expanded() {
     let place = Place::new();
     std::fs::create_dir(place.path("sub")).unwrap();
     std::fs::write(place.path("sub/shared.toml"), format!("{QUICK}seed = 7\n")).unwrap();
@@ -283,7 +284,7 @@ weight.fluffy = "-2:2:2"
 }
 
 #[test]
-fn a_schema_and_an_example_that_hold() {
+fn the_example_is_valid_and_the_schema_lists_the_keys() {
     let place = Place::new();
     assert_eq!(stdout(&place.succeed(&["job", "init"])), "jobs.toml\n");
     let checked = place.succeed(&["job", "check", "jobs.toml"]);

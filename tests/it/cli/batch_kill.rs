@@ -6,7 +6,8 @@ use std::time::Duration;
 use super::batch::{JOBS, batch, files, written};
 use super::{Place, stderr};
 
-/// At whatever moment a run is killed, the same command ends with what an undisturbed run gives.
+/// Kills a batch `times` times, each time at another moment, then lets the same command finish. Checks that
+/// its files equal those of an undisturbed run.
 fn kills(times: usize) {
     let place = Place::new();
     let jobs: String = (0..20)
@@ -18,7 +19,7 @@ fn kills(times: usize) {
     written(&place, &jobs);
     let whole = place.p2p(&["batch", "jobs.toml", "-o", "whole", "--max-rows", "3"]);
     assert!(whole.status.success(), "{}", stderr(&whole));
-    // Moments that no clock repeats, over the whole of a run.
+    // A fixed pseudo-random sequence of moments, spread over the length of a run.
     let mut state = 0x9e37_79b9_u32;
     for _ in 0..times {
         state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
@@ -40,7 +41,7 @@ fn kills(times: usize) {
         std::thread::sleep(Duration::from_millis(u64::from(state >> 16) % 700));
         child.kill().unwrap();
         child.wait().unwrap();
-        // Whatever stands there under its name is whole.
+        // Files are renamed into place, so each one with a final name must be complete.
         for (name, bytes) in files(&place, "out") {
             if !name.starts_with('.') && name.ends_with(".png") {
                 image::load_from_memory(&bytes).unwrap_or_else(|e| panic!("{name}: {e}"));
@@ -55,18 +56,18 @@ fn kills(times: usize) {
 }
 
 #[test]
-fn a_killed_batch_goes_on() {
+fn a_killed_batch_continues() {
     kills(5);
 }
 
 #[test]
 #[ignore = "takes a minute"]
-fn fifty_kills() {
+fn a_batch_continues_after_fifty_kills() {
     kills(50);
 }
 
 #[test]
-fn one_run_at_a_time_writes_to_a_folder() {
+fn a_second_batch_in_the_same_folder_is_refused() {
     let place = Place::new();
     written(
         &place,
@@ -81,7 +82,7 @@ fn one_run_at_a_time_writes_to_a_folder() {
     while !lock.exists() {
         std::thread::sleep(Duration::from_millis(5));
     }
-    // It is locked a moment after it is made.
+    // The program locks the file a moment after it creates it.
     std::thread::sleep(Duration::from_millis(200));
     let second = batch(&place, &[]);
     child.kill().unwrap();

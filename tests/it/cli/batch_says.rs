@@ -1,10 +1,11 @@
-//! What `p2p batch` tells about each job: warnings, scores, what cannot be drawn, what is torn.
+//! Reports of `p2p batch` and `p2p sweep` about single jobs: warnings, scores, failures, damaged pictures.
 
 use super::batch::QUICK;
 use super::{Place, stderr, stdout};
 use crate::model::copy_of_mini_sd;
 
-/// The second changes nothing to see, the third asks for a word that the model was never taught.
+/// Three jobs that share a run. The second has no visible change, and the third a word that the model does
+/// not know.
 const TOGETHER: &str = r#"
 [[job]]
 name = "dog"
@@ -28,7 +29,7 @@ fn place(jobs: &str) -> Place {
 }
 
 #[test]
-fn jobs_of_one_run_are_spoken_of_by_name() {
+fn reports_of_a_shared_run_name_the_job() {
     let place = place(TOGETHER);
     let said = stderr(&place.succeed(&["batch", "jobs.toml", "-o", "out"]));
     for wanted in [
@@ -41,7 +42,7 @@ fn jobs_of_one_run_are_spoken_of_by_name() {
 }
 
 #[test]
-fn a_dry_run_says_what_cannot_be_drawn() {
+fn a_dry_run_reports_jobs_that_cannot_be_drawn() {
     let bad = r#"
 [[job]]
 name = "bad"
@@ -62,7 +63,7 @@ weight = { fluffy = 2 }
 }
 
 #[test]
-fn a_picture_that_was_cut_is_drawn_again() {
+fn a_truncated_picture_is_drawn_again() {
     let place = place(TOGETHER);
     let batch = ["batch", "jobs.toml", "-o", "out"];
     place.succeed(&batch);
@@ -79,7 +80,7 @@ fn a_picture_that_was_cut_is_drawn_again() {
 }
 
 #[test]
-fn a_sweep_under_jsonl_names_its_sheet_and_says_that_it_is_whole() {
+fn jsonl_of_a_sweep_names_the_sheet_and_completion() {
     let place = Place::new();
     let sweep = "sweep|--src|a cat on the beach|--dst|a dog on the beach|--steps|2|-o|out|--jsonl";
     let output = place.succeed(&sweep.split('|').collect::<Vec<_>>());
@@ -93,15 +94,15 @@ fn a_sweep_under_jsonl_names_its_sheet_and_says_that_it_is_whole() {
     assert_eq!(sheets, ["out/sweep.png", "out/scores.csv"]);
     let done = events.iter().find(|e| e["event"] == "done");
     assert_eq!(done.unwrap()["whole"], true);
-    // Without --seed too the same command goes on with what is there.
+    // The same command skips finished jobs even without --seed.
     let again = stderr(&place.succeed(&sweep.split('|').collect::<Vec<_>>()));
     assert!(again.contains("0 drawn, 6 were there already"), "{again}");
 }
 
-/// Where nobody can hear of a job, its pictures are there all the same, and no job has failed.
+/// If stdout cannot be written, the pictures are still drawn, and no job counts as failed.
 #[cfg(target_os = "linux")]
 #[test]
-fn a_full_stdout_is_no_fault_of_a_job() {
+fn a_full_stdout_fails_no_job() {
     let place = place(TOGETHER);
     let full = std::fs::File::create("/dev/full").unwrap();
     let run = std::process::Command::new(env!("CARGO_BIN_EXE_p2p"))
@@ -118,7 +119,7 @@ fn a_full_stdout_is_no_fault_of_a_job() {
 }
 
 #[test]
-fn a_sweep_says_once_what_spoils_every_cell_and_names_what_it_finds_beside_its_own() {
+fn a_sweep_reports_a_shared_error_once_and_names_older_folders() {
     let place = Place::new();
     let sweep = |more: &str| {
         let sweep = "sweep|--src|a cat|--dst|a dog|--steps|1|-o|out|--width|64|--height|64";

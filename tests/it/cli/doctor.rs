@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use super::{Place, stdout};
 
-/// Runs with these variables and no others.
+/// Runs `p2p` with only these environment variables.
 fn with(place: &Place, args: &[&str], variables: &[(&str, &str)]) -> Output {
     let mut command = assert_cmd::Command::new(env!("CARGO_BIN_EXE_p2p"));
     command.args(args).current_dir(place.0.path()).env_clear();
@@ -30,7 +30,7 @@ fn hints(json: &Value) -> String {
 }
 
 #[test]
-fn doctor_reports_what_is_there() {
+fn doctor_reports_the_machine_and_the_cache() {
     let (text, json) = doctor(&[("HOME", "/nowhere"), ("LANG", "en_GB.UTF-8")]);
     assert_eq!(json["schema"], "p2p.doctor/v1");
     assert_eq!(json["program"]["version"], env!("CARGO_PKG_VERSION"));
@@ -143,7 +143,7 @@ fn doctor_measures_the_hub_cache() {
 }
 
 #[test]
-fn doctor_hints_at_what_slows_or_is_ignored() {
+fn doctor_hints_at_slow_and_ignored_settings() {
     let (text, json) = doctor(&[("P2P_KERNELS", "portable"), ("RAYON_NUM_THREADS", "1")]);
     assert_eq!(json["kernels"]["form"], "portable");
     assert_eq!(json["processor"]["workers"], 1);
@@ -172,7 +172,7 @@ fn doctor_hints_at_what_slows_or_is_ignored() {
 }
 
 #[test]
-fn doctor_says_how_show_would_draw() {
+fn doctor_names_the_protocol_that_show_uses() {
     for (variables, pictures) in [
         (&[("TERM", "xterm-kitty")][..], "kitty's protocol"),
         (&[("TERM", "foot")], "sixel"),
@@ -192,7 +192,7 @@ fn doctor_says_how_show_would_draw() {
 }
 
 #[test]
-fn doctor_spells_out_signs_that_steer_a_terminal() {
+fn doctor_escapes_control_characters() {
     let (text, json) = doctor(&[("TERM", "x\x1b[31m\ny")]);
     assert!(text.contains("= x\\u{1b}[31m\\ny\n"), "{text}");
     let settings = json["environment"].as_array().unwrap();
@@ -200,9 +200,9 @@ fn doctor_spells_out_signs_that_steer_a_terminal() {
     assert_eq!(term["value"], "x\x1b[31m\ny");
 }
 
-/// A variable that is read and not listed is one that nobody finds.
+/// Users find a `P2P_*` variable only if doctor lists it.
 #[test]
-fn doctor_lists_every_variable_of_ours() {
+fn doctor_lists_every_p2p_variable() {
     let (_, json) = doctor(&[]);
     let settings = json["environment"].as_array().unwrap();
     let listed: Vec<&str> = settings
@@ -213,7 +213,7 @@ fn doctor_lists_every_variable_of_ours() {
     for (file, text) in crate::layers::all_sources() {
         for rest in text.split("\"P2P_").skip(1) {
             let name = format!("P2P_{}", rest.split('"').next().unwrap());
-            // Known when it is built, not when it runs.
+            // P2P_COMMIT is read at build time only.
             if name != "P2P_COMMIT" {
                 found += 1;
                 assert!(

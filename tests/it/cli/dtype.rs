@@ -10,7 +10,7 @@ fn manifest(place: &Place, folder: &str) -> Value {
 }
 
 #[test]
-fn precision_is_recorded_and_repeated() {
+fn the_dtype_is_recorded_and_repeated() {
     let place = Place::new();
     let output = place.edit(&[
         "--seed",
@@ -40,7 +40,7 @@ fn precision_is_recorded_and_repeated() {
         place.bytes("whole/edited-1.png")
     );
 
-    // As it was drawn, whatever is usual here.
+    // The recorded dtype wins over the environment variable.
     for (folder, variable) in [("half", "f32"), ("whole", "bf16")] {
         let picture = format!("{folder}/edited-1.png");
         let again = format!("{folder}-again");
@@ -70,7 +70,7 @@ fn precision_is_recorded_and_repeated() {
 }
 
 #[test]
-fn jobs_may_have_a_precision_each() {
+fn each_job_has_its_own_dtype() {
     let place = Place::new();
     let jobs = "[defaults]\nsrc = \"a cat\"\ndst = \"a dog\"\nsteps = 1\nwidth = 64\nheight = 64\n\
         [[job]]\nname = \"wide\"\n[[job]]\nname = \"narrow\"\ndtype = \"bf16\"\nvae_tiling = true\n";
@@ -86,7 +86,7 @@ fn jobs_may_have_a_precision_each() {
 }
 
 #[test]
-fn what_is_not_there_is_said_with_a_cure() {
+fn unavailable_devices_and_dtypes_are_refused() {
     let place = Place::new();
     for (args, cause, cure) in [
         (["--device", "gpu"], "invalid value 'gpu'", "cuda:1"),
@@ -130,7 +130,7 @@ fn what_is_not_there_is_said_with_a_cure() {
             told.contains(&format!("{variable}={value} is not known: use auto")),
             "{told}"
         );
-        // What is said on the command line needs no variable.
+        // Flags override the invalid variable.
         let plain = ["--device", "cpu", "--dtype", "f32", "--force", "-o", "out"];
         let args = [&EDIT[..], &plain].concat();
         assert!(place.p2p_with(variable, value, &args).status.success());
@@ -145,9 +145,9 @@ fn what_is_not_there_is_said_with_a_cure() {
     );
 }
 
-/// A UNet with a million million numbers more than it needs, none of which is there.
+/// The UNet file gets an extra tensor of 4 TB. The file is sparse, so it takes no disk space.
 #[test]
-fn a_run_that_cannot_fit_is_refused_before_anything_is_read() {
+fn a_model_larger_than_memory_is_refused_before_it_is_read() {
     let place = Place::new();
     let model = copy_of_mini_sd();
     let path = model.path().join(UNET);

@@ -1,4 +1,4 @@
-//! Ctrl-C in the middle of a run: its own exit code, and nothing left behind.
+//! Ctrl-C during a run: exit code 130, finished work is kept, and no unfinished file remains.
 #![cfg(unix)]
 
 use std::io::{BufRead, BufReader, Read};
@@ -13,7 +13,7 @@ fn interrupt(run: &Child) {
 }
 
 #[test]
-fn an_interrupted_run_leaves_nothing() {
+fn an_interrupted_run_leaves_no_file() {
     let place = Place::new();
     let mut run = Command::new(env!("CARGO_BIN_EXE_p2p"))
         .args(&EDIT[..5])
@@ -23,7 +23,7 @@ fn an_interrupted_run_leaves_nothing() {
         .stderr(Stdio::piped())
         .spawn()
         .unwrap();
-    // Once the run is announced, its hidden folder exists and interrupts are heard.
+    // When the run is announced, its hidden folder exists and the signal handler is installed.
     let mut stderr = BufReader::new(run.stderr.take().unwrap());
     let mut said = String::new();
     stderr.read_line(&mut said).unwrap();
@@ -44,7 +44,7 @@ fn an_interrupted_run_leaves_nothing() {
 }
 
 #[test]
-fn an_interrupted_batch_keeps_what_is_done() {
+fn an_interrupted_batch_keeps_finished_jobs() {
     let place = Place::new();
     let jobs = "[defaults]\nwidth = 64\nheight = 64\ndst = \"a dog\"\n\
         [[job]]\nname = \"short\"\nsrc = \"a cat\"\nsteps = 1\n\
@@ -57,7 +57,7 @@ fn an_interrupted_batch_keeps_what_is_done() {
         .stderr(Stdio::piped())
         .spawn()
         .unwrap();
-    // The first folder is said once it is there.
+    // The path of the first folder is printed when the folder is complete.
     let mut stdout = BufReader::new(run.stdout.take().unwrap());
     let mut folder = String::new();
     stdout.read_line(&mut folder).unwrap();
@@ -82,7 +82,7 @@ fn an_interrupted_batch_keeps_what_is_done() {
 }
 
 #[test]
-fn an_interrupted_sweep_shows_what_is_done() {
+fn an_interrupted_sweep_shows_finished_jobs() {
     let place = Place::new();
     let sweep =
         "sweep|--src|a cat|--dst|a dog|--width|64|--height|64|--vary|steps=1,1000|-o|out|--jsonl";
@@ -95,7 +95,7 @@ fn an_interrupted_sweep_shows_what_is_done() {
         .unwrap();
     let mut lines = BufReader::new(run.stdout.take().unwrap()).lines();
     let mut line = || -> serde_json::Value {
-        let line = lines.next().expect("more is said").unwrap();
+        let line = lines.next().expect("another event").unwrap();
         serde_json::from_str(&line).unwrap()
     };
     while line()["event"] != "finished" {}

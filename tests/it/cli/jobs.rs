@@ -1,5 +1,5 @@
-//! Job files that are wrong: the corpus in `tests/jobs` (its README says what its comments mean), and
-//! sound ones with random damage.
+//! Invalid job files: the corpus in `tests/jobs` (its README explains the comments in the files), and valid
+//! files with random damage.
 
 use std::path::{Path, PathBuf};
 use std::process::Output;
@@ -26,15 +26,15 @@ fn files(folder: &Path) -> Vec<String> {
 fn check(folder: &Path, file: &str) -> Output {
     let mut command = assert_cmd::Command::new(env!("CARGO_BIN_EXE_p2p"));
     command.args(["job", "check", file]).current_dir(folder);
-    // A model that is none is not looked for on a network.
+    // A model name that is not a path must not cause a download.
     command.env("HF_HUB_OFFLINE", "1");
     command.output().unwrap()
 }
 
-/// An error that a file must make.
+/// An error that `p2p job check` must report for a file.
 #[derive(Debug)]
 struct Expected {
-    /// `file:line`, or nothing where it is about the whole file.
+    /// `file:line`, or `None` for an error about the whole file.
     place: Option<String>,
     words: Vec<String>,
 }
@@ -58,7 +58,7 @@ fn expected(folder: &Path, file: &str) -> Vec<Expected> {
     comments.map(expect).collect()
 }
 
-/// What is said, error by error, without the last one, which sums up.
+/// The errors in `said`, without the last one, which is a summary.
 fn errors(said: &str) -> Vec<&str> {
     let starts = said.match_indices("error: ").map(|(at, _)| at);
     let starts: Vec<usize> = starts
@@ -77,7 +77,7 @@ impl Expected {
             Some(place) => at(place),
             None => !error.contains("--> "),
         };
-        // Not in the picture of the line, where everything stands.
+        // The quoted source line contains all words, so it does not count.
         let digits_and_blanks = |c: char| c.is_ascii_digit() || c == ' ';
         let is_picture = |line: &&str| line.trim_start_matches(digits_and_blanks).starts_with('|');
         let told = error
@@ -88,7 +88,7 @@ impl Expected {
     }
 }
 
-/// What is wrong with how a file is refused, if anything.
+/// How the refusal of a file differs from what its comments expect, if it does.
 fn complaint(folder: &Path, file: &str) -> Option<String> {
     let output = check(folder, file);
     let (said, expected) = (stderr(&output), expected(folder, file));
@@ -141,7 +141,7 @@ fn every_mistake_is_named_with_its_line_and_a_cure() {
 }
 
 #[test]
-fn sound_files_are_sound() {
+fn valid_files_pass_the_check() {
     let folder = corpus().join("valid");
     let files = files(&folder);
     assert!(files.len() >= 15, "{}", files.len());
@@ -153,24 +153,24 @@ fn sound_files_are_sound() {
     }
 }
 
-/// One random damage.
+/// A random change to the bytes of a file.
 #[derive(Debug, Clone)]
 enum Damage {
-    /// Bytes leave.
+    /// Removes bytes.
     Cut(Index, usize),
-    /// Bytes come.
+    /// Inserts a piece of text.
     Put(Index, &'static str),
-    /// A line is there twice.
+    /// Duplicates a line.
     Repeat(Index),
-    /// Two lines change places.
+    /// Swaps two lines.
     Swap(Index, Index),
-    /// A byte becomes another.
+    /// Overwrites a byte.
     Flip(Index, u8),
-    /// The file ends early.
+    /// Truncates the file.
     End(Index),
 }
 
-/// What job files are made of, and what they should not be.
+/// Pieces of text to insert: syntax of job files, and text that is invalid in them.
 const PIECES: [&str; 38] = [
     "[",
     "]",
@@ -263,13 +263,13 @@ impl Damage {
 proptest! {
     #![proptest_config(ProptestConfig { cases: 64, failure_persistence: None, ..ProptestConfig::default() })]
 
-    /// Whatever happens to a file, it is sound or refused with its name and a cure.
+    /// A damaged file either passes the check or is refused with its name and a cure.
     #[test]
-    fn no_damage_makes_it_panic(file in any::<Index>(), damages in proptest::collection::vec(damage(), 1..4)) {
+    fn damaged_files_cause_no_panic(file in any::<Index>(), damages in proptest::collection::vec(damage(), 1..4)) {
         let folder = corpus().join("valid");
         let files = files(&folder);
-        let sound = std::fs::read(folder.join(file.get(&files))).unwrap();
-        let damaged = damages.iter().fold(sound, |bytes, damage| damage.apply(bytes));
+        let valid = std::fs::read(folder.join(file.get(&files))).unwrap();
+        let damaged = damages.iter().fold(valid, |bytes, damage| damage.apply(bytes));
         let place = Place::new();
         for part in std::fs::read_dir(corpus().join("parts")).unwrap() {
             let part = part.unwrap();

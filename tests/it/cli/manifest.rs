@@ -5,7 +5,7 @@ use serde_json::Value;
 use super::Place;
 use super::runs::json;
 
-/// A command line made of nothing but a manifest's values.
+/// A command line built only from the values of a manifest.
 fn again(manifest: &Value) -> Vec<String> {
     let text = |v: &Value| v.as_str().map_or_else(|| v.to_string(), str::to_owned);
     let edits = manifest["edits"].as_array().unwrap();

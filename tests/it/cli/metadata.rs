@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::{EDIT, Place, stderr, stdout};
 
-/// What `p2p info --json` says.
+/// The output of `p2p info --json`.
 pub(super) fn info(place: &Place, file: &str) -> Value {
     serde_json::from_slice(&place.succeed(&["info", file, "--json"]).stdout).unwrap()
 }
@@ -20,7 +20,7 @@ pub(super) fn pngs(place: &Place) -> Vec<String> {
     all.filter(|name| name.ends_with(".png")).collect()
 }
 
-/// Names of the texts, in order.
+/// Keywords of the PNG text chunks, in file order.
 pub(super) fn texts(place: &Place, file: &str) -> Vec<String> {
     let contents = png::read(&place.bytes(file)).unwrap();
     contents
@@ -31,7 +31,7 @@ pub(super) fn texts(place: &Place, file: &str) -> Vec<String> {
 }
 
 #[test]
-fn pictures_say_how_they_were_drawn() {
+fn pictures_contain_their_settings() {
     let place = Place::new();
     place.edit(&[
         "--seed",
@@ -46,7 +46,7 @@ fn pictures_say_how_they_were_drawn() {
     for file in pngs(&place) {
         let expected = match &*file {
             "out/source.png" | "out/edited-1.png" | "out/baseline-1.png" => &whole[..],
-            // What shows a picture is marked, what shows numbers is not.
+            // Files that contain a drawn picture are marked as AI-generated, plain maps are not.
             file if file.contains("strip") || file.contains("grid") => &whole[2..],
             file if file.contains("overlay") => &whole[2..],
             _ => &[],
@@ -138,9 +138,9 @@ fn metadata_can_be_left_out_and_leaves_the_same_pixels() {
     assert!(stderr(&output).contains("use P2P_METADATA=none"));
 }
 
-/// Nothing of a picture tells which others were drawn beside it, or where.
+/// A picture is independent of the other pictures of its run and of the output folder.
 #[test]
-fn a_picture_is_the_same_whatever_it_was_drawn_with() {
+fn a_picture_is_the_same_alone_and_among_others() {
     let place = Place::new();
     let words = "--weight car=1.5 --weight boat=0.5 --weight big=2 --weight-steps 0..0.5 \
         --cross-steps car=0.5 --cross-steps boat=0.3 --blend bicycle:car --blend bicycle:boat \
@@ -204,7 +204,7 @@ fn a_picture_is_the_same_whatever_it_was_drawn_with() {
 }
 
 #[test]
-fn files_that_tell_nothing_are_named_so() {
+fn files_without_metadata_are_refused() {
     let place = Place::new();
     place.edit(&["--seed", "4", "-o", "out", "--no-metadata"]);
     place.edit(&["--seed", "4", "-o", "told"]);

@@ -1,4 +1,5 @@
-//! The built binary, run in folders of its own: what every test of the command line stands on.
+//! Tests of the built binary, and the helpers they share. Each test runs in a temporary folder of its own,
+//! offline.
 
 mod bad_files;
 mod bad_input;
@@ -29,7 +30,7 @@ use std::process::Output;
 use assert_cmd::Command;
 use tempfile::TempDir;
 
-/// A small, quick edit; tests add flags to it.
+/// A small, quick edit. Tests add flags to it.
 const EDIT: [&str; 11] = [
     "edit",
     "--src",
@@ -44,7 +45,7 @@ const EDIT: [&str; 11] = [
     "64",
 ];
 
-/// An empty folder to run in.
+/// A temporary folder that commands run in.
 struct Place(TempDir);
 
 impl Place {
@@ -60,7 +61,7 @@ impl Place {
         std::fs::read(self.path(name)).unwrap_or_else(|e| panic!("{name}: {e}"))
     }
 
-    /// Everything below the folder, hidden names too, in order.
+    /// Sorted paths of all files and folders inside, hidden ones included.
     fn listing(&self) -> Vec<String> {
         let mut names = vec![];
         list(self.0.path(), "", &mut names);
@@ -79,12 +80,12 @@ impl Place {
     fn command(&self, args: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_p2p"));
         command.args(args).current_dir(self.0.path());
-        // What is no path is not looked for on a network.
+        // A model name that is not a path must not cause a download.
         command.env("HF_HUB_OFFLINE", "1");
         command
     }
 
-    /// The quick edit with more flags; it must succeed.
+    /// Runs the quick edit with more flags, and checks that it succeeds.
     fn edit(&self, more: &[&str]) -> Output {
         self.succeed(&[&EDIT, more].concat())
     }

@@ -1,10 +1,10 @@
-//! `--no-source`: which files are written, that the rest is the same, what is refused.
+//! `--no-source`: which files are written, that the edits stay the same, and what is refused.
 
 use serde_json::Value;
 
 use super::{Place, stderr, stdout};
 
-/// Windows that close half-way.
+/// Windows that close halfway through the run.
 const HALF: [&str; 6] = ["--cross-steps", "0.5", "--self-steps", "0.5", "--seed", "3"];
 
 fn manifest(place: &Place, folder: &str) -> Value {
@@ -12,7 +12,7 @@ fn manifest(place: &Place, folder: &str) -> Value {
 }
 
 #[test]
-fn the_source_is_left_out_of_files_strip_and_report() {
+fn the_source_is_missing_from_files_strip_and_manifest() {
     let place = Place::new();
     let two = [&HALF[..], &["--dst", "a big red boat"]].concat();
     let with = |folder, more: &[&str]| place.edit(&[&two, more, &["-o", folder]].concat());
@@ -45,7 +45,7 @@ fn the_source_is_left_out_of_files_strip_and_report() {
 }
 
 #[test]
-fn one_edit_alone_has_no_strip() {
+fn a_single_edit_has_no_strip() {
     let place = Place::new();
     let output = place.edit(&["--no-source", "-o", "out"]);
     assert_eq!(stdout(&output), "out/edited-1.png\nout/manifest.json\n");
@@ -66,7 +66,7 @@ fn a_mask_needs_the_source_or_a_blend() {
 
 /// The source is drawn for its heatmaps, but it is no output of its own.
 #[test]
-fn heatmaps_of_the_source_keep_it() {
+fn heatmaps_of_the_source_keep_its_row() {
     let place = Place::new();
     let maps = [&HALF[..], &["--heatmaps", "--map-words", "red"]].concat();
     place.edit(&[&maps[..], &["-o", "seen"]].concat());

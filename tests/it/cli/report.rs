@@ -1,10 +1,11 @@
-//! `p2p report` and `--report`: where the page goes, what is said, and that its commands repeat pictures.
+//! `p2p report` and `--report`: where the page is written, what is printed, and that the commands on the
+//! page repeat its pictures.
 
 use std::fs;
 
 use super::{Place, stderr, stdout};
 
-/// The commands on a page.
+/// The arguments of each command on a page.
 fn commands(html: &str) -> Vec<Vec<String>> {
     let inside = html.split("<pre id=\"command-").skip(1);
     let line = |rest: &str| {
@@ -30,7 +31,7 @@ fn page(place: &Place, name: &str) -> String {
 }
 
 #[test]
-fn the_page_is_written_where_it_is_wanted_and_its_path_printed() {
+fn the_page_is_written_to_the_named_file_and_its_path_printed() {
     let place = Place::new();
     place.edit(&["-o", "out/a", "--seed", "1"]);
     place.edit(&["-o", "out/b", "--seed", "2"]);
@@ -38,7 +39,7 @@ fn the_page_is_written_where_it_is_wanted_and_its_path_printed() {
     assert_eq!(stdout(&output), "out/report.html\n");
     assert_eq!(stderr(&output), "2 edits of 1 prompt, 2 seeds, storybook\n");
     assert!(page(&place, "out/report.html").contains("src=\"a/source.png\""));
-    // Again, elsewhere, and in the folder that is taken where none is named.
+    // To another file, and for the default folder.
     let output = place.succeed(&["report", "out", "-o", "all.html", "-q"]);
     assert_eq!(
         (stdout(&output), stderr(&output)),
@@ -53,7 +54,7 @@ fn the_page_is_written_where_it_is_wanted_and_its_path_printed() {
 }
 
 #[test]
-fn mistakes_are_told_with_their_cure() {
+fn missing_and_damaged_runs_are_reported() {
     let place = Place::new();
     for (args, says) in [
         (&["report"][..], "cannot read p2p-out"),
@@ -88,16 +89,16 @@ fn mistakes_are_told_with_their_cure() {
 }
 
 #[test]
-fn an_edit_writes_its_own_page_where_it_is_asked_to() {
+fn the_report_flag_writes_a_page() {
     let place = Place::new();
     let output = place.edit(&["-o", "out", "--report", "--heatmaps", "--seed", "1"]);
     assert!(stdout(&output).contains("out/report.html\n"));
     let page = page(&place, "out/report.html");
     assert!(page.contains("<h1>out</h1>") && page.contains("src=\"source.png\""));
-    // Words of both prompts, four each.
+    // Both prompts have four words.
     assert_eq!(page.matches("data-map=\"attn/source/").count(), 4);
     assert_eq!(page.matches("data-map=\"attn/edited-1/").count(), 4);
-    // The page that `p2p report` makes, and gone with the run.
+    // `p2p report` writes the same page, and --force deletes it with the run.
     let again = place.succeed(&["report", "out"]);
     assert_eq!(stdout(&again), "out/report.html\n");
     assert_eq!(self::page(&place, "out/report.html"), page);
@@ -105,86 +106,88 @@ fn an_edit_writes_its_own_page_where_it_is_asked_to() {
     assert!(!place.path("out/report.html").exists());
 }
 
-/// The law of the report: what it says repeats the picture, to the byte.
+/// Flags of seven runs, which together set most edit and run settings.
+const JOBS: [&[&str]; 7] = [
+    &["--dst", "a big red car"],
+    &[
+        "--weight",
+        "red=-1.5",
+        "--weight-steps",
+        "0.1..1",
+        "--negative-prompt",
+        "it's \"snow\" & $HOME",
+    ],
+    &[
+        "--dst",
+        "a big blue car",
+        "--preset",
+        "free-shape",
+        "--edit",
+        "auto",
+        "--fast",
+    ],
+    &[
+        "--dst",
+        "a big red car",
+        "--dst",
+        "a small red car",
+        "--edit",
+        "refine",
+        "--cross-steps",
+        "0.5~0.7",
+        "--cross-steps",
+        "car=steps:0..1",
+        "--self-steps",
+        "0.1..0.6",
+        "--inject-latents",
+        "0.5",
+        "--strength",
+        "0.5",
+        "--blend",
+        "bicycle:car",
+        "--blend-keep",
+        "red",
+        "--blend-threshold",
+        "0.4,0.6",
+        "--blend-from",
+        "0",
+        "--blend-soft",
+        "--guidance",
+        "4.5",
+        "--scheduler",
+        "euler-a",
+        "--self-res",
+        "2",
+    ],
+    &[
+        "--dst",
+        "a big red car",
+        "--then",
+        "a big red car in winter",
+    ],
+    &[
+        "--dst",
+        "a big red car",
+        "--no-edit-control",
+        "--compat",
+        "reference",
+    ],
+    &[
+        "--dst",
+        "a small red car",
+        "--preset",
+        "local",
+        "-H",
+        "72",
+        "--baseline",
+    ],
+];
+
+/// Each command on the page draws its picture again, to the byte.
 #[test]
 fn the_commands_repeat_the_pictures() {
     let place = Place::new();
-    let jobs: [&[&str]; 7] = [
-        &["--dst", "a big red car"],
-        &[
-            "--weight",
-            "red=-1.5",
-            "--weight-steps",
-            "0.1..1",
-            "--negative-prompt",
-            "it's \"snow\" & $HOME",
-        ],
-        &[
-            "--dst",
-            "a big blue car",
-            "--preset",
-            "free-shape",
-            "--edit",
-            "auto",
-            "--fast",
-        ],
-        &[
-            "--dst",
-            "a big red car",
-            "--dst",
-            "a small red car",
-            "--edit",
-            "refine",
-            "--cross-steps",
-            "0.5~0.7",
-            "--cross-steps",
-            "car=steps:0..1",
-            "--self-steps",
-            "0.1..0.6",
-            "--inject-latents",
-            "0.5",
-            "--strength",
-            "0.5",
-            "--blend",
-            "bicycle:car",
-            "--blend-keep",
-            "red",
-            "--blend-threshold",
-            "0.4,0.6",
-            "--blend-from",
-            "0",
-            "--blend-soft",
-            "--guidance",
-            "4.5",
-            "--scheduler",
-            "euler-a",
-            "--self-res",
-            "2",
-        ],
-        &[
-            "--dst",
-            "a big red car",
-            "--then",
-            "a big red car in winter",
-        ],
-        &[
-            "--dst",
-            "a big red car",
-            "--no-edit-control",
-            "--compat",
-            "reference",
-        ],
-        &[
-            "--dst",
-            "a small red car",
-            "--preset",
-            "local",
-            "-H",
-            "72",
-            "--baseline",
-        ],
-    ];
-    for (i, more) in jobs.iter().enumerate() {
+    for (i, more) in JOBS.iter().enumerate() {
         let folder = format!("out/{i}");
         let size = [
             "--steps", "3", "--width", "64", "--height", "64", "--seed", "5", "-q",
@@ -215,13 +218,13 @@ fn the_commands_repeat_the_pictures() {
     for (command, (job, edit)) in commands.iter().zip(pictures) {
         let mut args: Vec<String> = command[1..].to_vec();
         if args[0] == "rerun" {
-            // Files are named from the page's folder.
+            // File names are relative to the page's folder.
             args[1] = format!("out/{}", args[1]);
         }
         let mut args: Vec<&str> = args.iter().map(String::as_str).collect();
         args.extend(["-q", "-o", "again", "--force"]);
         place.succeed(&args);
-        // Those that it is an edit of come before it.
+        // The bases of a chained edit come before it.
         let mut edits = place.listing().into_iter();
         let last = edits.rfind(|name| name.starts_with("again/edited-"));
         let again = place.bytes(&last.unwrap());

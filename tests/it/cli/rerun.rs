@@ -5,7 +5,7 @@ use serde_json::json;
 use super::metadata::{info, pngs, settings, texts};
 use super::{Place, stderr};
 
-/// A picture repeated from its metadata alone, and one whose settings were repeated, are the same bytes.
+/// `p2p rerun` needs only the picture, and writes the same bytes again.
 #[test]
 fn pictures_are_repeated_to_the_byte() {
     let place = Place::new();
@@ -37,9 +37,9 @@ fn pictures_are_repeated_to_the_byte() {
             &["--seed", "3"]
         };
         place.edit(&[&flags[..], seed, &["-q", "-o", &out]].concat());
-        // Nothing but the picture is needed.
+        // The mask file is hidden: the picture alone must be enough.
         std::fs::rename(place.path("half.png"), place.path("hidden.png")).unwrap();
-        // Of each kind the last: it has the longest way behind it.
+        // The last picture of each kind depends on the most settings.
         let kinds = ["source", "edited", "baseline"].into_iter();
         let last = |kind| {
             let of_kind = |file: &String| file.starts_with(&format!("{out}/{kind}"));
@@ -56,14 +56,14 @@ fn pictures_are_repeated_to_the_byte() {
                 (f.contains("edited"), f.clone())
             });
             let same = place.bytes(&last.unwrap()) == place.bytes(&file);
-            assert!(same, "{flags:?}: {file} comes out otherwise");
+            assert!(same, "{flags:?}: rerun of {file} differs");
         }
         std::fs::rename(place.path("hidden.png"), place.path("half.png")).unwrap();
     }
 }
 
 #[test]
-fn a_repetition_may_be_changed() {
+fn set_changes_settings_of_a_rerun() {
     let place = Place::new();
     place.edit(&["--seed", "3", "--cross-steps", "car=0.5", "-o", "first"]);
     let rerun = |out: &str, changes: &[&str]| {
@@ -112,7 +112,13 @@ fn a_repetition_may_be_changed() {
     assert_eq!(changed["edit"][0]["blend"], json!(["auto"]));
     let changed = rerun("free", &["edit_control=false"]);
     assert_eq!(changed["edit"], json!([{ "dst": "a big red car" }]));
-    // A source may become an edit, a chain's last link change.
+}
+
+/// `--set` can add an edit to a source, and change the last edit of a chain.
+#[test]
+fn set_adds_and_changes_edits_of_a_rerun() {
+    let place = Place::new();
+    place.edit(&["--seed", "3", "--cross-steps", "car=0.5", "-o", "first"]);
     let args = [
         "rerun",
         "first/source.png",
@@ -164,7 +170,7 @@ fn a_repetition_may_be_changed() {
 }
 
 #[test]
-fn changes_that_cannot_be_are_refused() {
+fn invalid_changes_are_refused() {
     let place = Place::new();
     place.edit(&["--seed", "3", "-o", "first"]);
     for (change, cause, cure) in [

@@ -7,7 +7,7 @@ use super::runs::{json, size};
 use super::{EDIT, Place, stderr, stdout};
 
 #[test]
-fn masks_are_saved_and_taken_back() {
+fn a_saved_mask_can_be_given_back() {
     let place = Place::new();
     let blend = "--blend auto --blend-threshold 0.8 --blend-from 0 --seed 1 --save-mask -o first";
     let output = place.edit(&blend.split(' ').collect::<Vec<_>>());
@@ -17,7 +17,7 @@ fn masks_are_saved_and_taken_back() {
     let files = manifest["files"].as_array().unwrap();
     assert!(files.contains(&Value::from("mask-1.png")));
     assert_eq!(manifest["edits"][0]["blend"][0], "auto");
-    // The run's own mask, given back, confines as the words did at the end.
+    // A mask saved by a blend confines a second run to the same region.
     let mask = [
         "--mask",
         "first/mask-1.png",
@@ -41,7 +41,7 @@ fn masks_are_saved_and_taken_back() {
 }
 
 #[test]
-fn every_edit_says_what_it_did() {
+fn every_edit_reports_its_change() {
     let place = Place::new();
     let black = image::GrayImage::new(64, 64);
     black.save(place.path("black.png")).unwrap();
@@ -50,7 +50,7 @@ fn every_edit_says_what_it_did() {
         stderr(&place.edit(&[&more[..], &["--seed", "1", "--force", "-o", "out"]].concat()))
     };
     assert!(said("").contains("edit 1: changed by "));
-    // Nothing happened, and why.
+    // An edit without a visible change causes a warning that names the reason.
     for (flags, cure) in [
         ("--inject-latents 1", "shorten --inject-latents"),
         (
@@ -76,15 +76,15 @@ fn every_edit_says_what_it_did() {
 }
 
 #[test]
-fn an_edit_of_an_edit_is_measured_against_it() {
+fn a_chained_edit_is_compared_with_its_base() {
     let place = Place::new();
     let said = stderr(&place.edit(&["--then", "a small red car", "--seed", "1", "-o", "out"]));
     assert!(said.contains("edit 2 (of edit 1): changed by "), "{said}");
 }
 
-/// The promises, on the embedded model.
+/// A blend on the embedded model leaves the rest of the picture almost unchanged: over 35 dB and 30 dB PSNR.
 #[test]
-fn blend_keeps_the_beach_and_the_bear() {
+fn a_blend_changes_only_its_words() {
     let place = Place::new();
     let outside = |args: &[&str], out: &str| {
         place.succeed(&[args, &["-q", "-o", out]].concat());
@@ -106,14 +106,14 @@ fn blend_keeps_the_beach_and_the_bear() {
         kept > 35.0 && free < kept - 2.0,
         "{kept:.1} dB with blend, {free:.1} without"
     );
-    // The pink bear: only its bicycle changes.
+    // Only the bicycle of the pink bear changes.
     let bear = "edit|--src|a pink bear riding a bicycle|--weight|pink=-1|--blend|bicycle|--blend-keep|bear|--seed|1";
     let kept = outside(&bear.split('|').collect::<Vec<_>>(), "bear");
     assert!(kept > 30.0, "{kept:.1} dB");
 }
 
 #[test]
-fn edits_of_edits_and_morphs() {
+fn chains_and_strengths_draw_the_right_rows() {
     let place = Place::new();
     let chain = [
         "--then",
@@ -152,7 +152,7 @@ fn edits_of_edits_and_morphs() {
 }
 
 #[test]
-fn explain_draws_nothing() {
+fn explain_writes_no_file() {
     let place = Place::new();
     let args = [&["explain"], &EDIT[1..]].concat();
     let output = place.succeed(&args);
@@ -210,11 +210,14 @@ fn presets_are_listed_and_used() {
         "--preset", "style", "--edit", "auto", "--seed", "1", "-o", "auto",
     ]);
     let auto = json(&place.bytes("auto/manifest.json"));
-    assert_eq!(auto["edits"][0]["edit"], "replace", "so does auto");
+    assert_eq!(
+        auto["edits"][0]["edit"], "replace",
+        "an explicit auto wins too"
+    );
 }
 
 #[test]
-fn a_mask_that_is_white_all_over_confines_nothing() {
+fn a_white_mask_causes_a_warning() {
     let place = Place::new();
     let white = image::GrayImage::from_pixel(64, 64, image::Luma([255]));
     white.save(place.path("white.png")).unwrap();

@@ -194,14 +194,14 @@ fn fresh_noise_comes_from_the_seed() {
 }
 
 #[test]
-fn progress_counts_the_calls() {
+fn progress_counts_the_calls_of_the_denoiser() {
     let place = Place::new();
     let said = stderr(&place.edit(&["--scheduler", "pndm"]));
     assert!(said.contains("64x64, 2 steps"), "{said}");
     assert!(said.contains("step 1/3"), "{said}");
 }
 
-/// The kinds of a PNG's chunks, in order, once each.
+/// Types of a PNG's chunks in file order, without repeated neighbours.
 fn chunks(png: &[u8]) -> Vec<String> {
     let (mut kinds, mut rest) = (vec![], &png[8..]);
     while let [a, b, c, d, kind @ ..] = rest {
@@ -214,7 +214,7 @@ fn chunks(png: &[u8]) -> Vec<String> {
 }
 
 #[test]
-fn threads_and_places_change_no_byte() {
+fn thread_counts_and_folders_change_no_byte() {
     let run = |threads: &str, out: &str| {
         let place = Place::new();
         let flags = ["--threads", threads, "--seed", "5", "-o", out];
@@ -226,7 +226,7 @@ fn threads_and_places_change_no_byte() {
         (pictures, place.bytes("latents"))
     };
     let (one, two) = (run("1", "one"), run("2", "somewhere/else"));
-    assert!(one == two, "a byte depends on threads or place");
+    assert!(one == two, "threads or folder change a byte");
     let told = ["IHDR", "tEXt", "iTXt", "IDAT", "IEND"];
     let [source, edited, strip] = one.0.each_ref().map(|png| chunks(png));
     assert_eq!(
@@ -237,7 +237,7 @@ fn threads_and_places_change_no_byte() {
 }
 
 #[test]
-fn a_word_the_embedded_model_was_never_taught_is_named() {
+fn a_word_unknown_to_the_embedded_model_causes_a_warning() {
     let place = Place::new();
     let warned = |src: &str| {
         let out = src.replace(' ', "-");
@@ -256,9 +256,9 @@ fn a_word_the_embedded_model_was_never_taught_is_named() {
     assert!(!warned("A red child's BALL, on the street!").contains("taught"));
 }
 
-/// The default folder gives way: other settings of the same prompts are what one tries next.
+/// Other settings for the same prompts and seed get a new default folder, so users can try settings freely.
 #[test]
-fn a_default_folder_is_never_in_the_way() {
+fn a_default_folder_that_exists_gets_a_number() {
     let place = Place::new();
     let folders = [
         &["--seed", "1"][..],

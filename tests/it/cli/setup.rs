@@ -7,7 +7,7 @@ use std::process::Command;
 use super::{Place, stderr, stdout};
 use crate::common::skip;
 
-/// The commands that the help lists.
+/// Names of the commands that `p2p --help` lists.
 fn commands() -> Vec<String> {
     let help = stdout(&Place::new().succeed(&["--help"]));
     let list = help.split("Commands:\n").nth(1).expect("commands");
@@ -21,7 +21,7 @@ fn commands() -> Vec<String> {
     names
 }
 
-/// The long flags that a command's help lists.
+/// Names of the long flags that a command's help lists.
 fn flags(command: &str) -> Vec<String> {
     let help = stdout(&Place::new().succeed(&[command, "--help"]));
     let flag = |line: &str| {
@@ -37,7 +37,8 @@ fn flags(command: &str) -> Vec<String> {
     typed.filter_map(flag).collect()
 }
 
-/// Flags stand alone or behind their short form; examples and lists begin otherwise.
+/// Whether a line of help documents a flag. Such lines start with the flag or its short form; lines of
+/// examples and lists don't.
 fn help_names_flag(line: &str, name: &str) -> bool {
     (line.starts_with("--") || line.starts_with(name))
         && name.starts_with(|c: char| c.is_ascii_lowercase())
@@ -96,7 +97,7 @@ fn completions_are_read_by_their_shells() {
     }
 }
 
-/// What bash would offer for the last word.
+/// The completions that bash offers for the last word.
 fn offered(words: &str) -> String {
     let place = Place::new();
     std::fs::write(place.path("p2p.bash"), script("bash")).unwrap();
@@ -130,13 +131,13 @@ fn bash_completes_commands_flags_and_values() {
 }
 
 #[test]
-fn a_shell_that_is_none_is_refused() {
+fn an_unknown_shell_is_refused() {
     let output = Place::new().p2p(&["completions", "csh"]);
     assert_eq!(output.status.code(), Some(2));
     assert!(stderr(&output).contains("bash"), "{}", stderr(&output));
 }
 
-/// Roff as a reader sees it, as far as flags go.
+/// A manual page without the roff marks that occur in flags.
 fn unescaped(page: &str) -> String {
     page.replace("\\-", "-")
         .replace("\\fB", "")
@@ -164,7 +165,7 @@ fn manual_pages_hold_every_command_and_flag() {
         }
     }
     assert!(main.contains(".SH ENVIRONMENT") && main.contains("P2P_KERNELS"));
-    // Again over what is there.
+    // A second run replaces the pages.
     place.succeed(&["man", "--dir", "share/man1"]);
     assert!(!place.listing().iter().any(|name| name.contains(".p2p-")));
 }
@@ -174,7 +175,7 @@ fn read(path: &Path) -> String {
 }
 
 #[test]
-fn manual_pages_are_good_roff_and_keep_examples_line_by_line() {
+fn groff_accepts_manual_pages_and_keeps_lines_of_examples() {
     if !there("groff") {
         return;
     }
@@ -200,7 +201,7 @@ fn manual_pages_are_good_roff_and_keep_examples_line_by_line() {
 }
 
 #[test]
-fn manual_pages_of_nothing_are_refused() {
+fn manual_pages_of_unknown_commands_are_refused() {
     let place = Place::new();
     for (args, cause, cure) in [
         (

@@ -1,4 +1,4 @@
-//! Single-file checkpoints and LoRAs on the command line: what is said, recorded, and asked for again.
+//! Single-file checkpoints and LoRAs on the command line: reports, manifest entries, `verify` and `rerun`.
 
 use prompt_to_prompt::report::png;
 use serde_json::Value;
@@ -13,8 +13,8 @@ const EDIT: [&str; 13] = [
     "--seed", "5",
 ];
 
-/// `mini.safetensors`, the same without its VAE, and `style.safetensors`, a LoRA, in a folder of their own;
-/// the configs they go by.
+/// A folder with `mini.safetensors`, `pruned.safetensors` (the same without its VAE) and the LoRA
+/// `style.safetensors`; the model folder that has their configs, and its path.
 fn place() -> (Place, tempfile::TempDir, String) {
     let (place, folder) = (Place::new(), copy_of_mini_sd());
     let tensors = checkpoint("mini-sd1", folder.path(), &[]);
@@ -34,7 +34,7 @@ fn manifest(place: &Place, folder: &str) -> Value {
 }
 
 #[test]
-fn a_single_file_is_told_in_a_line_and_draws_what_its_folder_does() {
+fn a_single_file_draws_the_same_pictures_as_its_folder() {
     let (place, _folder, configs) = place();
     let with = |model: &str, out: &str, more: &[&str]| {
         let args = [&EDIT[..], &["--model", model, "-o", out], more].concat();
@@ -94,7 +94,7 @@ fn a_single_file_is_told_in_a_line_and_draws_what_its_folder_does() {
 }
 
 #[test]
-fn a_lora_is_recorded_and_asked_for_again() {
+fn a_lora_is_recorded_and_needed_to_repeat_a_picture() {
     let (place, _folder, configs) = place();
     let lora = ["--model", &configs, "--lora", "style.safetensors=0.5"];
     place.succeed(&[&EDIT[..], &lora, &["-o", "styled"]].concat());
@@ -141,7 +141,7 @@ fn a_lora_is_recorded_and_asked_for_again() {
 }
 
 #[test]
-fn a_job_file_gives_loras_by_the_flag() {
+fn jobs_have_their_own_loras() {
     let (place, _folder, configs) = place();
     let model = toml_string(&configs);
     let job = format!(

@@ -4,7 +4,7 @@ use super::batch::{events, of};
 use super::{Place, stderr, stdout};
 
 #[test]
-fn a_sweep_is_a_sheet_with_scores() {
+fn a_sweep_writes_a_sheet_and_scores() {
     let place = Place::new();
     let base = [
         "sweep",
@@ -45,9 +45,9 @@ fn a_sweep_is_a_sheet_with_scores() {
         lines[3]
     );
     let sheet = image::open(place.path("out/sweep.png")).unwrap();
-    // Source and three columns of 128 pixels at least, beside headings.
+    // The source and three columns have at least 128 pixels each, plus headings.
     assert!(sheet.width() > 4 * 128 && sheet.height() > 2 * 128);
-    // The same command draws nothing again.
+    // The same command again draws nothing.
     let again = place.succeed(&[&args[..], &["--jsonl"]].concat());
     assert_eq!(of(&events(&again), "skipped").len(), 6);
 

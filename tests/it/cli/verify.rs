@@ -7,7 +7,7 @@ use super::metadata::info;
 use super::{Place, stderr, stdout};
 
 #[test]
-fn pictures_are_verified() {
+fn verify_finds_changed_pixels_and_sizes() {
     let place = Place::new();
     place.edit(&[
         "--then",
@@ -60,7 +60,7 @@ fn pictures_are_verified() {
     assert!(stderr(&output).contains("small.png is 32x32, but was drawn 64x64"));
 }
 
-/// A copy of a picture whose story is `edit`ed.
+/// Writes `retold.png`, a copy of a picture whose metadata is changed by `edit`.
 fn retold(place: &Place, file: &str, edit: impl Fn(&mut Value)) {
     let bytes = place.bytes(file);
     let mut contents = png::read(&bytes).unwrap();
@@ -78,7 +78,7 @@ fn retold(place: &Place, file: &str, edit: impl Fn(&mut Value)) {
 }
 
 #[test]
-fn the_model_that_drew_it_is_wanted() {
+fn rerun_and_verify_need_the_same_model() {
     let place = Place::new();
     let model = crate::common::fixture("mini-sd");
     let model = model.to_str().unwrap();
@@ -130,6 +130,11 @@ fn the_model_that_drew_it_is_wanted() {
         let output = place.p2p(&[command, "retold.png"]);
         assert_eq!(output.status.code(), Some(2), "{}", stderr(&output));
     }
+}
+
+#[test]
+fn pictures_of_other_tools_are_not_rerun() {
+    let place = Place::new();
     std::fs::write(
         place.path("other.png"),
         png::encode(

@@ -6,7 +6,7 @@ use serde_json::Value;
 use super::super::{EDIT, Place, stderr, stdout};
 use super::{SMALL, each, heatmap, index_of, picture};
 
-/// What costs more says so before the first step, and is right about it.
+/// Options that cost time or disk space print an estimate before the first step, within a factor of three.
 #[test]
 fn costs_are_told_before_they_are_spent() {
     let place = Place::new();
@@ -36,21 +36,24 @@ fn costs_are_told_before_they_are_spent() {
     assert!(!told(&[]).contains("heatmaps:"));
 }
 
-/// Files below a folder, and their bytes.
+/// Number of files in a folder and its subfolders, and their size in bytes.
 fn below(folder: &std::path::Path) -> (usize, u64) {
     let entries = std::fs::read_dir(folder)
         .unwrap()
         .map(|entry| entry.unwrap());
-    let sizes = entries.map(|entry| match entry.path().is_dir() {
-        true => below(&entry.path()),
-        false => (1, entry.metadata().unwrap().len()),
+    let sizes = entries.map(|entry| {
+        if entry.path().is_dir() {
+            below(&entry.path())
+        } else {
+            (1, entry.metadata().unwrap().len())
+        }
     });
     sizes.fold((0, 0), |sum, next| (sum.0 + next.0, sum.1 + next.1))
 }
 
-/// Flags that find nothing, or can do nothing: what is wrong, what to do, exit code 2, no folder.
+/// Flags that select nothing or have no effect are usage errors, and no folder is written.
 #[test]
-fn flags_in_vain_are_refused() {
+fn flags_without_effect_are_refused() {
     let cases: [(&[&str], &str); 18] = [
         (&["--words", "dog"], "\"dog\" is not a word of the prompt"),
         (&["--locate", "bat"], "did you mean \"cat\"?"),
@@ -134,7 +137,7 @@ fn sites_lists_what_layer_counts() {
     assert_eq!(columns(lines[2]), ["1", "cross", "down", "8x12", "4", "1"]);
 }
 
-/// Every kind of value that --at-steps takes, and each in the error of one that it doesn't.
+/// `--at-steps` takes four kinds of values, and the error for any other value lists them.
 #[test]
 fn steps_are_chosen_in_four_ways() {
     let place = Place::new();
@@ -178,7 +181,7 @@ fn steps_are_chosen_in_four_ways() {
     }
 }
 
-/// The figure has a column a chosen step, and a row's maps are named as what they are.
+/// The figure has one column for each chosen step.
 #[test]
 fn figures_show_the_chosen_steps() {
     let place = Place::new();
@@ -213,7 +216,7 @@ fn figures_show_the_chosen_steps() {
     );
 }
 
-/// Maps that an edit would have by itself are not to be taken for those it has.
+/// The figure labels an edit's own maps, so that they are not taken for the injected ones.
 #[test]
 fn own_maps_are_labelled() {
     let place = Place::new();

@@ -1,4 +1,4 @@
-//! What `attn/index.json` and the raw numbers say, held against the pictures.
+//! `attn/index.json` and the raw maps, compared with the pictures.
 
 use safetensors::SafeTensors;
 use serde_json::Value;
@@ -6,7 +6,7 @@ use serde_json::Value;
 use super::super::{Place, stderr};
 use super::{SMALL, each, heatmap, index_of, picture};
 
-/// The outer box is the mask's, the inner one holds the peak, and a higher threshold is a smaller place.
+/// The outer box bounds the mask, the inner box contains the peak, and a higher threshold gives a smaller mask.
 #[test]
 fn a_word_is_located_by_mask_and_box() {
     let place = Place::new();
@@ -42,7 +42,7 @@ fn a_word_is_located_by_mask_and_box() {
     assert_eq!(each(&index_of(&place), "word"), ["red"]);
 }
 
-/// A mask a word.
+/// Each located word has its own mask.
 #[test]
 fn several_words_are_located() {
     let place = Place::new();
@@ -55,9 +55,9 @@ fn several_words_are_located() {
     assert_ne!(mask("red"), mask("boat"));
 }
 
-/// Which tokens a repeated word is the sum of.
+/// A repeated word has one map, the sum over its tokens. The index lists the tokens.
 #[test]
-fn repeated_words_are_told_and_indexed() {
+fn repeated_words_are_reported_and_indexed() {
     let place = Place::new();
     let flags = [
         "-o",
@@ -80,7 +80,8 @@ fn repeated_words_are_told_and_indexed() {
     assert_eq!(index["maps"][1]["places"], serde_json::json!([[6, 9]]));
 }
 
-/// Components are numbered from 1 everywhere; where a pixel looks, it is marked and named as typed.
+/// Components are numbered from 1. A self-attention map from a position has the position in its name, and a
+/// white ring at it.
 #[test]
 fn self_attention_is_named_and_indexed() {
     let place = Place::new();
@@ -107,7 +108,7 @@ fn self_attention_is_named_and_indexed() {
     );
     let index = index_of(&place);
     assert_eq!(index["maps"][0]["file"], "attn/source/from-0-3-0-6.png");
-    // 8 cells of 8 pixels: the middles of the third and the fifth.
+    // The grid has 8 cells of 8 pixels: centers of the third column and the fifth row.
     assert_eq!(index["maps"][0]["from"], serde_json::json!([20, 36]));
     for name in ["from-0-3-0-6", "from-0-3-0-6-overlay"] {
         let marked = picture(&place, &format!("out/attn/source/{name}.png")).to_rgb8();
@@ -119,7 +120,7 @@ fn self_attention_is_named_and_indexed() {
 }
 
 #[test]
-fn the_index_says_what_was_asked_for() {
+fn the_index_records_the_options() {
     let place = Place::new();
     let index = |folder: &str, more: &[&str]| {
         let args = ["--heatmaps", "--map-raw", "-o", folder];
@@ -158,7 +159,7 @@ fn the_index_says_what_was_asked_for() {
 
 /// `[steps, heads, tokens, h, w]`, and each pixel's attention to all tokens of the text.
 #[test]
-fn raw_numbers_have_the_documented_shape() {
+fn raw_maps_have_the_documented_shape() {
     let place = Place::new();
     let flags = [
         "--raw",
@@ -196,7 +197,7 @@ fn raw_numbers_have_the_documented_shape() {
 }
 
 #[test]
-fn only_the_rows_and_words_that_were_asked_for() {
+fn only_the_chosen_rows_and_words_are_written() {
     let place = Place::new();
     let flags = [
         "--heatmaps",

@@ -1,4 +1,4 @@
-//! `p2p heatmap` and `p2p edit --heatmaps`: which files come to be and what they hold.
+//! `p2p heatmap` and `p2p edit --heatmaps`: which files are written and what they contain.
 
 mod choices;
 mod index;
@@ -64,9 +64,9 @@ fn every_token_gets_a_picture_of_its_own() {
     }
 }
 
-/// Quotes, slashes, tags, emoji, words twice: each file is in its folder, once, and is indexed.
+/// Quotes, slashes, tags, emoji and repeated words: each map has one file, in its folder and in the index.
 #[test]
-fn odd_prompts_make_sound_files() {
+fn unusual_prompts_give_valid_file_names() {
     let long = "a cat and ".repeat(23) + "a";
     let prompts = [
         "a \"cat\"/dog 🦊, the cat's cat! <html> ../../x C:\\y con",
@@ -146,7 +146,7 @@ fn a_later_run_leaves_nothing_of_an_earlier_one() {
     );
 }
 
-/// The same bytes each time.
+/// Two runs write the same bytes.
 #[test]
 fn maps_are_deterministic() {
     let place = Place::new();
@@ -168,9 +168,9 @@ fn maps_are_deterministic() {
     );
 }
 
-/// With `--edited-as own` the edited row's own maps are computed for the look alone.
+/// With `--edited-as own`, the edited row's own maps are computed for the heatmaps only.
 #[test]
-fn looking_changes_no_byte_of_the_edit() {
+fn heatmaps_change_no_byte_of_the_edit() {
     let place = Place::new();
     let draw = |folder: &str, more: &[&str]| {
         place.edit(&[&["--seed", "3", "-q", "-o", folder], more].concat());
@@ -192,7 +192,7 @@ fn looking_changes_no_byte_of_the_edit() {
     assert_eq!(index["prompts"]["edited-1"], "a big red car");
 }
 
-/// Of thousands of heatmaps stdout names the folders.
+/// A run can have thousands of heatmaps, so stdout lists only their folders.
 #[test]
 fn stdout_names_folders_of_maps() {
     let place = Place::new();
@@ -214,9 +214,9 @@ fn stdout_names_folders_of_maps() {
     assert!(lines.iter().all(|line| place.path(line).exists()));
 }
 
-/// What comes out alike as a file's name is told apart by a number.
+/// Words that give the same file name get a number.
 #[test]
-fn words_of_signs_do_not_overwrite_each_other() {
+fn words_of_punctuation_have_separate_files() {
     let place = Place::new();
     heatmap(
         &place,

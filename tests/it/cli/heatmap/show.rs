@@ -1,5 +1,5 @@
-//! `--show` in a pseudo-terminal that never answers: which protocol a terminal's name chooses, and that one
-//! without a size gets a picture too.
+//! `--show` in a pseudo-terminal that answers no queries: the terminal's name chooses the protocol, and a
+//! terminal without a size gets a picture too.
 
 use std::fs::{File, OpenOptions};
 use std::io::Read;
@@ -12,7 +12,7 @@ use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 use super::super::Place;
 use super::SMALL;
 
-/// A new pseudo-terminal, zero columns wide: its own end and the program's.
+/// A new pseudo-terminal with zero columns: the end of the test and the end of the program.
 fn terminal() -> (File, File) {
     let own = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
     grantpt(&own).unwrap();
@@ -22,7 +22,7 @@ fn terminal() -> (File, File) {
     (File::from(own), other.unwrap())
 }
 
-/// What the program prints in a terminal of that name.
+/// The output of the program in a terminal with these environment variables.
 fn shown(variables: &[(&str, &str)]) -> String {
     let place = Place::new();
     let (mut own, other) = terminal();
@@ -46,11 +46,11 @@ fn shown(variables: &[(&str, &str)]) -> String {
         .stderr(Stdio::null())
         .stdout(Stdio::from(OwnedFd::from(other)));
     let mut child = command.spawn().unwrap();
-    // Closes the program's end on this side.
+    // Closes this process's copy of the program's end, so that reading ends with the program.
     drop(command);
     let reader = thread::spawn(move || {
         let (mut text, mut piece) = (vec![], [0; 4096]);
-        // A terminal that nobody holds any more reads as an error.
+        // A read fails when the other end is closed.
         while let Ok(n @ 1..) = own.read(&mut piece) {
             text.extend_from_slice(&piece[..n]);
         }
@@ -61,7 +61,7 @@ fn shown(variables: &[(&str, &str)]) -> String {
 }
 
 #[test]
-fn terminals_are_spoken_to_in_their_own_way() {
+fn each_terminal_gets_its_protocol() {
     let cases: [(&[(&str, &str)], &str); 6] = [
         (&[("TERM", "xterm-kitty")], "\x1b_Ga=T,f=100,"),
         (&[("TERM", "xterm-ghostty")], "\x1b_Ga=T,f=100,"),
@@ -82,7 +82,7 @@ fn terminals_are_spoken_to_in_their_own_way() {
     }
 }
 
-/// Eighty columns where the terminal doesn't say.
+/// The picture has 80 columns if the terminal reports no size.
 #[test]
 fn a_terminal_without_a_size_has_eighty_columns() {
     let said = shown(&[]);
@@ -91,7 +91,7 @@ fn a_terminal_without_a_size_has_eighty_columns() {
     assert_eq!(blocks, 80, "{first:?}");
 }
 
-/// The pieces of kitty's picture are a PNG of the grid.
+/// The chunks of the kitty protocol contain a PNG of the grid.
 #[test]
 fn kitty_is_given_the_grid() {
     let said = shown(&[("TERM", "xterm-kitty")]);
