@@ -252,7 +252,7 @@ weight.fluffy = "-2:2:2"
     std::fs::write(place.path("sub/jobs.toml"), jobs).unwrap();
     let dry = place.succeed(&["batch", "sub/jobs.toml", "--dry-run"]);
     assert!(
-        stdout(&dry).contains("7 jobs in 3 runs, 0 there already"),
+        stdout(&dry).contains("7 jobs in 3 runs, 0 already finished"),
         "{}",
         stdout(&dry)
     );
@@ -378,7 +378,7 @@ fn a_schema_and_an_example_that_hold() {
     assert_eq!(stdout(&place.succeed(&["job", "init"])), "jobs.toml\n");
     let checked = place.succeed(&["job", "check", "jobs.toml"]);
     assert!(
-        stderr(&checked).contains("jobs.toml is sound: 8 jobs, 10 edits"),
+        stderr(&checked).contains("jobs.toml has no errors: 8 jobs, 10 edits"),
         "{}",
         stderr(&checked)
     );

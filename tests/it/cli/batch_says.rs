@@ -71,7 +71,7 @@ fn a_picture_that_was_cut_is_drawn_again() {
         std::fs::write(place.path("out/dog/edited-1.png"), &whole[..kept]).unwrap();
         let said = stderr(&place.succeed(&batch));
         assert!(
-            said.contains("1 drawn, 2 were there already"),
+            said.contains("1 drawn, 2 already finished"),
             "{kept}: {said}"
         );
         assert_eq!(place.bytes("out/dog/edited-1.png"), whole);
@@ -95,7 +95,7 @@ fn a_sweep_under_jsonl_names_its_sheet_and_says_that_it_is_whole() {
     assert_eq!(done.unwrap()["whole"], true);
     // Without --seed too the same command goes on with what is there.
     let again = stderr(&place.succeed(&sweep.split('|').collect::<Vec<_>>()));
-    assert!(again.contains("0 drawn, 6 were there already"), "{again}");
+    assert!(again.contains("0 drawn, 6 already finished"), "{again}");
 }
 
 /// Where nobody can hear of a job, its pictures are there all the same, and no job has failed.
@@ -133,8 +133,8 @@ fn a_sweep_says_once_what_spoils_every_cell_and_names_what_it_finds_beside_its_o
 
     assert!(sweep("--vary|seed=0..1").status.success());
     let said = stderr(&sweep("--vary|seed=1..2"));
-    let told = "from before, on no sheet of this sweep: 1 folder in out: seed-0";
-    assert!(said.contains("1 drawn, 1 was there already"), "{said}");
+    let told = "1 folder in out of earlier sweeps, not on this sheet: seed-0";
+    assert!(said.contains("1 drawn, 1 already finished"), "{said}");
     assert!(said.contains(told), "{said}");
 }
 
