@@ -27,7 +27,7 @@ pub use batch::{BatchArgs, JobCommand, JobFileArgs, RunArgs};
 pub use guide::GuideArgs;
 pub use job::JobArgs;
 pub use job_file::{
-    Axis, AxisValue, EXAMPLE, Entry, JobFile, KeyValues, Order, Problem, Repeat, Sources,
+    Axis, AxisValue, EXAMPLE, Entry, JobFile, JobRequest, KeyValues, Problem, Repeat, Sources,
     Vocabulary, axis_of, plain, read, schema,
 };
 pub use maps::{MapArgs, Prefixed};

@@ -1,4 +1,4 @@
-//! `p2p explain`: the plan of a job without drawing it.
+//! `p2p explain`: prints the plan of a job. It must never load weights.
 
 use prompt_to_prompt::error::Result;
 use prompt_to_prompt::job::{Explanation, Prepared};
@@ -9,6 +9,10 @@ use super::open::open;
 use super::print;
 use crate::cli::EditArgs;
 
+/// Runs `p2p explain`.
+///
+/// # Errors
+/// Those of opening the model and checking the job.
 pub fn explain(args: &EditArgs, console: &Console) -> Result<()> {
     let job = args.draw.job.job(0)?;
     let folder = open(&args.draw.job.picture.source(), Need::Plan, console)?;

@@ -22,7 +22,7 @@ pub fn select(maps: &MapArgs, prepared: &Prepared, sites: &[Site]) -> Result<Sel
 }
 
 /// Prints notes on the selected words and the cost of the maps, before anything is drawn.
-pub fn tell(
+pub fn print_notes(
     console: &Console,
     maps: &MapArgs,
     selection: &Selection,
@@ -49,7 +49,7 @@ pub fn write(
 
 /// The paths to print: a line for each file. `attn/` can have thousands of maps, so it has a line for the
 /// folder of each row.
-pub fn listed(target: &Path, files: &[PathBuf]) -> String {
+pub fn path_lines(target: &Path, files: &[PathBuf]) -> String {
     let attn = target.join(FOLDER);
     let line = |file: &PathBuf| match file.strip_prefix(&attn) {
         Ok(inside) if inside.components().count() > 1 => {

@@ -1,4 +1,4 @@
-//! `p2p job`: what helps to write a job file.
+//! `p2p job`: checks a job file, or writes a schema or an example. It must never draw.
 
 use std::path::Path;
 
@@ -10,6 +10,10 @@ use super::batch::check;
 use super::print;
 use crate::cli::{EXAMPLE, JobCommand, Vocabulary, schema};
 
+/// Runs `p2p job`.
+///
+/// # Errors
+/// A usage error if a job file has errors, or if the example's file exists.
 pub fn job(command: &JobCommand, console: &Console) -> Result<()> {
     match command {
         JobCommand::Check { file } => check(file, console),
@@ -21,6 +25,7 @@ pub fn job(command: &JobCommand, console: &Console) -> Result<()> {
     }
 }
 
+/// Writes the example.
 fn init(file: &Path) -> Result<()> {
     if file.symlink_metadata().is_ok() {
         return Err(Error::usage(

@@ -1,18 +1,18 @@
-//! What the user reads before and after a run: what it will do, what it did.
+//! Messages before and after a run: what it will do, and what it changed. Owns their wording; it must never draw.
 
 use prompt_to_prompt::job::{Explanation, Outcome, Prepared, PreparedEdit};
 use prompt_to_prompt::model::ModelFolder;
 use prompt_to_prompt::report::console::Console;
 
-/// Warns where masks were to be saved and there are none.
-pub fn tell_masks(console: &Console, wanted: bool, outcome: &Outcome) {
+/// Warns if masks are wanted, but no edit has one.
+pub fn warn_without_masks(console: &Console, wanted: bool, outcome: &Outcome) {
     if wanted && outcome.masks.iter().all(Option::is_none) {
-        console.warn("there is no mask to save: nothing says where the edits act");
+        console.warn("there is no mask to save: no edit is confined to a place");
     }
 }
 
 /// Prints what each edit changed. `of` begins each line: the job's name, where there are several jobs.
-pub fn tell_changes(console: &Console, of: &str, prepared: &Prepared, outcome: &Outcome) {
+pub fn print_changes(console: &Console, of: &str, prepared: &Prepared, outcome: &Outcome) {
     let edits = prepared.edits.iter().zip(&outcome.manifest.edits);
     for (i, (edit, done)) in edits.enumerate() {
         let name = name(i, edit);
@@ -34,8 +34,8 @@ fn name(i: usize, edit: &PreparedEdit) -> String {
     }
 }
 
-/// Prints what a model turned out to be, and the LoRAs that are added to it.
-pub fn tell_model(console: &Console, folder: &ModelFolder) {
+/// Prints the notes on a model, and the LoRAs that are added to it.
+pub fn print_model(console: &Console, folder: &ModelFolder) {
     folder.notes.iter().for_each(|note| console.note(note));
     for lora in folder.loras() {
         console.note(format!("with {} at {}", lora.name, lora.scale));

@@ -1,4 +1,5 @@
-//! What each command does, on top of the library.
+//! The commands, each in a file of its own. Owns what they share: printing to stdout, the random seed, and
+//! `P2P_METADATA`. It must never know flags' spelling.
 
 mod batch;
 mod completions;
@@ -8,11 +9,13 @@ mod explain;
 mod guide;
 mod heatmaps;
 mod info;
+mod interrupt;
 mod job;
 mod man;
 mod messages;
 mod models;
 mod open;
+mod outputs;
 mod presets;
 mod recorded_run;
 mod report;
@@ -43,13 +46,16 @@ pub use rerun::{rerun, verify};
 pub use sites::sites;
 pub use sweep::sweep;
 
-/// Every `RandomState` is seeded by the system: enough for a seed that a user may type again.
+/// A random seed. The system seeds every `RandomState`. 32 bits keep the seed short enough to type.
 fn random_seed() -> u64 {
     RandomState::new().build_hasher().finish() & 0xffff_ffff
 }
 
-/// Whether pictures are to carry no metadata: as typed, or as the environment says.
-fn bare(no_metadata: bool) -> Result<bool> {
+/// Whether pictures are written without metadata: `--no-metadata`, or the environment variable `P2P_METADATA`.
+///
+/// # Errors
+/// A usage error if the variable has an unknown value.
+fn omits_metadata(no_metadata: bool) -> Result<bool> {
     const VARIABLE: &str = "P2P_METADATA";
     let asked = std::env::var(VARIABLE).unwrap_or_default();
     match asked.as_str() {
@@ -62,17 +68,20 @@ fn bare(no_metadata: bool) -> Result<bool> {
     }
 }
 
-/// A reader that went away has all it wanted.
+/// Prints text to stdout. A closed pipe is not an error: the reader has read what it needs.
+///
+/// # Errors
+/// A run error if stdout cannot be written.
 fn print(text: &str) -> Result<()> {
     print_bytes(text.as_bytes())
 }
 
-/// A reader that went away has all it wanted.
+/// Prints bytes to stdout, as [`print`] does.
 fn print_bytes(bytes: &[u8]) -> Result<()> {
     match std::io::stdout().write_all(bytes) {
         Err(e) if e.kind() != std::io::ErrorKind::BrokenPipe => Err(Error::run(
             format!("cannot write to stdout: {e}"),
-            "check where it is redirected to",
+            "check the file or program that it is redirected to",
         )),
         _ => Ok(()),
     }

@@ -9,8 +9,8 @@ use prompt_to_prompt::model::{LocatedModel, ModelFolder, ModelSource, Need};
 use prompt_to_prompt::report::console::Console;
 use prompt_to_prompt::report::downloads::Downloads;
 
-use super::draw::interrupt_flag;
-use super::messages::tell_model;
+use super::interrupt::interrupt_flag;
+use super::messages::print_model;
 
 /// Downloads the missing and the damaged files of a model of the hub, and returns its folder or file.
 ///
@@ -29,7 +29,7 @@ pub fn fetch(source: &ModelSource, need: Need, console: &Console) -> Result<Path
 /// Those of [`ModelFolder::open_with`].
 pub fn open(source: &ModelSource, need: Need, console: &Console) -> Result<ModelFolder> {
     let folder = open_quietly(source, need, console)?;
-    tell_model(console, &folder);
+    print_model(console, &folder);
     Ok(folder)
 }
 

@@ -1,4 +1,5 @@
-//! A picture that is to be drawn again: what it records, and the model that drew it, as far as that can be had.
+//! A picture to draw again: its recorded settings, and the model that drew it. Owns how that model is found and
+//! compared with the one that is opened; it must never draw.
 
 use std::path::{Path, PathBuf};
 
@@ -16,22 +17,31 @@ use prompt_to_prompt::setting::Setting;
 
 use super::info::PictureFile;
 use super::open::open;
-use crate::cli::{KeyValues, Order, Repeat, RepeatArgs, Vocabulary};
+use crate::cli::{JobRequest, KeyValues, Repeat, RepeatArgs, Vocabulary};
 
-/// Its metadata, and what draws it again.
+/// A recorded picture, and the request that draws it again.
 pub struct RecordedRun {
+    /// The path of the picture, for messages.
     pub name: String,
+    /// The bytes of the picture's file.
     pub bytes: Vec<u8>,
+    /// The picture's metadata.
     pub metadata: Metadata,
-    pub order: Order,
+    /// The job that draws the picture again.
+    pub request: JobRequest,
+    /// The model to draw with.
     pub model: ModelSource,
-    /// Whether the user names the model.
+    /// Whether the user named the model.
     model_named: bool,
-    /// Whether the user names it, or something of it: then another may be meant.
+    /// Whether the user named the model or one of its components, and so may want a different model.
     is_another_meant: bool,
 }
 
 impl RecordedRun {
+    /// Reads a picture and applies `changes`, each `KEY=VALUE`.
+    ///
+    /// # Errors
+    /// A usage error if p2p did not draw the picture, or if a change is not valid.
     pub fn new(args: &RepeatArgs, changes: &[String], no_metadata: bool) -> Result<Self> {
         let picture = PictureFile::open(&args.file)?;
         let name = args.file.display().to_string();
@@ -40,21 +50,21 @@ impl RecordedRun {
             PictureMetadata::Foreign(foreign) => {
                 return Err(Error::usage(
                     format!("{name} was drawn by {}, not by p2p", foreign.tool),
-                    "`p2p info` shows its prompt, to be used with `p2p edit --src`",
+                    "`p2p info` shows its prompt, which you can use with `p2p edit --src`",
                 ));
             }
         };
-        let order = order(args, &metadata, changes, no_metadata);
-        let order = order.map_err(|(cause, cure)| Error::usage(cause, cure))?;
-        // A picture tells no path: what its model was put together from is said again.
-        let drawn = &order.args.job.picture;
+        let request = job_request(args, &metadata, changes, no_metadata);
+        let request = request.map_err(|(cause, cure)| Error::usage(cause, cure))?;
+        // Metadata has no local paths, so the user must give local components again.
+        let drawn = &request.args.job.picture;
         let mut model = args.parts.or(&drawn.parts).source(&drawn.model.0);
         let model_named = args.model.is_some() || model.model != STORYBOOK;
         let is_another_meant = model_named || names_something(&model);
         if let Some(origin) = metadata.model.origin.as_ref().filter(|_| !model_named) {
             take_origin(&mut model, &metadata.model, origin);
         }
-        // What records no other was drawn in f32, whatever is usual here.
+        // Metadata records a dtype only if it is not f32, so the default of this machine does not apply.
         if model.compute.dtype == DtypeChoice::Auto {
             model.compute.dtype = DtypeChoice::F32;
         }
@@ -65,11 +75,14 @@ impl RecordedRun {
             bytes: picture.bytes,
             name,
             metadata,
-            order,
+            request,
         })
     }
 
-    /// The model, which is the one that drew the picture unless the user says otherwise.
+    /// Opens the model, and compares it with the one that drew the picture.
+    ///
+    /// # Errors
+    /// A model error if the model is not available, or if it is another one and the user did not ask for that.
     pub fn folder(&self, console: &Console) -> Result<ModelFolder> {
         let Self { name, metadata, .. } = self;
         let id = &metadata.model.id;
@@ -79,11 +92,11 @@ impl RecordedRun {
                 "give its folder or file with --model PATH",
             ));
         }
-        let lacking = self.lacking().join(" ");
+        let missing_flags = self.missing_flags().join(" ");
         let folder = open(&self.model, Need::Weights, console);
         let folder = folder.inspect_err(|_| {
-            if !lacking.is_empty() {
-                console.warn(format!("{name} was drawn with {lacking}"));
+            if !missing_flags.is_empty() {
+                console.warn(format!("{name} was drawn with {missing_flags}"));
             }
         })?;
         let (weights, configs) = folder.hashes()?;
@@ -101,10 +114,10 @@ impl RecordedRun {
             (true, true, false) => Some("LoRAs"),
         };
         if let Some(what) = differing {
-            self.excuse(what, &lacking)?;
-            let with = match &*lacking {
+            self.check_difference_allowed(what, &missing_flags)?;
+            let with = match &*missing_flags {
                 "" => String::new(),
-                lacking => format!("; it was drawn with {lacking}"),
+                missing_flags => format!("; it was drawn with {missing_flags}"),
             };
             console.warn(format!(
                 "this is not the model that drew {name}: its {what} differ{with}"
@@ -116,17 +129,18 @@ impl RecordedRun {
         Ok(folder)
     }
 
-    /// That another model than the one that drew the picture is meant.
+    /// Checks whether the user may want a model that differs from the recorded one in `what`.
     ///
-    /// Errors: model, where it seems not to be.
-    fn excuse(&self, what: &str, lacking: &str) -> Result<()> {
+    /// # Errors
+    /// A model error if the user most likely wants the recorded model.
+    fn check_difference_allowed(&self, what: &str, missing_flags: &str) -> Result<()> {
         let Self { name, metadata, .. } = self;
         let id = &metadata.model.id;
-        // Whoever names another model may mean it; a LoRA is rather forgotten.
-        if !lacking.is_empty() && (!self.model_named || what == "LoRAs") {
+        // A user who names another model may want it. A missing LoRA was most likely forgotten.
+        if !missing_flags.is_empty() && (!self.model_named || what == "LoRAs") {
             return Err(Error::model(
-                format!("{name} was drawn with {lacking}"),
-                format!("give it with {lacking}; of files here only the names are known"),
+                format!("{name} was drawn with {missing_flags}"),
+                format!("give it with {missing_flags}; of files here only the names are known"),
             ));
         }
         if self.is_another_meant {
@@ -146,8 +160,8 @@ impl RecordedRun {
         Err(Error::model(cause, cure))
     }
 
-    /// Flags that the picture was drawn with, and that are not given.
-    fn lacking(&self) -> Vec<String> {
+    /// The flags that the picture was drawn with and that are not given now.
+    fn missing_flags(&self) -> Vec<String> {
         let (drawn, model) = (&self.metadata.model, &self.model);
         let given = |flag: &str| match flag {
             "vae" => model.vae.is_some(),
@@ -165,6 +179,7 @@ impl RecordedRun {
             .collect()
     }
 
+    /// The error for a picture that was drawn again with other pixels.
     pub fn differs(&self, difference: &PixelDifference, folder: &ModelFolder) -> Error {
         let ([red, green, blue], (differing, all)) = (difference.largest, difference.bytes);
         let cause = format!(
@@ -178,7 +193,7 @@ impl RecordedRun {
     }
 }
 
-/// Whether a user says which of a model's files, or what of it is to come from elsewhere.
+/// Whether a source names a revision, a variant, a component or a LoRA.
 fn names_something(model: &ModelSource) -> bool {
     let ModelSource {
         revision,
@@ -197,9 +212,10 @@ fn names_something(model: &ModelSource) -> bool {
     texts || paths || prediction.is_some() || !loras.is_empty()
 }
 
-/// The hub has a model as it was when it drew, whatever it has become; so with what came from elsewhere there.
+/// Sets the model, revision, components and LoRAs that the metadata records. The hub keeps every revision, so the model
+/// is the one that drew the picture even if it has changed since.
 fn take_origin(model: &mut ModelSource, drawn: &ModelId, origin: &Origin) {
-    // A folder here that is called the same is another.
+    // A local folder of the same name is a different model, so the full address is used.
     let here = Path::new(&drawn.id).exists();
     let name = Name::parse(&drawn.id).filter(|_| here);
     let revision = || origin.revision.clone();
@@ -225,12 +241,13 @@ fn take_origin(model: &mut ModelSource, drawn: &ModelId, origin: &Origin) {
     }
 }
 
-fn order(
+/// The job that draws the picture again, with the changes.
+fn job_request(
     args: &RepeatArgs,
     metadata: &Metadata,
     changes: &[String],
     no_metadata: bool,
-) -> std::result::Result<Order, (String, String)> {
+) -> std::result::Result<JobRequest, (String, String)> {
     let vocabulary = Vocabulary::new();
     let mut flags = KeyValues::new();
     flags.extend(
@@ -241,6 +258,6 @@ fn order(
     flags.extend(no_metadata.then(|| vocabulary.given(Setting::Metadata, "")));
     let mut repeat = Repeat::new(&metadata.settings, &vocabulary)?.with(&flags);
     changes.iter().try_for_each(|text| repeat.set(text))?;
-    let order = repeat.order();
-    order.map_err(|problem| (problem.cause, problem.cure))
+    let request = repeat.job_request();
+    request.map_err(|problem| (problem.cause, problem.cure))
 }

@@ -1,4 +1,5 @@
-//! `p2p sweep`: an edit over a grid of one or two settings, as folders, a sheet and scores.
+//! `p2p sweep`: draws an edit for all values of one or two settings. Owns the grid, its sheet and its table of scores.
+//! `batch` draws the cells; this file must never draw.
 
 use std::collections::HashSet;
 use std::fmt::Write;
@@ -21,17 +22,22 @@ use crate::cli::{Axis, Entry, KeyValues, Sources, SweepArgs, Vocabulary, axis_of
 
 /// The paper's figure (section 4): injection from 0 % to 100 % of the run.
 const DEFAULT: &str = "cross-steps=0:1:0.2";
-/// Pixels of a cell's picture, at most and at least.
+/// Range of the longer side of a cell's picture, in pixels.
 const CELL: std::ops::RangeInclusive<u32> = 128..=256;
+/// Colour of cells that were not drawn.
 const MISSING: Rgb<u8> = Rgb([224, 224, 224]);
 
+/// Runs `p2p sweep`.
+///
+/// # Errors
+/// A usage error if a setting that varies is not valid, and those of drawing and writing.
 pub fn sweep(args: &SweepArgs, console: &Console) -> Result<()> {
     let vocabulary = Vocabulary::new();
     let (columns, rows) = axes(args, &vocabulary)?;
     let grid = Grid::new(&args.base.0, &columns, rows.as_ref());
     let usage = |cause: String, cure: String| Error::usage(cause, cure);
-    // What is wrong with one cell is mostly wrong with all: said once, as for a single edit.
-    let first = grid.cells[0].order(&vocabulary, &KeyValues::new());
+    // Most mistakes affect all cells. Checking the first cell reports them once, as for a single edit.
+    let first = grid.cells[0].job_request(&vocabulary, &KeyValues::new());
     let first = first.map_err(|problem| usage(problem.cause, problem.cure))?;
     let out = args.run.folder.clone();
     let out =
@@ -52,21 +58,24 @@ pub fn sweep(args: &SweepArgs, console: &Console) -> Result<()> {
         console,
         events: Events::new(args.run.jsonl),
     }
-    .go();
+    .execute();
     if args.run.dry_run {
         return ended;
     }
-    grid.tell_others(&out, console);
+    grid.print_other_folders(&out, console);
     let paths = grid.write(&out, &first.job.src)?;
-    let line = |path: &PathBuf| match args.run.jsonl {
-        true => format!("{}\n", json!({ "event": "sheet", "file": path })),
-        false => format!("{}\n", path.display()),
+    let line = |path: &PathBuf| {
+        if args.run.jsonl {
+            format!("{}\n", json!({ "event": "sheet", "file": path }))
+        } else {
+            format!("{}\n", path.display())
+        }
     };
     print(&paths.iter().map(line).collect::<String>())?;
     ended
 }
 
-/// Columns, and rows where two settings vary.
+/// The columns, and the rows if two settings vary.
 fn axes(args: &SweepArgs, vocabulary: &Vocabulary) -> Result<(Axis, Option<Axis>)> {
     let axis =
         |text: &str| axis_of(vocabulary, text).map_err(|(cause, cure)| Error::usage(cause, cure));
@@ -100,10 +109,10 @@ struct Grid<'a> {
     cells: Vec<Entry>,
 }
 
-/// A cell as it was drawn, whichever run drew it.
+/// The results of a cell, read from its folder. An earlier run may have drawn it.
 struct Drawn {
     source: Option<RgbImage>,
-    /// Per edit its picture, and what the manifest says of it.
+    /// The picture of each edit, and its entry in the manifest.
     edits: Vec<(RgbImage, Value)>,
     prompt: String,
 }
@@ -132,8 +141,8 @@ impl<'a> Grid<'a> {
         }
     }
 
-    /// What an earlier sweep drew into the folder stays there, and is on the report too.
-    fn tell_others(&self, out: &Path, console: &Console) {
+    /// Prints the folders of earlier sweeps. They stay in the output folder and in the report.
+    fn print_other_folders(&self, out: &Path, console: &Console) {
         let own: HashSet<&str> = self.cells.iter().map(Entry::folder_name).collect();
         let folders = std::fs::read_dir(out).into_iter().flatten().flatten();
         let names = folders
@@ -151,14 +160,14 @@ impl<'a> Grid<'a> {
         match others.len() {
             0 => {}
             n => console.note(format!(
-                "from before, on no sheet of this sweep: {} in {}: {named}{more}",
+                "{} in {} of earlier sweeps, not on this sheet: {named}{more}",
                 count(n, "folder"),
                 out.display()
             )),
         }
     }
 
-    /// A sheet per edit, and the scores.
+    /// Writes a sheet for each edit, and the scores. Returns their paths.
     fn write(&self, out: &Path, src: &str) -> Result<Vec<PathBuf>> {
         let drawn = self
             .cells
@@ -201,11 +210,12 @@ impl<'a> Grid<'a> {
             .next()
             .map_or((1, 1), |cell| cell.edits[0].0.dimensions());
         let scale = |side: u32| side.clamp(*CELL.start(), *CELL.end());
-        let cell = match size.0 >= size.1 {
-            true => (scale(size.0), scale(size.0) * size.1 / size.0),
-            false => (scale(size.1) * size.0 / size.1, scale(size.1)),
+        let cell = if size.0 >= size.1 {
+            (scale(size.0), scale(size.0) * size.1 / size.0)
+        } else {
+            (scale(size.1) * size.0 / size.1, scale(size.1))
         };
-        // A source that a whole row shares stands before it.
+        // If all cells of each row share a source, the source is shown in front of the row.
         let rows = drawn.chunks(width);
         let sources: Option<Vec<&RgbImage>> = rows.clone().map(shared_source).collect();
         let row = |(i, cells): (usize, &[Option<Drawn>])| {
@@ -247,7 +257,7 @@ impl<'a> Grid<'a> {
         }
     }
 
-    /// Of every cell and edit, how much changed.
+    /// The scores of every cell and edit as CSV.
     fn scores(&self, drawn: &[Option<Drawn>]) -> String {
         let names = self
             .rows
@@ -281,7 +291,7 @@ impl<'a> Grid<'a> {
 }
 
 impl Drawn {
-    /// `None` where the cell failed.
+    /// Reads the folder of a cell. `None` if the cell was not drawn.
     fn read(folder: &Path) -> Option<Self> {
         let manifest = std::fs::read(folder.join(MANIFEST)).ok()?;
         let manifest: Value = serde_json::from_slice(&manifest).ok()?;
@@ -297,7 +307,7 @@ impl Drawn {
         })
     }
 
-    /// An edit with its scores; the last where this cell has fewer.
+    /// The picture of an edit with its scores. A cell with fewer edits shows its last one.
     fn shown(&self, edit: usize) -> Cell {
         let (picture, edit) = &self.edits[edit.min(self.edits.len() - 1)];
         let part = |path: &str| edit.pointer(path).and_then(Value::as_f64);
@@ -317,20 +327,21 @@ impl Drawn {
     }
 }
 
-/// What the captions' numbers are.
+/// The legend of the captions.
 fn note(drawn: &[Option<Drawn>]) -> &'static str {
     let inside = |(_, edit): &(RgbImage, Value)| edit.pointer("/change/inside").is_some();
-    match drawn
+    if drawn
         .iter()
         .flatten()
         .any(|cell| cell.edits.iter().any(inside))
     {
-        true => "in, out: mean change of a pixel where the edit acts and elsewhere, of 255",
-        false => "changed: mean change of a pixel, of 255",
+        "in, out: mean change of a pixel where the edit acts and elsewhere, of 255"
+    } else {
+        "changed: mean change of a pixel, of 255"
     }
 }
 
-/// The source of a row's cells, where it is one.
+/// The source of a row's cells, if all have the same one.
 fn shared_source(cells: &[Option<Drawn>]) -> Option<&RgbImage> {
     let mut sources = cells.iter().flatten().map(|cell| cell.source.as_ref());
     let first = sources.next()??;
@@ -339,8 +350,9 @@ fn shared_source(cells: &[Option<Drawn>]) -> Option<&RgbImage> {
 
 /// A field of a CSV file (RFC 4180).
 fn field(text: &str) -> String {
-    match text.contains([',', '"', '\n', '\r']) {
-        true => format!("\"{}\"", text.replace('"', "\"\"")),
-        false => text.to_owned(),
+    if text.contains([',', '"', '\n', '\r']) {
+        format!("\"{}\"", text.replace('"', "\"\""))
+    } else {
+        text.to_owned()
     }
 }

@@ -208,9 +208,10 @@ fn acting(
         return sides.map(|prompt| tokens(rules, prompt, &weighted));
     }
     let telling = [telling(sides[0], base), telling(sides[1], edited)];
-    match telling.iter().all(|tokens| tokens.is_empty()) {
-        true => [base.clone(), edited.clone()],
-        false => telling,
+    if telling.iter().all(|tokens| tokens.is_empty()) {
+        [base.clone(), edited.clone()]
+    } else {
+        telling
     }
 }
 

@@ -169,9 +169,12 @@ fn plain(value: &Value) -> String {
 
 /// A stranger's text must not steer the terminal.
 fn printable(text: &str) -> String {
-    let shown = |c: char| match c.is_control() && c != '\n' {
-        true => '\u{fffd}',
-        false => c,
+    let shown = |c: char| {
+        if c.is_control() && c != '\n' {
+            '\u{fffd}'
+        } else {
+            c
+        }
     };
     text.chars().map(shown).collect()
 }

@@ -28,9 +28,10 @@ pub fn command_line(settings: &Value) -> Option<String> {
             .collect::<Option<_>>()?,
         None => vec![],
     };
-    let (command, prompt) = match edits.is_empty() {
-        true => ("heatmap", "prompt"),
-        false => ("edit", "src"),
+    let (command, prompt) = if edits.is_empty() {
+        ("heatmap", "prompt")
+    } else {
+        ("edit", "src")
     };
     let mut line = vec!["p2p".to_owned(), command.to_owned()];
     flag(&mut line, prompt, picture.get("src")?);
@@ -104,9 +105,10 @@ fn flag(line: &mut Vec<String>, key: &str, value: &Value) {
 
 /// A value that looks like a flag is tied to its own.
 fn valued(name: &str, value: String) -> Vec<String> {
-    match value.starts_with('-') {
-        true => vec![format!("--{name}={value}")],
-        false => vec![format!("--{name}"), value],
+    if value.starts_with('-') {
+        vec![format!("--{name}={value}")]
+    } else {
+        vec![format!("--{name}"), value]
     }
 }
 

@@ -1,4 +1,5 @@
-//! `[job.grid]` of a job file: which keys vary, and the values they try.
+//! Reads `[job.grid]` of a job file: which keys vary, and their values. `grid` owns the axes; this file must never know
+//! how they are applied.
 
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
@@ -10,6 +11,7 @@ use super::value::{self, values};
 use super::vocabulary::{Key, Shape};
 
 impl Reader<'_> {
+    /// Reads `[job.grid]`: an axis for each key, or for each word of a key.
     pub(super) fn grid(&mut self, table: &DeTable) -> Vec<Axis> {
         let mut axes = vec![];
         for (key, value) in table.iter() {
@@ -31,9 +33,10 @@ impl Reader<'_> {
         axes
     }
 
+    /// Reads the axis of a key, or of one of its words.
     fn axis(&mut self, index: usize, word: Option<&str>, value: &Spanned<DeValue>) -> Option<Axis> {
         let mut axis = Axis::new(self.vocabulary, index, word);
-        for (span, values) in self.tried(index, word, value)? {
+        for (span, values) in self.axis_values(index, word, value)? {
             let place = self.place(span.clone());
             if let Err((cause, cure)) = axis.push(self.vocabulary, values, Some(place)) {
                 self.problem(span, cause, cure);
@@ -41,7 +44,7 @@ impl Reader<'_> {
             }
             let (last, others) = axis.values.split_last()?;
             if others.iter().any(|other| other.label == last.label) {
-                let cause = format!("`{}` tries {:?} twice", axis.name, last.label);
+                let cause = format!("`{}` has the value {:?} twice", axis.name, last.label);
                 self.problem(span, cause, "leave one of them out");
                 return None;
             }
@@ -49,8 +52,8 @@ impl Reader<'_> {
         Some(axis)
     }
 
-    /// The values that an axis tries, each with its place.
-    fn tried(
+    /// The values of an axis, each with its position.
+    fn axis_values(
         &mut self,
         index: usize,
         word: Option<&str>,
@@ -63,15 +66,15 @@ impl Reader<'_> {
         };
         match value.get_ref() {
             DeValue::Array(items) if !items.is_empty() => {
-                let mut tried = vec![];
+                let mut all = vec![];
                 for item in items.iter() {
                     let values = match word {
                         Some(_) => value::scalar(key, item).map(|value| vec![value]),
                         None => values(key, item, &self.at.folder),
                     };
-                    tried.push((item.span(), self.report(values)?));
+                    all.push((item.span(), self.report(values)?));
                 }
-                Some(tried)
+                Some(all)
             }
             DeValue::String(text) => match spread(key, text) {
                 Ok(Some(values)) => whole(values),
@@ -90,6 +93,7 @@ impl Reader<'_> {
         }
     }
 
+    /// Reports a value that is not a list of values.
     fn no_axis<T>(&mut self, key: &Key, word: Option<&str>, value: &Spanned<DeValue>) -> Option<T> {
         let (name, form) = match word {
             Some(word) => {
@@ -101,8 +105,8 @@ impl Reader<'_> {
             }
             None => (key.name.clone(), format!("{} = [.., ..]", key.name)),
         };
-        let cause = format!("`{name}` under [job.grid] is no list of values");
-        let cure = format!("write {form}; what does not vary stands under [[job]]");
+        let cause = format!("`{name}` under [job.grid] must be a list of values");
+        let cure = format!("write {form}; move settings that do not vary to [[job]]");
         self.problem(value.span(), cause, cure);
         None
     }

@@ -47,8 +47,8 @@ pub struct Entry {
 
 /// A job to draw.
 #[derive(Debug)]
-pub struct Order {
-    /// The request.
+pub struct JobRequest {
+    /// The job.
     pub job: Job,
     /// The flags beside the job: the model and the outputs.
     pub args: DrawArgs,
@@ -83,7 +83,11 @@ impl Entry {
     ///
     /// # Errors
     /// A problem of the file.
-    pub fn order(&self, vocabulary: &Vocabulary, over: &KeyValues) -> Result<Order, Problem> {
+    pub fn job_request(
+        &self,
+        vocabulary: &Vocabulary,
+        over: &KeyValues,
+    ) -> Result<JobRequest, Problem> {
         let whole = with(&self.settings, vocabulary, over);
         let mut tables = self.edits.iter();
         let job_alone = (self.place.clone(), self.settings.clone());
@@ -98,7 +102,7 @@ impl Entry {
         let negative = negative.and_then(|value| value.values.first());
         job.negative_prompt = negative.cloned().unwrap_or_default();
         let folder = self.folder(&job)?;
-        Ok(Order { job, args, folder })
+        Ok(JobRequest { job, args, folder })
     }
 
     /// The job with the edits of one table. `before` are the edits of the tables before it.
@@ -112,7 +116,7 @@ impl Entry {
         let settings = with(settings, vocabulary, over);
         let (settings, chained) = unchained(&settings, vocabulary, !before.is_empty());
         let args = vocabulary.parse(&settings).map_err(|error| {
-            let report = told(&error, &settings, vocabulary);
+            let report = describe_parse_error(&error, &settings, vocabulary);
             self.blame(&[&settings], vocabulary, report)
         })?;
         let mut job = args.job.job(SEED).map_err(|error| {
@@ -141,6 +145,7 @@ impl Entry {
         Ok((args, job))
     }
 
+    /// The path of the job's folder inside the output folder.
     fn folder(&self, job: &Job) -> Result<String, Problem> {
         let dsts: Vec<&str> = job
             .edits
@@ -161,11 +166,11 @@ impl Entry {
             })?;
             match name::fault(&text) {
                 Some(fault) => {
-                    let cause = format!("{text:?} can be no folder: {fault}");
+                    let cause = format!("{text:?} cannot be the name of a folder: {fault}");
                     Err(Problem::new(
                         named.place.clone(),
                         cause,
-                        "give it another name",
+                        "choose another name",
                     ))
                 }
                 None => Ok(text),
@@ -242,8 +247,12 @@ fn unchained(settings: &KeyValues, vocabulary: &Vocabulary, may: bool) -> (KeyVa
     (settings, chained)
 }
 
-/// What the parser of flags says, in the words of a job file.
-pub fn told(error: &clap::Error, settings: &KeyValues, vocabulary: &Vocabulary) -> Report {
+/// An error of the flag parser as a report that names settings instead of flags.
+pub fn describe_parse_error(
+    error: &clap::Error,
+    settings: &KeyValues,
+    vocabulary: &Vocabulary,
+) -> Report {
     let args = vocabulary.settings_in(error, ContextKind::InvalidArg);
     let beside = vocabulary.settings_in(error, ContextKind::PriorArg);
     let about = args.first().copied();

@@ -1,26 +1,27 @@
-//! The job file that `p2p job init` writes.
+//! The job file that `p2p job init` writes. Owns its text, which a test reads and checks.
 
+/// An example of a job file, with comments.
 pub const EXAMPLE: &str = r#"# A job file: run it with `p2p batch jobs.toml`, check it with `p2p job check jobs.toml`.
 # Keys are the flags of `p2p edit` with underscores; switches are positive (`edit_control = false`).
 # `p2p job schema > jobs.schema.json` lets editors complete them:
 #:schema ./jobs.schema.json
 
-# Where results go, unless -o says otherwise.
+# The output folder. The flag -o overrides it.
 output = "p2p-out/first-batch"
 
-# What holds for every job that does not say otherwise.
+# Settings of all jobs. Each job can override them.
 [defaults]
 seed = 4
 steps = 30
 
-# One edit of one source. Its folder is called by `name`, else by the prompts and the seed.
+# One edit of one source. Its folder is named after `name`, else after the prompts and the seed.
 [[job]]
 name = "bicycle-to-car"
 src = "a big red bicycle"
 dst = "a big red car"
-cross_steps = { default = 0.8, car = 0.4 } # the new word's shape is free earlier
+cross_steps = { default = 0.8, car = 0.4 } # frees the shape of the new word earlier
 
-# Several edits of one source, each with settings of its own: they are drawn in one run.
+# Several edits of one source, each with its own settings. They are drawn in one run.
 [[job]]
 name = "animals"
 src = "a cat on the beach"
@@ -33,10 +34,10 @@ blend = "cat:dog"
 dst = "a cat on the beach in the snow"
 edit = "refine"
 
-[[job.edit]] # no new prompt: words of the source are weighed
+[[job.edit]] # without a new prompt: re-weights words of the source
 weight = { beach = -1 }
 
-# Every combination: 2 seeds x 3 windows, a folder each.
+# All combinations: 2 seeds x 3 windows, each in its own folder.
 [[job]]
 name = "house"
 folder = "{name}-{seed}-{cross_steps}"

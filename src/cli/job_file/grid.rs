@@ -1,39 +1,43 @@
-//! Axes of a grid: one key, or one word of it, with the values to try. Owns what ranges look like
-//! (`0:1:0.2`, `0..3`) and how a value is laid over the other settings.
+//! The axes of grids and sweeps: a key, or one word of a key, with the values to draw. Owns the syntax of ranges
+//! (`0:1:0.2`, `0..3`) and how a value is combined with the other settings. It must never read a file.
 
 use super::problem::FileSpan;
 use super::vocabulary::{Key, KeyValue, KeyValues, Shape, Takes, Vocabulary};
 
-/// More is a typing error more often than a wish.
+/// The largest number of jobs of a grid. A larger number is most likely a typing error.
 pub const MOST: usize = 10_000;
-/// The word that stands for all others.
+/// The name of the value for all words without their own.
 const DEFAULT: &str = "default";
 
+/// A key that varies, with its values.
 #[derive(Debug, Clone)]
 pub struct Axis {
     key: usize,
-    /// The one word whose value varies, as in `weight.fluffy`.
+    /// The word whose value varies, as in `weight.fluffy`.
     word: Option<String>,
-    /// As it is written: `cross_steps`, `weight.fluffy`.
+    /// The name as users write it: `cross_steps`, `weight.fluffy`.
     pub name: String,
+    /// The values.
     pub values: Vec<Value>,
 }
 
+/// A value of an axis.
 #[derive(Debug, Clone)]
 pub struct Value {
     setting: KeyValue,
-    /// For people.
+    /// The value as text.
     pub label: String,
 }
 
-/// One value of each axis: its name, and the value for people.
+/// One point of a grid: for each axis its name and the label of its value.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Point(pub Vec<(String, String)>);
 
-/// What a value cannot be, and the cure.
+/// Cause and cure of a value that is not accepted.
 pub type Refused = (String, String);
 
 impl Axis {
+    /// An axis without values.
     pub fn new(vocabulary: &Vocabulary, key: usize, word: Option<&str>) -> Self {
         let name = &vocabulary.key(key).name;
         Self {
@@ -44,7 +48,7 @@ impl Axis {
         }
     }
 
-    /// Adds a value, which is checked first.
+    /// Checks a value and adds it.
     pub fn push(
         &mut self,
         vocabulary: &Vocabulary,
@@ -67,7 +71,7 @@ impl Axis {
         Ok(())
     }
 
-    /// Lays a value over settings.
+    /// Sets the `i`-th value in settings. If one word varies, the values of other words are kept.
     pub fn apply(&self, i: usize, settings: &mut KeyValues) {
         let mut setting = self.values[i].setting.clone();
         if let Some(word) = &self.word {
@@ -83,7 +87,7 @@ impl Axis {
     }
 }
 
-/// Every combination, the last axis fastest.
+/// The indices of all points of a grid. The last axis varies fastest.
 pub fn product(axes: &[Axis]) -> Vec<Vec<usize>> {
     axes.iter().fold(vec![vec![]], |points, axis| {
         let grown = |point: &Vec<usize>| {
@@ -94,8 +98,7 @@ pub fn product(axes: &[Axis]) -> Vec<Vec<usize>> {
     })
 }
 
-/// An axis as `--vary` has it: `cross-steps=0:1:0.2`, `seed=0..3`, `weight.fluffy=-2:2:1`,
-/// `dst=a cat|a dog`.
+/// Parses the value of `--vary`: `cross-steps=0:1:0.2`, `seed=0..3`, `weight.fluffy=-2:2:1`, `dst=a cat|a dog`.
 pub fn axis_of(vocabulary: &Vocabulary, text: &str) -> Result<Axis, Refused> {
     let form = "write KEY=FROM:TO:STEP, KEY=A,B,C or KEY=FROM..TO, such as cross-steps=0:1:0.2";
     let refused =
@@ -134,7 +137,7 @@ pub fn axis_of(vocabulary: &Vocabulary, text: &str) -> Result<Axis, Refused> {
     Ok(axis)
 }
 
-/// The key of `cross-steps` or `cross_steps.car`, and the word.
+/// The index of the key and the word that `cross-steps` or `cross_steps.car` name.
 pub fn key_of<'a>(
     vocabulary: &Vocabulary,
     name: &'a str,
@@ -149,28 +152,30 @@ pub fn key_of<'a>(
         let cause = format!("there is no setting {name}");
         (cause, nearest.unwrap_or(all.to_owned()))
     })?;
-    match word.is_some() && !per_word(vocabulary.key(index)) {
-        true => Err((
+    if word.is_some() && !per_word(vocabulary.key(index)) {
+        Err((
             format!("`{name}` is not set per word"),
             "leave the word out".to_owned(),
-        )),
-        false => Ok((index, word)),
+        ))
+    } else {
+        Ok((index, word))
     }
 }
 
+/// Whether a key has a value for each word.
 pub fn per_word(key: &Key) -> bool {
     use super::vocabulary::Shape::{Words, WordsOrDefault};
     matches!(key.shape, Words | WordsOrDefault)
 }
 
-/// The values that a range stands for; `None` where the text is no range.
+/// The values of a range. `None` if the text is not a range.
 pub fn spread(key: &Key, text: &str) -> Result<Option<Vec<String>>, String> {
     let parts: Vec<&str> = text.split(':').collect();
     let numbers: Option<Vec<f64>> = parts.iter().map(|p| p.trim().parse().ok()).collect();
     if let (Some(numbers), 3) = (numbers, parts.len()) {
         return steps(&numbers, &parts).map(Some);
     }
-    // In other settings `0..3` is a window.
+    // In settings that are not whole numbers, `0..3` is a window.
     if key.shape != Shape::Whole {
         return Ok(None);
     }
@@ -183,17 +188,18 @@ pub fn spread(key: &Key, text: &str) -> Result<Option<Vec<String>>, String> {
         }
         (Ok(from), Ok(to)) if from > to => Err("the range ends before it begins".to_owned()),
         _ => Err(format!(
-            "{text:?} is no range of at most {MOST} whole numbers"
+            "{text:?} is not a range of at most {MOST} whole numbers"
         )),
     }
 }
 
+/// The values of `FROM:TO:STEP`.
 fn steps(numbers: &[f64], parts: &[&str]) -> Result<Vec<String>, String> {
     let &[from, to, step] = numbers else {
         unreachable!("three numbers")
     };
     let count = (to - from) / step;
-    // Also where a number is not finite.
+    // The negated range also catches numbers that are not finite.
     if step == 0.0 || !(0.0..MOST as f64).contains(&count) {
         return Err(format!(
             "{} does not lead from {} to {} in at most {MOST} steps",
@@ -202,15 +208,18 @@ fn steps(numbers: &[f64], parts: &[&str]) -> Result<Vec<String>, String> {
     }
     let decimals = |part: &str| part.trim().split_once('.').map_or(0, |(_, d)| d.len());
     let decimals = decimals(parts[0]).max(decimals(parts[2]));
-    // Times the step rather than step by step: 0.1 ten times is not 1.
+    // Multiply instead of adding repeatedly: adding 0.1 ten times does not give 1.
     let value = |i: usize| format!("{:.decimals$}", from + i as f64 * step);
-    let plain = |text: String| match text.contains('.') {
-        true => text.trim_end_matches('0').trim_end_matches('.').to_owned(),
-        false => text,
+    let plain = |text: String| {
+        if text.contains('.') {
+            text.trim_end_matches('0').trim_end_matches('.').to_owned()
+        } else {
+            text
+        }
     };
     let count = (count + 1e-9).floor() as usize;
     let values = (0..=count).map(|i| plain(value(i)));
-    // Rounding may leave a zero its sign.
+    // Rounding may give a negative zero.
     Ok(values
         .map(|v| if v == "-0" { "0".to_owned() } else { v })
         .collect())

@@ -1,5 +1,5 @@
 //! Job files: TOML whose keys are the flags of the command line. [`read()`] turns a file into entries and a list
-//! of all its problems; [`Entry::order`] turns an entry into a job to draw.
+//! of all its problems; [`Entry::job_request`] turns an entry into a job to draw.
 
 mod axes;
 mod entry;
@@ -11,13 +11,14 @@ mod problem;
 mod read;
 mod recorded;
 mod schema;
+mod tables;
 mod text;
 mod unknown;
 mod unreadable;
 mod value;
 mod vocabulary;
 
-pub use entry::{Entry, Order};
+pub use entry::{Entry, JobRequest};
 pub use example::EXAMPLE;
 pub use grid::{Axis, Value as AxisValue, axis_of};
 pub use name::plain;

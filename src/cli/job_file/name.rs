@@ -1,21 +1,26 @@
-//! Names of job folders: templates filled, and names that no file system minds.
+//! The names of job folders. Fills templates such as `{name}-{seed}` and rejects names that some file system does not
+//! accept. It must never touch a file.
 
 use prompt_to_prompt::report::slug::slug;
 
-/// What a template may name.
+/// The values of a template.
 pub struct Values<'a> {
+    /// The source prompt, `{src}`.
     pub src: &'a str,
+    /// The edited prompts, `{dst}`.
     pub dsts: &'a [&'a str],
+    /// The seed, `{seed}`.
     pub seed: u64,
-    /// The job's own name; in a name, nothing.
+    /// The job's name, `{name}`. `None` while the name itself is filled.
     pub name: Option<&'a str>,
-    /// KeyValues that vary, and theirs.
+    /// The keys of the job's grid with the labels of their values.
     pub point: &'a [(String, String)],
 }
 
-/// Fills `{src}`, `{dst}`, `{seed}`, `{name}` and what a grid varies.
+/// Fills a template: `{src}`, `{dst}`, `{seed}`, `{name}` and the keys of the job's grid.
 ///
-/// Errors: what the template names that is not there.
+/// # Errors
+/// The cause, if a brace is not closed or if a name has no value.
 pub fn fill(template: &str, values: &Values) -> Result<String, String> {
     let mut parts = template.split('{');
     let mut out = parts.next().unwrap_or_default().to_owned();
@@ -36,22 +41,24 @@ pub fn fill(template: &str, values: &Values) -> Result<String, String> {
         out += &value.ok_or_else(|| format!("it has no {{{key}}}"))?;
         out += rest;
     }
-    match out.contains('}') {
-        true => Err("a `}` is not opened".to_owned()),
-        false => Ok(out),
+    if out.contains('}') {
+        Err("a `}` is not opened".to_owned())
+    } else {
+        Ok(out)
     }
 }
 
-/// A value as part of a name: its dots and sign stay, `0.8` and `-2` must not meet.
+/// A value as part of a folder name. Numbers stay as they are, so that different numbers give different names.
 pub fn plain(value: &str) -> String {
     let number = value.parse::<f64>().is_ok();
-    match number {
-        true => value.to_owned(),
-        false => slug(value, &[]),
+    if number {
+        value.to_owned()
+    } else {
+        slug(value, &[])
     }
 }
 
-/// Why a folder cannot be called so, on some system.
+/// Why some file system does not accept a folder name. `None` if all accept it.
 pub fn fault(name: &str) -> Option<String> {
     let part_fault = |part: &str| {
         let reserved = ["con", "prn", "aux", "nul"];
@@ -64,16 +71,16 @@ pub fn fault(name: &str) -> Option<String> {
             _ if part.ends_with(['.', ' ']) => Some("it ends in a dot or a space"),
             _ if part.len() > 200 => Some("it is longer than 200 bytes"),
             _ if reserved.contains(&&*stem) || numbered("com") || numbered("lpt") => {
-                Some("Windows keeps this name for itself")
+                Some("Windows reserves this name")
             }
             _ => None,
         }
     };
-    // Some say nothing of their own and turn what is around them: a name must be what it looks like.
+    // Direction marks are invisible and reorder the characters around them, so the name would not be what it looks like.
     let turns = |c: char| matches!(c, '\u{200e}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
     let refused = |c: &char| c.is_control() || turns(*c) || "\\:*?\"<>|".contains(*c);
     if let Some(refused) = name.chars().find(refused) {
-        return Some(format!("file systems refuse {refused:?} in a name"));
+        return Some(format!("some file systems do not allow {refused:?}"));
     }
     name.split('/').find_map(part_fault).map(str::to_owned)
 }

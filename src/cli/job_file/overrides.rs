@@ -1,5 +1,6 @@
-//! The flags of `p2p edit` on a command line that draws many jobs, gathered as settings: over a job
-//! file, whose settings they win over ([`Overrides`]), or under a sweep ([`Base`]).
+//! The flags of `p2p edit` on the command lines of `p2p batch` and `p2p sweep`, collected as settings. They override
+//! the settings of a job file ([`Overrides`]), or they are the base of a sweep ([`Base`]). It must never know what a
+//! setting does.
 
 use clap::parser::ValueSource;
 use clap::{Arg, ArgAction, ArgMatches, Args, Command, FromArgMatches};
@@ -9,12 +10,15 @@ use prompt_to_prompt::error::Error;
 use super::vocabulary::{Key, KeyValue, KeyValues, Takes, Vocabulary};
 use crate::cli::DrawArgs;
 
+/// Settings that override those of a job file. Their flags are hidden in the help of `p2p batch`.
 #[derive(Debug, Clone, Default)]
 pub struct Overrides(pub KeyValues);
 
 impl Overrides {
-    /// Errors: usage, where a flag cannot be what was typed. The parser takes any text: it doesn't know
-    /// these flags as those of `p2p edit`.
+    /// Checks the values. The parser accepts any text for these flags, because it does not know their types.
+    ///
+    /// # Errors
+    /// A usage error if a flag does not accept its value.
     pub fn check(&self, vocabulary: &Vocabulary) -> Result<(), Error> {
         self.0.iter().try_for_each(|(index, setting)| {
             let refused = |cure: String| {
@@ -56,8 +60,8 @@ impl FromArgMatches for Overrides {
     }
 }
 
-/// The flags of `p2p edit` themselves, with their help, gathered as settings: what varies may be any
-/// of them, so that none is required.
+/// The flags of `p2p edit` with their help, collected as settings. None is required, because any of them may be the
+/// one that varies.
 #[derive(Debug, Clone, Default)]
 pub struct Base(pub KeyValues);
 
@@ -82,7 +86,7 @@ impl FromArgMatches for Base {
     }
 }
 
-/// What was typed, not what stands there by default.
+/// The settings that were typed. Default values are left out.
 fn given(matches: &ArgMatches, id: impl Fn(&Key) -> String) -> KeyValues {
     let vocabulary = Vocabulary::new();
     let mut settings = KeyValues::new();

@@ -106,7 +106,7 @@ impl Sources {
     }
 }
 
-/// The part of a span on its first line. The span of a table may go on for pages.
+/// The part of a span on its first line. The span of a table can have many lines.
 fn one_line(text: &str, span: &Range<usize>) -> Range<usize> {
     let start = floor(text, span.start);
     let end = floor(text, span.end.max(start));

@@ -1,5 +1,5 @@
-//! The settings that a picture records, as those of flags, with changes laid over them. Owns how a
-//! recorded value is typed as a flag's; what it means, the flag's own parser says.
+//! The settings that a picture's metadata records, as values of flags, with changes on top. Owns how a recorded value
+//! is written as the value of a flag. It must never know what a value means: the flag's parser decides.
 
 use std::path::Path;
 
@@ -8,22 +8,27 @@ use prompt_to_prompt::setting::Setting;
 use serde_json::{Map, Value};
 use toml::de::{DeTable, DeValue};
 
-use super::entry::{Entry, Order, SEED, told};
+use super::entry::{Entry, JobRequest, SEED, describe_parse_error};
 use super::grid::{Axis, Point, Refused, key_of};
 use super::problem::Problem;
 use super::unreadable::Unreadable;
 use super::value;
 use super::vocabulary::{KeyValue, KeyValues, Shape, Takes, Vocabulary};
 
-/// The settings of one picture, as flags.
+/// The settings of a recorded picture, as values of flags.
 pub struct Repeat<'v> {
     vocabulary: &'v Vocabulary,
+    /// The settings of the whole run.
     whole: KeyValues,
-    /// Per edit, all that holds for it.
+    /// For each edit all settings that apply to it, those of the run included.
     edits: Vec<KeyValues>,
 }
 
 impl<'v> Repeat<'v> {
+    /// The settings of a picture.
+    ///
+    /// # Errors
+    /// Cause and cure, if a setting is unknown or its value is not usable.
     pub fn new(recorded: &PictureSettings, vocabulary: &'v Vocabulary) -> Result<Self, Refused> {
         let mut whole = recorded.to_map();
         let edits = whole.remove("edit").unwrap_or_default();
@@ -42,7 +47,7 @@ impl<'v> Repeat<'v> {
         })
     }
 
-    /// Lays flags over all of it.
+    /// Sets flags in the run and in all edits.
     pub fn with(mut self, flags: &KeyValues) -> Self {
         for settings in self.edits.iter_mut().chain([&mut self.whole]) {
             settings.extend(flags.clone());
@@ -50,8 +55,11 @@ impl<'v> Repeat<'v> {
         self
     }
 
-    /// `KEY=VALUE` or `KEY.WORD=VALUE`: a value as a job file has it, or a bare text. What each edit has of its
-    /// own changes in the last one, which the picture shows.
+    /// Applies `KEY=VALUE` or `KEY.WORD=VALUE`, with the value as in a job file or as plain text. Settings of edits
+    /// change in the last edit, which is the one that the picture shows.
+    ///
+    /// # Errors
+    /// Cause and cure, if the key is unknown or its flag does not accept the value.
     pub fn set(&mut self, text: &str) -> Result<(), Refused> {
         let refused = |(cause, cure): Refused| (format!("--set {text}: {cause}"), cure);
         let Some((name, typed)) = text.split_once('=') else {
@@ -81,7 +89,7 @@ impl<'v> Repeat<'v> {
         Ok(())
     }
 
-    /// As flags take it.
+    /// A typed value as values of the key's flag.
     fn values(&self, index: usize, of_word: bool, typed: &str) -> Result<Vec<String>, Refused> {
         let key = self.vocabulary.key(index);
         let document = format!("value = {typed}");
@@ -98,8 +106,11 @@ impl<'v> Repeat<'v> {
         values.map_err(|(_, cause, cure)| (cause, cure))
     }
 
-    /// What draws it.
-    pub fn order(mut self) -> Result<Order, Problem> {
+    /// The job that draws the picture again.
+    ///
+    /// # Errors
+    /// A problem without a position.
+    pub fn job_request(mut self) -> Result<JobRequest, Problem> {
         self.without_control();
         let prompted = ["dst", "then", "weight"];
         let is_edit = |key: &usize| prompted.contains(&&*self.vocabulary.key(*key).name);
@@ -116,10 +127,10 @@ impl<'v> Repeat<'v> {
             point: Point::default(),
             unreadable: Unreadable::default(),
         };
-        entry.order(self.vocabulary, &KeyValues::new())
+        entry.job_request(self.vocabulary, &KeyValues::new())
     }
 
-    /// Where control was switched off, an edit is its prompts.
+    /// Removes the settings of edits that have no effect without attention control. Only their prompts remain.
     fn without_control(&mut self) {
         let vocabulary = self.vocabulary;
         let control = vocabulary.of(Setting::EditControl);
@@ -134,14 +145,14 @@ impl<'v> Repeat<'v> {
         }
     }
 
-    /// A picture without an edit.
-    fn source(&self) -> Result<Order, Problem> {
+    /// The job of a picture without edits.
+    fn source(&self) -> Result<JobRequest, Problem> {
         let args = self.vocabulary.parse(&self.whole).map_err(|error| {
-            let report = told(&error, &self.whole, self.vocabulary);
+            let report = describe_parse_error(&error, &self.whole, self.vocabulary);
             Problem::new(None, report.cause, report.cure)
         })?;
         let job = args.job.source(SEED);
-        Ok(Order {
+        Ok(JobRequest {
             folder: job.slug(),
             job,
             args,
@@ -149,10 +160,11 @@ impl<'v> Repeat<'v> {
     }
 }
 
+/// Recorded settings as values of flags.
 fn settings(vocabulary: &Vocabulary, recorded: &Map<String, Value>) -> Result<KeyValues, Refused> {
     let setting = |(name, value): (&String, &Value)| {
         let refused = |cause: &str| {
-            let cure = "a newer p2p may have written it";
+            let cure = "a newer version of p2p may have written it";
             (format!("the picture's `{name}` {cause}"), cure.to_owned())
         };
         let index = vocabulary
@@ -165,7 +177,7 @@ fn settings(vocabulary: &Vocabulary, recorded: &Map<String, Value>) -> Result<Ke
     recorded.iter().map(setting).collect()
 }
 
-/// A recorded value as a flag takes it.
+/// A recorded value as values of its flag. `None` if the flag cannot take it.
 fn values(vocabulary: &Vocabulary, index: usize, value: &Value) -> Option<Vec<String>> {
     let key = vocabulary.key(index);
     let scalar = |value: &Value| match value {
@@ -178,10 +190,13 @@ fn values(vocabulary: &Vocabulary, index: usize, value: &Value) -> Option<Vec<St
         word => Some(format!("{word}={}", scalar(value)?)),
     };
     match (key.takes, value) {
-        (Takes::Switch(given_when), Value::Bool(on)) => match *on == given_when {
-            true => Some(vec![String::new()]),
-            false => Some(vec![]),
-        },
+        (Takes::Switch(given_when), Value::Bool(on)) => {
+            if *on == given_when {
+                Some(vec![String::new()])
+            } else {
+                Some(vec![])
+            }
+        }
         (_, Value::Object(words)) => words.iter().map(word).collect(),
         (Takes::Many, Value::Array(items)) => items.iter().map(scalar).collect(),
         (_, Value::Array(items)) => {

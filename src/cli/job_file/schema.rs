@@ -1,10 +1,11 @@
-//! A JSON Schema of job files, for editors: every key with the help of its flag.
+//! The JSON Schema of job files, with which editors complete and check them. Every key has the help of its flag. It must
+//! never know a single setting beyond what the vocabulary says.
 
 use serde_json::{Map, Value, json};
 
 use super::vocabulary::{Key, Shape, Takes, Vocabulary};
 
-/// Draft 7, which editors of TOML understand.
+/// The schema, in draft 7, which editors of TOML support.
 pub fn schema(vocabulary: &Vocabulary) -> Value {
     let all = || vocabulary.keys().iter();
     let settings: Map<String, Value> = all().map(property).collect();
@@ -17,8 +18,8 @@ pub fn schema(vocabulary: &Vocabulary) -> Value {
         all
     };
     let names = json!({
-        "name": { "type": "string", "description": "What the job is called [default: its prompts and seed]" },
-        "folder": { "type": "string", "description": "Its folder, a template of {name}, {src}, {dst}, {seed} and what its grid varies [default: {name}]" },
+        "name": { "type": "string", "description": "Name of the job [default: made from its prompts and seed]" },
+        "folder": { "type": "string", "description": "Folder of the job: a template with {name}, {src}, {dst}, {seed} and the keys of its grid [default: {name}]" },
     });
     let mut job = with(names.clone(), &settings);
     let kind = job.remove("edit").unwrap_or_default();
@@ -34,10 +35,10 @@ pub fn schema(vocabulary: &Vocabulary) -> Value {
         "type": "object",
         "additionalProperties": false,
         "properties": {
-            "output": { "type": "string", "description": "Folder to write, unless -o names one" },
+            "output": { "type": "string", "description": "Output folder; -o overrides it" },
             "include": {
                 "anyOf": [{ "type": "string" }, { "type": "array", "items": { "type": "string" } }],
-                "description": "Job files whose defaults hold here too, and whose jobs come first",
+                "description": "Job files to include: their defaults apply here too, and their jobs come first",
             },
             "defaults": { "$ref": "#/definitions/defaults" },
             "job": { "type": "array", "items": { "$ref": "#/definitions/job" } },
@@ -51,12 +52,14 @@ pub fn schema(vocabulary: &Vocabulary) -> Value {
     })
 }
 
+/// A key and the schema of its value, with the help of its flag.
 fn property(key: &Key) -> (String, Value) {
     let mut value = one(key);
     value["description"] = Value::from(key.about.clone());
     (key.name.clone(), value)
 }
 
+/// The schema of a key's value.
 fn one(key: &Key) -> Value {
     let word =
         json!({ "type": "object", "additionalProperties": { "type": ["number", "string"] } });
@@ -73,14 +76,14 @@ fn one(key: &Key) -> Value {
         (_, Shape::File | Shape::Path) => text,
         (_, Shape::Words | Shape::WordsOrDefault) => any(&[scalar.clone(), list(&scalar), word]),
         (Takes::Many, _) | (_, Shape::List) => any(&[scalar.clone(), list(&scalar)]),
-        // A scheduler goes by more names than anybody should have to read.
+        // Schedulers have many aliases. The schema lists the main names and accepts any text.
         _ if key.name == "scheduler" => any(&[json!({ "enum": key.choices }), text]),
         _ if !key.choices.is_empty() => json!({ "enum": key.choices }),
         _ => scalar,
     }
 }
 
-/// In a grid: several, a range, or the same for single words.
+/// A key of a grid: a list of values, a range, or either for single words.
 fn axis(key: &Key) -> (String, Value) {
     let several = json!({ "type": "array", "items": one(key), "minItems": 1 });
     let mut forms = vec![several, json!({ "type": "string" })];

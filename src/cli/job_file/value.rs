@@ -1,5 +1,5 @@
-//! A TOML value as the values of a flag. Owns what a key's value may look like in a file; whether
-//! the value itself is a sensible one, the flag's own parser says.
+//! Converts a TOML value to the values of a flag. Owns which TOML types a key accepts. It must never judge the value
+//! itself: the flag's parser does.
 
 use std::ops::Range;
 use std::path::Path;
@@ -9,10 +9,10 @@ use toml::de::{DeTable, DeValue};
 
 use super::vocabulary::{Key, Shape, Takes};
 
-/// What cannot be, where, and what to write.
+/// The span of a value that is not accepted, the cause, and the cure.
 pub type Wrong = (Range<usize>, String, String);
 
-/// The values of `key`'s flag. `folder` is what paths start from.
+/// The values of a key's flag. Relative paths start from `folder`.
 pub fn values(key: &Key, value: &Spanned<DeValue>, folder: &Path) -> Result<Vec<String>, Wrong> {
     if let Takes::Switch(given_when) = key.takes {
         return match value.get_ref() {
@@ -39,7 +39,7 @@ pub fn values(key: &Key, value: &Spanned<DeValue>, folder: &Path) -> Result<Vec<
     Ok(values)
 }
 
-/// One value, as a flag would have it typed.
+/// A single value as text for a flag.
 pub fn scalar(key: &Key, value: &Spanned<DeValue>) -> Result<String, Wrong> {
     match value.get_ref() {
         DeValue::String(text) if text.contains('\0') => {
@@ -54,11 +54,12 @@ pub fn scalar(key: &Key, value: &Spanned<DeValue>) -> Result<String, Wrong> {
         DeValue::Integer(number) => i128::from_str_radix(number.as_str(), number.radix())
             .map(|n| n.to_string())
             .map_err(|_| wrong(key, value, "write the number in decimal")),
-        DeValue::Boolean(_) => Err(wrong(key, value, "it is no switch: write a value")),
+        DeValue::Boolean(_) => Err(wrong(key, value, &cure(key))),
         _ => Err(wrong(key, value, &cure(key))),
     }
 }
 
+/// A list of values as values of the key's flag.
 fn many(key: &Key, value: &Spanned<DeValue>, items: Vec<String>) -> Result<Vec<String>, Wrong> {
     match (key.takes, key.shape) {
         (Takes::Many, _) => Ok(items),
@@ -71,7 +72,7 @@ fn many(key: &Key, value: &Spanned<DeValue>, items: Vec<String>) -> Result<Vec<S
     }
 }
 
-/// `{ red = 2 }`, and of prompts `{ file = "prompts.txt" }`.
+/// The values of a table: `{ red = 2 }`, or `{ file = "prompts.txt" }` for prompts.
 fn per_word(
     key: &Key,
     value: &Spanned<DeValue>,
@@ -94,7 +95,7 @@ fn per_word(
     }
 }
 
-/// Prompts from a file, where the key takes as many as there are.
+/// The prompts of a file, if the key takes that many.
 fn prompts(
     key: &Key,
     value: &Spanned<DeValue>,
@@ -105,14 +106,14 @@ fn prompts(
     match (lines.len(), key.takes) {
         (2.., Takes::One) => Err((
             value.span(),
-            format!("`{}`: the file holds {} prompts", key.name, lines.len()),
+            format!("`{}`: the file has {} prompts", key.name, lines.len()),
             "to draw each, put it under [job.grid]".to_owned(),
         )),
         _ => Ok(lines),
     }
 }
 
-/// Prompts from a file: a line each, blank lines left out.
+/// The prompts of a file: one per line, without blank lines.
 pub fn lines(
     key: &Key,
     value: &Spanned<DeValue>,
@@ -134,30 +135,31 @@ pub fn lines(
     })?;
     let lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
     let lines: Vec<String> = lines.map(str::to_owned).collect();
-    match lines.is_empty() {
-        true => {
-            let cause = format!("`{}`: {name} holds no prompt", key.name);
-            Err(refused(cause, "write one a line"))
-        }
-        false => Ok(lines),
+    if lines.is_empty() {
+        let cause = format!("`{}`: {name} has no prompt", key.name);
+        Err(refused(cause, "write one prompt per line"))
+    } else {
+        Ok(lines)
     }
 }
 
-/// Paths in a file start from its folder, wherever it is run from.
+/// A path of a job file. A relative path starts from the folder of the file, not from the working directory.
 fn resolve(key: &Key, path: &str, folder: &Path) -> String {
-    // What stands inline is no path.
+    // An inline picture is not a path.
     if path.starts_with("data:") {
         return path.to_owned();
     }
     let beside = folder.join(path);
-    // A model may be named rather than lie somewhere; how much of a LoRA is added stands behind its path.
+    // A model may be a name instead of a path. The path of a LoRA may end in `=SCALE`.
     let plain = path.rsplit_once('=').map_or(path, |(plain, _)| plain);
-    match key.shape == Shape::File || beside.exists() || folder.join(plain).exists() {
-        true => beside.to_string_lossy().into_owned(),
-        false => path.to_owned(),
+    if key.shape == Shape::File || beside.exists() || folder.join(plain).exists() {
+        beside.to_string_lossy().into_owned()
+    } else {
+        path.to_owned()
     }
 }
 
+/// The error for a value that the key does not accept.
 fn wrong(key: &Key, value: &Spanned<DeValue>, cure: &str) -> Wrong {
     let kind = match value.get_ref() {
         DeValue::String(text) => format!("{:?}", text.as_ref()),
@@ -172,7 +174,7 @@ fn wrong(key: &Key, value: &Spanned<DeValue>, cure: &str) -> Wrong {
     (value.span(), cause, cure.to_owned())
 }
 
-/// What the key's value looks like.
+/// An example of the key's value, as a cure.
 pub fn cure(key: &Key) -> String {
     let name = &key.name;
     match key.shape {
@@ -184,9 +186,12 @@ pub fn cure(key: &Key) -> String {
         }
         Shape::List => format!("write {name} = [\"...\", \"...\"] or a text with commas"),
         Shape::Whole => "write a whole number".to_owned(),
-        Shape::Plain => match key.choices.is_empty() {
-            true => "write a number or a text".to_owned(),
-            false => format!("use one of {}", key.choices.join(", ")),
-        },
+        Shape::Plain => {
+            if key.choices.is_empty() {
+                "write a number or a text".to_owned()
+            } else {
+                format!("use one of {}", key.choices.join(", "))
+            }
+        }
     }
 }

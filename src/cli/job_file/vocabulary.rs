@@ -7,9 +7,9 @@ use std::collections::BTreeMap;
 
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Arg, ArgAction, Args, ColorChoice, Command, FromArgMatches};
-use prompt_to_prompt::format;
 
 use prompt_to_prompt::attention::Place;
+use prompt_to_prompt::format;
 use prompt_to_prompt::job::{BlendWords, MaskSource};
 use prompt_to_prompt::setting::Setting;
 
@@ -22,9 +22,9 @@ use crate::cli::values::{
 };
 use crate::cli::{DrawArgs, OutputArgs};
 
-/// Flags that are no keys, since they act on the terminal and not on what is drawn.
+/// Flags without a key, because they change the terminal's output and no file.
 const NO_KEYS: [&str; 1] = ["map-show"];
-/// Flags of the whole job that each edit may set too.
+/// Flags of the whole job that each edit can set too.
 const ALSO_EACH: [&str; 1] = ["negative-prompt"];
 
 /// All keys, and the parser of flags that they are made from.
@@ -32,7 +32,7 @@ const ALSO_EACH: [&str; 1] = ["negative-prompt"];
 pub struct Vocabulary {
     command: Command,
     keys: Vec<Key>,
-    /// Flags of the commands around a job, spelled as keys.
+    /// Flags of the commands that draw jobs, spelled as keys.
     around: Vec<String>,
 }
 
@@ -105,6 +105,10 @@ pub struct KeyValue {
 pub type KeyValues = BTreeMap<usize, KeyValue>;
 
 impl Vocabulary {
+    /// The keys, made from the flags of `p2p edit`.
+    ///
+    /// # Panics
+    /// If a flag has no setting in `src/setting.rs`.
     pub fn new() -> Self {
         let mut command = DrawArgs::augment_args(
             Command::new("job")
@@ -132,10 +136,12 @@ impl Vocabulary {
         }
     }
 
+    /// All keys.
     pub fn keys(&self) -> &[Key] {
         &self.keys
     }
 
+    /// The key with this index.
     pub fn key(&self, index: usize) -> &Key {
         &self.keys[index]
     }
@@ -146,7 +152,7 @@ impl Vocabulary {
         self.keys.iter().position(called)
     }
 
-    /// Whether the name is a flag of a command that is no setting of a job.
+    /// Whether the name is a flag of a command, but not a setting of a job.
     pub fn is_of_the_command(&self, name: &str) -> bool {
         self.around.iter().any(|flag| flag == name)
     }
@@ -154,16 +160,16 @@ impl Vocabulary {
     /// The index of a setting's key.
     ///
     /// # Panics
-    /// Where the setting is no key of job files.
+    /// If the setting has no key.
     pub fn of(&self, setting: Setting) -> usize {
         let found = self.keys.iter().position(|key| key.setting == setting);
-        found.unwrap_or_else(|| panic!("{setting:?} is no key of job files"))
+        found.unwrap_or_else(|| panic!("{setting:?} has no key in job files"))
     }
 
     /// A setting with one value, as its flag takes it.
     ///
     /// # Panics
-    /// Where the setting is no key of job files.
+    /// If the setting has no key.
     pub fn given(&self, setting: Setting, value: &str) -> (usize, KeyValue) {
         let values = vec![value.to_owned()];
         let place = None;
@@ -177,7 +183,7 @@ impl Vocabulary {
             place: None,
         };
         match self.parse(&KeyValues::from([(key, value)])) {
-            Err(error) if is_about_a_value(error.kind()) => Err(said(&error)),
+            Err(error) if is_about_a_value(error.kind()) => Err(value_cure(&error)),
             _ => Ok(()),
         }
     }
@@ -192,12 +198,12 @@ impl Vocabulary {
         DrawArgs::from_arg_matches(&matches)
     }
 
-    /// "did you mean", where a key's name is near.
+    /// "did you mean", if a key has a similar name.
     pub fn nearest(&self, name: &str) -> Option<String> {
         nearest(name, self.keys.iter().map(|key| &*key.name))
     }
 
-    /// The index of the key whose name is near.
+    /// The index of the key with the most similar name, if one is similar.
     pub fn nearest_key(&self, name: &str) -> Option<usize> {
         format::nearest(name, self.keys.iter().map(|key| &*key.name))
             .and_then(|name| self.find(name))
@@ -301,7 +307,7 @@ impl Shape {
     }
 }
 
-/// "did you mean", where one of the names is near.
+/// "did you mean", if one of the names is similar.
 pub fn nearest<'a>(name: &str, names: impl IntoIterator<Item = &'a str>) -> Option<String> {
     format::nearest(name, names).map(|near| format!("did you mean `{near}`?"))
 }
@@ -335,8 +341,8 @@ fn is_about_a_value(kind: ErrorKind) -> bool {
     )
 }
 
-/// What the value's own parser says, else the possible values.
-fn said(error: &clap::Error) -> String {
+/// What to write instead of a value: the message of the value's parser, else the possible values.
+fn value_cure(error: &clap::Error) -> String {
     if let Some(source) = std::error::Error::source(error) {
         return source.to_string();
     }

@@ -1,21 +1,23 @@
-//! Which tasks are drawn together, and what that takes.
+//! Decides which tasks are drawn together in one run. Owns the order of runs; it must never draw anything.
 
 use prompt_to_prompt::job::may_share;
 
 use super::task::Task;
 
-/// Tasks of one lockstep run, by their place in the list.
+/// Tasks that are drawn together.
 pub struct SharedRun {
+    /// The index of their model in `Tasks::models`.
     pub model: usize,
+    /// The indices of the tasks in `Tasks::tasks`.
     pub tasks: Vec<usize>,
-    /// The source included.
+    /// The number of rows, including the source.
     pub rows: usize,
 }
 
-/// Each pending task in the first run that it may share, in the order of the file but one model after
-/// the other.
+/// Puts each pending task into the first run that it may share. Runs keep the order of the file, but all runs of one
+/// model come before those of the next, so that each model is loaded once.
 ///
-/// A run never has more than `most` rows, unless a single task does.
+/// A run has at most `most` rows. A single task with more rows has a run of its own.
 pub fn groups(tasks: &[Task], pending: &[usize], most: impl Fn(&Task) -> usize) -> Vec<SharedRun> {
     let mut groups: Vec<SharedRun> = vec![];
     for &index in pending {
@@ -44,7 +46,7 @@ pub fn groups(tasks: &[Task], pending: &[usize], most: impl Fn(&Task) -> usize) 
 }
 
 fn shares(a: &Task, b: &Task) -> bool {
-    // Looking at heads changes how the means of heads are summed.
+    // Recording single heads changes the order in which means over heads are summed, and so the last bits.
     let heads = a.checked.looks_at_heads() || b.checked.looks_at_heads();
     !heads && may_share(&a.checked.prepared, &b.checked.prepared)
 }

@@ -1,7 +1,7 @@
-//! Many jobs in one go: `p2p batch` and what it shares with `p2p job` and `p2p sweep`.
+//! Draws many jobs: `p2p batch`, and what it shares with `p2p job check` and `p2p sweep`.
 //!
-//! [`task`] checks the jobs, [`groups`] says which are drawn together, [`run`] draws one group after
-//! the other and writes each before the next begins, [`output_lock`] knows what is finished already.
+//! `task` checks the jobs, `groups` decides which are drawn together, `run` draws one group after the other and
+//! writes its files before the next one starts, `output_lock` guards the output folder, `plan` prints a dry run.
 
 mod events;
 mod groups;
@@ -22,6 +22,10 @@ pub use events::Events;
 pub use run::Run;
 pub use task::{Purpose, Tasks};
 
+/// Runs `p2p batch`.
+///
+/// # Errors
+/// A usage error if the job file has errors, [`Error::SomeFailed`] if some jobs failed.
 pub fn batch(args: &BatchArgs, console: &Console) -> Result<()> {
     let vocabulary = Vocabulary::new();
     args.overrides.check(&vocabulary)?;
@@ -37,7 +41,7 @@ pub fn batch(args: &BatchArgs, console: &Console) -> Result<()> {
         &out,
         console,
     )?;
-    // A job that cannot be drawn is no reason not to draw the others; a file that cannot be read is.
+    // A job that cannot be drawn does not stop the others, but errors of the file itself do.
     if !file.problems.is_empty() {
         refuse(&args.file, &file, &tasks, console)?;
     }
@@ -49,10 +53,13 @@ pub fn batch(args: &BatchArgs, console: &Console) -> Result<()> {
         console,
         events: Events::new(args.run.jsonl),
     }
-    .go()
+    .execute()
 }
 
-/// Everything that is wrong with a job file.
+/// Runs `p2p job check`: prints all errors of a job file.
+///
+/// # Errors
+/// A usage error if the file has errors.
 pub fn check(path: &Path, console: &Console) -> Result<()> {
     let vocabulary = Vocabulary::new();
     let file = read(path, &vocabulary);
@@ -66,14 +73,14 @@ pub fn check(path: &Path, console: &Console) -> Result<()> {
         console,
     )?;
     refuse(path, &file, &tasks, console)?;
-    tasks.tell_warnings(console);
-    tasks.tell_missing(console);
+    tasks.print_warnings(console);
+    tasks.print_missing_weights(console);
     let edits = tasks
         .tasks
         .iter()
         .map(|task| task.checked.prepared.edits.len());
     console.note(format!(
-        "{} is sound: {}, {}",
+        "{} has no errors: {}, {}",
         path.display(),
         count(tasks.tasks.len(), "job"),
         count(edits.sum(), "edit")
@@ -81,15 +88,18 @@ pub fn check(path: &Path, console: &Console) -> Result<()> {
     Ok(())
 }
 
-/// Says all that is wrong with a file and its jobs, in the file's order. What a grid repeats in each
-/// cell is said once.
+/// Prints all problems of a file and its jobs, in the order of the file. A problem that all cells of a grid share is
+/// printed once.
+///
+/// # Errors
+/// A usage error if there are problems.
 fn refuse(path: &Path, file: &JobFile, tasks: &Tasks, console: &Console) -> Result<()> {
     let mut problems: Vec<&Problem> = file.problems.iter().chain(tasks.problems()).collect();
     let start = |problem: &&Problem| problem.place.clone().map(|at| (at.source, at.span.start));
     problems.sort_by_key(start);
     let line = |problem: &Problem| problem.place.as_ref().map(|at| file.sources.line(at));
-    let mut said = HashSet::new();
-    problems.retain(|problem| said.insert((line(problem), &problem.cause)));
+    let mut seen = HashSet::new();
+    problems.retain(|problem| seen.insert((line(problem), &problem.cause)));
     for problem in &problems {
         console.block(&file.sources.picture(problem, console.is_colourful()));
     }
@@ -97,12 +107,12 @@ fn refuse(path: &Path, file: &JobFile, tasks: &Tasks, console: &Console) -> Resu
         0 => Ok(()),
         n => Err(Error::usage(
             format!("{} has {}", path.display(), count(n, "error")),
-            "mend what is marked above; nothing was drawn",
+            "correct the errors above; nothing was drawn",
         )),
     }
 }
 
-/// `p2p-out/jobs` for `jobs.toml`.
+/// The default output folder: `p2p-out/jobs` for `jobs.toml`.
 fn default_folder(file: &Path) -> PathBuf {
     Path::new("p2p-out").join(file.file_stem().unwrap_or("jobs".as_ref()))
 }

@@ -1,5 +1,6 @@
-//! The output folder of many jobs: who may write there, what is finished, and what a killed run left.
-//! Results are made in a hidden folder of the output folder, which one run at a time owns.
+//! The output folder of many jobs: locks it, removes what a killed run left behind, and finds finished results.
+//! Unfinished results are written to a hidden folder inside the output folder, which one run at a time owns. It must
+//! never know how jobs are drawn.
 
 use std::fs::{self, File, TryLockError};
 use std::io::{Read, Seek, SeekFrom};
@@ -10,24 +11,26 @@ use prompt_to_prompt::report::output::MANIFEST;
 
 use super::task::Task;
 
-/// What is in the making; what is found there at the start belongs to nobody.
+/// The hidden folder of unfinished results.
 const STAGING: &str = ".p2p-batch";
 
+/// The exclusive right to write to an output folder.
 pub struct OutputLock {
     staging: PathBuf,
-    /// Held for as long as the run lasts; a killed process loses it.
+    /// The locked file. The operating system releases the lock if the process is killed.
     lock: File,
 }
 
 impl OutputLock {
-    /// Makes the folder, and clears away what a killed run left in the making.
+    /// Creates and locks the folder, and removes unfinished results of a killed run.
     ///
-    /// Errors: usage, where another run writes there; run, where the disk refuses.
+    /// # Errors
+    /// A usage error if another run is writing to the folder, a run error if the folder cannot be written.
     pub fn take(out: &Path) -> Result<Self> {
         let refused = |e: std::io::Error| {
             Error::run(
                 format!("cannot write {}: {e}", out.display()),
-                "choose a folder you may write to with -o",
+                "choose a writable folder with -o",
             )
         };
         let staging = out.join(STAGING);
@@ -38,10 +41,10 @@ impl OutputLock {
             Err(TryLockError::WouldBlock) => {
                 return Err(Error::usage(
                     format!("another run is writing to {}", out.display()),
-                    "wait for it, or choose another folder with -o",
+                    "wait until it ends, or choose another folder with -o",
                 ));
             }
-            // A file system without locks: then it is on the user.
+            // The file system has no locks. The user must not start two runs there.
             Err(TryLockError::Error(_)) => {}
         }
         for left in fs::read_dir(&staging).map_err(refused)?.flatten() {
@@ -52,6 +55,7 @@ impl OutputLock {
         Ok(Self { staging, lock })
     }
 
+    /// The folder for unfinished results.
     pub fn staging(&self) -> &Path {
         &self.staging
     }
@@ -64,7 +68,7 @@ impl Drop for OutputLock {
     }
 }
 
-/// Whether a task's files are there, drawn from the same settings.
+/// Whether all files of a task exist and were drawn with the same settings.
 pub fn finished(task: &Task) -> bool {
     let manifest = fs::read(task.folder.join(MANIFEST)).ok();
     let manifest =
@@ -83,10 +87,10 @@ pub fn finished(task: &Task) -> bool {
         && files.is_some_and(|files| files.iter().all(there))
 }
 
-/// Files come by a rename and are whole then; a disk that ran full while they were copied, or somebody's
-/// hand, can have cut them since.
+/// Whether a file is complete. Files are complete when they are renamed into place, but a later copy onto a full disk
+/// may have cut them.
 fn is_whole(file: &Path) -> bool {
-    /// The chunk that every PNG ends with: no bytes, its name, its checksum.
+    /// The chunk that ends every PNG: length 0, name, checksum.
     const END: &[u8; 12] = b"\0\0\0\0IEND\xaeB`\x82";
     let is_png = file.extension().is_some_and(|extension| extension == "png");
     let tail = || -> std::io::Result<[u8; 12]> {
@@ -95,8 +99,9 @@ fn is_whole(file: &Path) -> bool {
         open.read_exact(&mut tail)?;
         Ok(tail)
     };
-    match is_png {
-        true => tail().is_ok_and(|tail| tail == *END),
-        false => fs::metadata(file).is_ok_and(|of| of.is_file() && of.len() > 0),
+    if is_png {
+        tail().is_ok_and(|tail| tail == *END)
+    } else {
+        fs::metadata(file).is_ok_and(|of| of.is_file() && of.len() > 0)
     }
 }

@@ -1,4 +1,5 @@
-//! `--dry-run`: what would be drawn, and about what it takes.
+//! `--dry-run`: prints what would be drawn, with estimates of time, memory and disk space. Owns the estimates' factors
+//! and the text.
 
 use prompt_to_prompt::error::Result;
 use prompt_to_prompt::format;
@@ -9,12 +10,16 @@ use super::run::Run;
 use super::task::Task;
 use crate::commands::print;
 
-/// Share of the machine's peak that a whole run reaches, about.
+/// Approximate share of the processor's peak that a run reaches.
 const OF_PEAK: f64 = 0.5;
-/// Bytes of a PNG per pixel, about.
+/// Approximate number of bytes of a PNG per pixel.
 const PER_PIXEL: f64 = 1.6;
 
-pub fn tell(run: &Run, groups: &[SharedRun], finished: usize) -> Result<()> {
+/// Prints the plan. `finished` is the number of jobs that are skipped.
+///
+/// # Errors
+/// A run error if stdout cannot be written.
+pub fn print_plan(run: &Run, groups: &[SharedRun], finished: usize) -> Result<()> {
     let peak = fma_peak();
     let (mut seconds, mut bytes, mut memory) = (0.0, 0.0, Some(0));
     let mut text = String::new();
@@ -53,10 +58,10 @@ pub fn tell(run: &Run, groups: &[SharedRun], finished: usize) -> Result<()> {
     let jobs: usize = groups.iter().map(|group| group.tasks.len()).sum();
     let memory = match memory {
         Some(bytes) => format!("{} of memory", format::bytes(bytes)),
-        None => "memory not known yet".to_owned(),
+        None => "memory not known before the download".to_owned(),
     };
     text += &format!(
-        "{} in {}, {finished} there already; about {}, {memory} and {} on disk\n",
+        "{} in {}, {finished} already finished; about {}, {memory} and {} on disk\n",
         format::count(jobs, "job"),
         format::count(groups.len(), "run"),
         duration(seconds),
@@ -65,6 +70,7 @@ pub fn tell(run: &Run, groups: &[SharedRun], finished: usize) -> Result<()> {
     print(&text)
 }
 
+/// A duration for people: seconds, minutes or hours.
 fn duration(seconds: f64) -> String {
     match seconds {
         0.0 => "0 s".to_owned(),

@@ -1,7 +1,7 @@
-//! Draws one group of jobs after the other. Each is on disk, complete, before the next begins; a job
-//! that fails is said and the rest goes on.
+//! Draws one group of jobs after the other. The files of a group are complete on disk before the next group starts.
+//! A job that fails is reported, and the other jobs are drawn all the same. Owns the loop; it must never know what a
+//! job draws.
 
-use prompt_to_prompt::message::Flags;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -11,6 +11,7 @@ use prompt_to_prompt::error::{Error, Result};
 use prompt_to_prompt::format;
 use prompt_to_prompt::job::{Member, Outcome, run_together};
 use prompt_to_prompt::kernels::Packing;
+use prompt_to_prompt::message::Flags;
 use prompt_to_prompt::model::Components;
 use prompt_to_prompt::report::console::Console;
 use prompt_to_prompt::report::html;
@@ -22,24 +23,31 @@ use super::groups::{SharedRun, groups};
 use super::output_lock::{OutputLock, finished};
 use super::task::{Failure, Task, Tasks};
 use crate::cli::{Problem, RunArgs, Sources};
-use crate::commands::draw::{Latents, go_on, interrupt_flag};
-use crate::commands::messages::{tell_changes, tell_model};
+use crate::commands::interrupt::{check_interrupted, interrupt_flag};
+use crate::commands::messages::{print_changes, print_model};
+use crate::commands::outputs::Latents;
 
-/// Rows of one run at most, where nobody says: sharing a source among more gains next to nothing, and
-/// a run that is cut off is lost.
+/// Default maximum number of rows in one run. More rows save little time, because the shared source is already a small
+/// part of the work, and an interrupted run loses all its rows.
 const ROWS: usize = 16;
 
 /// A run of many jobs.
 pub struct Run<'a> {
+    /// The jobs.
     pub tasks: &'a Tasks,
+    /// The texts of the job files, for messages.
     pub sources: &'a Sources,
+    /// The flags of the run.
     pub args: &'a RunArgs,
+    /// The output folder.
     pub out: &'a Path,
+    /// Where messages go.
     pub console: &'a Console,
+    /// Where events go.
     pub events: Events,
 }
 
-/// How many of each there were.
+/// The number of jobs by outcome.
 #[derive(Default)]
 struct Count {
     drawn: usize,
@@ -47,36 +55,46 @@ struct Count {
     failed: usize,
 }
 
-/// A model in memory, and how it was packed.
-type Loaded = Option<(usize, Packing, Box<dyn Components>)>;
+/// The model in memory.
+struct Loaded {
+    /// Its index in [`Tasks::models`].
+    model: usize,
+    packing: Packing,
+    components: Box<dyn Components>,
+}
 
 impl Run<'_> {
-    pub fn go(&self) -> Result<()> {
+    /// Draws all jobs that are not finished, or prints the plan of a dry run.
+    ///
+    /// # Errors
+    /// [`Error::SomeFailed`] if jobs failed, [`Error::Interrupted`] if the user ended the run, a usage error if the
+    /// folder is in use, a run error if it cannot be written.
+    pub fn execute(&self) -> Result<()> {
         let tasks = &self.tasks.tasks;
         let all: Vec<usize> = (0..tasks.len()).collect();
         let (skipped, pending): (Vec<usize>, Vec<usize>) =
             all.into_iter().partition(|i| finished(&tasks[*i]));
         let groups = groups(tasks, &pending, |task| self.most_rows(task));
         let mut count = Count::default();
-        self.tasks.tell_warnings(self.console);
-        self.tell_failures(&mut count)?;
+        self.tasks.print_warnings(self.console);
+        self.print_failures(&mut count)?;
         if self.args.dry_run {
-            self.tasks.tell_missing(self.console);
-            super::plan::tell(self, &groups, skipped.len())?;
+            self.tasks.print_missing_weights(self.console);
+            super::plan::print_plan(self, &groups, skipped.len())?;
             return self.failed(&count);
         }
         let stop = interrupt_flag(self.console);
-        let place = OutputLock::take(self.out)?;
+        let lock = OutputLock::take(self.out)?;
         let queued: Vec<&Task> = pending.iter().map(|i| &tasks[*i]).collect();
         self.events.queued(&queued);
         for i in &skipped {
             self.events.skipped(&tasks[*i]);
         }
         count.skipped = skipped.len();
-        let mut loaded: Loaded = None;
+        let mut loaded = None;
         let ended = groups.iter().enumerate().try_for_each(|(i, group)| {
             let label = format!("run {} of {}", i + 1, groups.len());
-            self.draw(group, &label, &place, &mut loaded, &stop, &mut count)
+            self.draw(group, &label, &lock, &mut loaded, &stop, &mut count)
         });
         if count.drawn + count.skipped > 0 {
             self.report();
@@ -84,7 +102,7 @@ impl Run<'_> {
         self.sum_up(&count, tasks.len() + self.tasks.failures.len(), ended)
     }
 
-    /// The page to look at it all with; that it cannot be written loses no picture.
+    /// Writes the report. A report that cannot be written is only a warning, because all pictures are there.
     fn report(&self) {
         match html::write(self.out, None, false) {
             Ok((path, page)) => {
@@ -97,27 +115,27 @@ impl Run<'_> {
         }
     }
 
-    /// Rows of one run at most: as asked for, else what memory has room for. A single job has its
-    /// rows in any case; whether it fits was checked before.
+    /// The maximum number of rows of one run: `--max-rows`, else what fits into memory. A single job may have more
+    /// rows; it was checked before.
     fn most_rows(&self, task: &Task) -> usize {
         let fits = || {
             let memory = task.checked.prepared.compute.memory()?;
-            // Other programs live too.
+            // A fifth of the memory is left to other programs.
             Some(task.footprint?.rows_in(memory.available / 5 * 4))
         };
         let fitting = || fits().unwrap_or(ROWS).clamp(2, ROWS);
         self.args.max_rows.unwrap_or_else(fitting)
     }
 
-    /// Jobs that are known to be impossible before anything is drawn.
-    fn tell_failures(&self, count: &mut Count) -> Result<()> {
-        let mut said = vec![];
+    /// Reports the jobs that cannot be drawn, before anything is drawn.
+    fn print_failures(&self, count: &mut Count) -> Result<()> {
+        let mut printed = vec![];
         for failure in &self.tasks.failures {
             let problem = &failure.problem;
-            // Of a sweep, whose cells stand in no file, most have what one has.
-            if problem.place.is_some() || !said.contains(&problem) {
+            // The cells of a sweep often share a problem, which has no position in a file.
+            if problem.place.is_some() || !printed.contains(&problem) {
                 self.console.block(&self.picture(failure));
-                said.push(problem);
+                printed.push(problem);
             }
             let Problem {
                 place, cause, cure, ..
@@ -129,14 +147,14 @@ impl Run<'_> {
             if self.args.fail_fast {
                 return Err(Error::some_failed(
                     format!("{} cannot be drawn", failure.name),
-                    "mend it, or leave --fail-fast out",
+                    "correct it, or leave --fail-fast out",
                 ));
             }
         }
         Ok(())
     }
 
-    /// What is wrong, in the place where it stands; where it stands nowhere, of whom.
+    /// The problem with its position in the job file. A problem without a position begins with the jobs' names.
     fn picture(&self, failure: &Failure) -> String {
         let mut problem = failure.problem.clone();
         if problem.place.is_none() {
@@ -150,30 +168,30 @@ impl Run<'_> {
         self.sources.picture(&problem, self.console.is_colourful())
     }
 
-    /// Draws a group; where it fails, each of it alone, so that one job does not fail the others.
+    /// Draws a group. If it fails, each of its jobs is drawn alone, so that one job does not fail the others.
     fn draw(
         &self,
         group: &SharedRun,
         label: &str,
-        place: &OutputLock,
-        loaded: &mut Loaded,
+        lock: &OutputLock,
+        loaded: &mut Option<Loaded>,
         stop: &Arc<AtomicBool>,
         count: &mut Count,
     ) -> Result<()> {
         let tasks: Vec<&Task> = group.tasks.iter().map(|i| &self.tasks.tasks[*i]).collect();
-        match self.together(&tasks, label, place, loaded, stop) {
+        match self.draw_together(&tasks, label, lock, loaded, stop) {
             Ok(()) => {
                 count.drawn += tasks.len();
                 return Ok(());
             }
             Err(Error::Interrupted) => return Err(Error::Interrupted),
-            Err(error) if tasks.len() == 1 => self.tell_failure(tasks[0], &error, count)?,
+            Err(error) if tasks.len() == 1 => self.print_failure(tasks[0], &error, count)?,
             Err(_) => {
                 for task in tasks {
-                    match self.together(&[task], label, place, loaded, stop) {
+                    match self.draw_together(&[task], label, lock, loaded, stop) {
                         Ok(()) => count.drawn += 1,
                         Err(Error::Interrupted) => return Err(Error::Interrupted),
-                        Err(error) => self.tell_failure(task, &error, count)?,
+                        Err(error) => self.print_failure(task, &error, count)?,
                     }
                 }
             }
@@ -181,51 +199,53 @@ impl Run<'_> {
         Ok(())
     }
 
-    fn tell_failure(&self, task: &Task, error: &Error, count: &mut Count) -> Result<()> {
+    /// Reports a job that failed. With `--fail-fast` the run ends.
+    fn print_failure(&self, task: &Task, error: &Error, count: &mut Count) -> Result<()> {
         let (cause, cure) = error.parts(&Flags);
         self.console
             .block(&format!("error: {}: {cause}\n  {cure}", task.name));
         self.events.failed(&task.name, &cause, &cure, None);
         count.failed += 1;
-        match self.args.fail_fast {
-            true => Err(Error::some_failed(
+        if self.args.fail_fast {
+            Err(Error::some_failed(
                 format!("{} failed", task.name),
-                "mend it, or leave --fail-fast out",
-            )),
-            false => Ok(()),
+                "correct it, or leave --fail-fast out",
+            ))
+        } else {
+            Ok(())
         }
     }
 
-    /// One lockstep run of tasks that may share it, and their files.
-    fn together(
+    /// Draws tasks in one run and writes their files.
+    fn draw_together(
         &self,
         tasks: &[&Task],
         label: &str,
-        place: &OutputLock,
-        loaded: &mut Loaded,
+        lock: &OutputLock,
+        loaded: &mut Option<Loaded>,
         stop: &Arc<AtomicBool>,
     ) -> Result<()> {
-        go_on(stop)?;
-        // Where nothing can be written, that shows before the work is done.
+        check_interrupted(stop)?;
+        // The outputs are created first, so that an unwritable folder is reported before the work starts.
         let outputs: Result<Vec<OutputFolder>> = tasks
             .iter()
-            .map(|task| OutputFolder::create_in(&task.folder, place.staging()))
+            .map(|task| OutputFolder::create_in(&task.folder, lock.staging()))
             .collect();
         let outputs = outputs?;
         let start = Instant::now();
         let model = self.model(tasks[0], loaded)?;
-        let (mut outcomes, recorders) = self.run(tasks, label, model, stop)?;
-        go_on(stop)?;
+        let (mut outcomes, recorders) = self.compute(tasks, label, model, stop)?;
+        check_interrupted(stop)?;
         let seconds = start.elapsed().as_secs_f64();
         let drawn = tasks.iter().zip(outputs).zip(&mut outcomes).zip(&recorders);
         for (((task, output), outcome), recorder) in drawn {
             let request = &task.checked.request;
             let fingerprint = task.fingerprint.clone();
-            outcome.manifest.fingerprint = fingerprint.expect("weights were here to draw with");
+            outcome.manifest.fingerprint = fingerprint.expect("the model was loaded");
             let latents = request.save_latents.as_deref();
             let latents = latents.map(|file| Latents::at(file, &output)).transpose()?;
             let of = format!("{}: ", task.name);
-            tell_changes(self.console, &of, &task.checked.prepared, outcome);
+            print_changes(self.console, &of, &task.checked.prepared, outcome);
             let (files, _) = task
                 .checked
                 .write(outcome, recorder.as_ref(), output, latents)?;
@@ -234,7 +254,8 @@ impl Run<'_> {
         Ok(())
     }
 
-    fn run(
+    /// Draws tasks in one run, with a progress bar. Returns their outcomes and recorded heatmaps.
+    fn compute(
         &self,
         tasks: &[&Task],
         label: &str,
@@ -268,30 +289,34 @@ impl Run<'_> {
         let outcomes = run_together(members, model, &mut |step| {
             progress.step();
             self.events.step(tasks, step, calls);
-            go_on(stop)
+            check_interrupted(stop)
         })?;
         Ok((outcomes, recorders))
     }
 
-    /// The task's model, loaded unless it is already; one at a time is in memory.
-    fn model<'m>(&self, task: &Task, loaded: &'m mut Loaded) -> Result<&'m dyn Components> {
+    /// The model of a task. Only one model is in memory at a time.
+    fn model<'m>(&self, task: &Task, loaded: &'m mut Option<Loaded>) -> Result<&'m dyn Components> {
         let packing = Packing {
             large_tiles: task.checked.prepared.run.fast,
             on_demand: self.args.low_memory,
         };
-        let there = loaded
+        let is_loaded = loaded
             .as_ref()
-            .is_some_and(|(model, kept, _)| (*model, *kept) == (task.model, packing));
-        if !there {
+            .is_some_and(|loaded| (loaded.model, loaded.packing) == (task.model, packing));
+        if !is_loaded {
             *loaded = None;
             let folder = self.tasks.models[task.model].folder();
-            tell_model(self.console, folder);
-            let model = folder.open_components(packing, false)?;
-            *loaded = Some((task.model, packing, model));
+            print_model(self.console, folder);
+            *loaded = Some(Loaded {
+                model: task.model,
+                packing,
+                components: folder.open_components(packing, false)?,
+            });
         }
-        Ok(&*loaded.as_ref().expect("loaded above").2)
+        Ok(&*loaded.as_ref().expect("loaded above").components)
     }
 
+    /// Prints how many jobs were drawn, and returns the error of the run.
     fn sum_up(&self, count: &Count, all: usize, ended: Result<()>) -> Result<()> {
         let Count {
             drawn,
@@ -301,30 +326,30 @@ impl Run<'_> {
         self.events.done(drawn, skipped, failed, ended.is_ok());
         let mut parts = vec![format!("{drawn} drawn")];
         if skipped > 0 {
-            let were = if skipped == 1 { "was" } else { "were" };
-            parts.push(format!("{skipped} {were} there already"));
+            parts.push(format!("{skipped} already finished"));
         }
         if failed > 0 {
             parts.push(format!("{failed} failed"));
         }
-        let said = format!("{}: {}", format::count(all, "job"), parts.join(", "));
-        self.console.note(&said);
+        let summary = format!("{}: {}", format::count(all, "job"), parts.join(", "));
+        self.console.note(&summary);
         if matches!(ended, Err(Error::Interrupted)) {
-            self.console.note("the same command goes on with the rest");
+            self.console
+                .note("run the same command again to draw the rest");
         }
         ended?;
         self.failed(count)?;
         self.events.end()
     }
 
-    /// The error that some failed.
+    /// The error if some jobs failed.
     fn failed(&self, count: &Count) -> Result<()> {
         let all = self.tasks.tasks.len() + self.tasks.failures.len();
         match count.failed {
             0 => Ok(()),
             failed => Err(Error::some_failed(
                 format!("{failed} of {} failed", format::count(all, "job")),
-                "mend them and give the same command: what is done is not done again",
+                "correct them and run the same command again: finished jobs are skipped",
             )),
         }
     }

@@ -1,5 +1,5 @@
-//! From entries of a job file to tasks: jobs that are checked against their model and have a folder
-//! of their own. What cannot be carried out becomes a failure beside them, and the rest goes on.
+//! Turns entries of a job file into tasks: jobs that are checked against their model and have their own folders. A job
+//! that cannot be drawn becomes a failure, and the other jobs become tasks all the same. It must never draw anything.
 
 use std::collections::hash_map;
 use std::collections::{HashMap, HashSet};
@@ -17,43 +17,53 @@ use prompt_to_prompt::report::console::Console;
 use prompt_to_prompt::setting::Setting;
 use sha2::{Digest, Sha256};
 
-use crate::cli::{Entry, KeyValues, Order, Problem, RunArgs, Vocabulary, plain};
-use crate::commands::draw::{Checked, Latents, Request, go_on, interrupt_flag};
+use crate::cli::{Entry, JobRequest, KeyValues, Problem, RunArgs, Vocabulary, plain};
+use crate::commands::draw::{Checked, Request};
+use crate::commands::interrupt::{check_interrupted, interrupt_flag};
 use crate::commands::open::open_quietly;
+use crate::commands::outputs::Latents;
 
 /// A job that can be drawn.
 pub struct Task {
-    /// Its folder, in the output folder.
+    /// The name: the path of the task's folder inside the output folder.
     pub name: String,
+    /// The folder to write.
     pub folder: PathBuf,
+    /// The checked request.
     pub checked: Checked,
-    /// Its place in [`Tasks::models`].
+    /// The index of the model in [`Tasks::models`].
     pub model: usize,
-    /// Of all that determines its files; `None` while its model's weights are not here.
+    /// A hash of everything that determines the files. `None` if the model's weights are not on this machine.
     pub fingerprint: Option<String>,
-    /// Of runs of its size; the same.
+    /// The memory that a run of this size needs. `None` if the model's weights are not on this machine.
     pub footprint: Option<Footprint>,
 }
 
-/// A job that cannot.
+/// A job that cannot be drawn.
 pub struct Failure {
+    /// The job's name.
     pub name: String,
+    /// Why it cannot be drawn.
     pub problem: Problem,
 }
 
+/// All jobs of a run.
 #[derive(Default)]
 pub struct Tasks {
+    /// The jobs that can be drawn.
     pub tasks: Vec<Task>,
+    /// The jobs that cannot be drawn.
     pub failures: Vec<Failure>,
-    /// Every model that is asked for, once.
+    /// The models of all jobs, each once.
     pub models: Vec<Opened>,
 }
 
+/// A model that was opened, or the error of opening it.
 pub struct Opened {
     source: ModelSource,
-    /// And its hashes, if its weights are here.
+    /// The folder, and the hashes of weights and configs if the weights are on this machine.
     folder: Result<(ModelFolder, Option<(String, String)>)>,
-    /// By the latents' size and how weights are kept.
+    /// Memory footprints by the size of the latents and the packing of the weights.
     footprints: HashMap<((usize, usize), Packing), Footprint>,
 }
 
@@ -71,33 +81,39 @@ impl Opened {
         }
     }
 
+    /// The folder of the model.
+    ///
     /// # Panics
-    /// Where it could not be opened: no task has such a model.
+    /// If the model could not be opened. No task has such a model.
     pub fn folder(&self) -> &ModelFolder {
         let opened = self.folder.as_ref().ok();
         &opened.expect("tasks have models that opened").0
     }
 }
 
-/// What tasks are made for.
+/// What the tasks are for.
 #[derive(Debug, Clone, Copy)]
 pub struct Purpose {
-    /// To draw them, or to plan alone: then no weights are fetched.
+    /// Whether the weights are needed, or only the configs.
     pub need: Need,
+    /// Whether `--low-memory` is given.
     pub low_memory: bool,
 }
 
 impl Purpose {
+    /// Tasks that are only checked.
     pub const CHECK: Self = Self {
         need: Need::Plan,
         low_memory: false,
     };
 
+    /// Tasks for these flags.
     pub fn of(args: &RunArgs) -> Self {
         Self {
-            need: match args.dry_run {
-                true => Need::Plan,
-                false => Need::Weights,
+            need: if args.dry_run {
+                Need::Plan
+            } else {
+                Need::Weights
             },
             low_memory: args.low_memory,
         }
@@ -105,9 +121,10 @@ impl Purpose {
 }
 
 impl Tasks {
-    /// `over` is what the command line says.
+    /// The tasks of entries. `over` are the settings of the command line, which win over those of the file.
     ///
-    /// Errors: interrupted, while a model is fetched.
+    /// # Errors
+    /// [`Error::Interrupted`] if the user interrupts the download of a model.
     pub fn new(
         entries: &[Entry],
         vocabulary: &Vocabulary,
@@ -117,31 +134,33 @@ impl Tasks {
         console: &Console,
     ) -> Result<Self> {
         let mut tasks = Self::default();
-        let orders: Vec<_> = entries
+        let requests: Vec<_> = entries
             .iter()
-            .map(|entry| (entry, entry.order(vocabulary, over)))
+            .map(|entry| (entry, entry.job_request(vocabulary, over)))
             .collect();
         let mut failed = vec![];
-        for (entry, order, name) in named(orders, &mut failed) {
+        for (entry, request, name) in named(requests, &mut failed) {
             if let Err(problem) =
-                tasks.add(entry, order, &name, (vocabulary, console), purpose, out)
+                tasks.add(entry, request, &name, (vocabulary, console), purpose, out)
             {
                 failed.push((entry, Failure { name, problem }));
             }
-            // A model may have been fetched.
-            go_on(&interrupt_flag(console))?;
+            // The user may have interrupted the download of a model.
+            check_interrupted(&interrupt_flag(console))?;
         }
-        let sure =
+        // A problem that follows from an unreadable key is left out: the key is reported already.
+        let is_independent =
             |(entry, failure): &(&Entry, Failure)| !entry.unreadable.explains(&failure.problem);
-        let failed = failed.into_iter().filter(sure);
+        let failed = failed.into_iter().filter(is_independent);
         tasks.failures = failed.map(|(_, failure)| failure).collect();
         Ok(tasks)
     }
 
+    /// Checks a job and adds it as a task.
     fn add(
         &mut self,
         entry: &Entry,
-        order: Order,
+        job_request: JobRequest,
         name: &str,
         (vocabulary, console): (&Vocabulary, &Console),
         purpose: Purpose,
@@ -149,7 +168,7 @@ impl Tasks {
     ) -> std::result::Result<(), Problem> {
         let target = out.join(name);
         let blamed = |error: Error| entry.blamed(vocabulary, error.report());
-        let request = Request::new(&order.args, order.job);
+        let request = Request::new(&job_request.args, job_request.job);
         let mut request = request.map_err(blamed)?;
         if let Some(file) = request.save_latents.take() {
             let name = name_of_latents(&file).map_err(blamed)?;
@@ -169,7 +188,10 @@ impl Tasks {
             on_demand: purpose.low_memory,
         };
         let footprint = match hashes {
-            Some(_) => Some(fitting(folder, &mut opened.footprints, &checked, packing)),
+            Some(_) => {
+                let footprints = &mut opened.footprints;
+                Some(checked_footprint(folder, footprints, &checked, packing))
+            }
             None => None,
         };
         let footprint = footprint.transpose().map_err(blamed)?;
@@ -186,6 +208,7 @@ impl Tasks {
         Ok(())
     }
 
+    /// The index of a model, which is opened if it is new.
     fn model(&mut self, source: &ModelSource, need: Need, console: &Console) -> usize {
         let known = self.models.iter().position(|model| model.source == *source);
         known.unwrap_or_else(|| {
@@ -194,39 +217,42 @@ impl Tasks {
         })
     }
 
-    /// Models whose weights would be fetched.
-    pub fn tell_missing(&self, console: &Console) {
+    /// Prints the models whose weights a run would download.
+    pub fn print_missing_weights(&self, console: &Console) {
         for model in &self.models {
             if let Ok((folder, None)) = &model.folder {
                 let (id, pull) = (&folder.id, model.source.pull_arguments());
                 console.note(format!(
-                    "the weights of {id} are not on this machine: a run fetches them, and so does p2p models pull {pull}"
+                    "the weights of {id} are not on this machine: a run downloads them; p2p models pull {pull} downloads them now"
                 ));
             }
         }
     }
 
-    /// What is amiss with jobs that can be drawn; once, where many say the same.
-    pub fn tell_warnings(&self, console: &Console) {
-        let mut said = vec![];
+    /// Prints the warnings of all tasks, each once.
+    pub fn print_warnings(&self, console: &Console) {
+        let mut printed = vec![];
         for task in &self.tasks {
             for warning in &task.checked.prepared.warnings {
-                if !said.contains(warning) {
-                    said.push(warning.clone());
+                if !printed.contains(warning) {
+                    printed.push(warning.clone());
                     console.warn(warning.clone().after(format!("{}: ", task.name)));
                 }
             }
         }
     }
 
-    /// Why jobs cannot be drawn.
+    /// The problems of the jobs that cannot be drawn.
     pub fn problems(&self) -> impl Iterator<Item = &Problem> {
         self.failures.iter().map(|failure| &failure.problem)
     }
 }
 
-/// What a job's runs take, which the machine must have for the job by itself.
-fn fitting(
+/// The memory footprint of a job's run.
+///
+/// # Errors
+/// A memory error if the machine has too little memory for this job alone.
+fn checked_footprint(
     folder: &ModelFolder,
     known: &mut HashMap<((usize, usize), Packing), Footprint>,
     checked: &Checked,
@@ -239,7 +265,7 @@ fn fitting(
         ..
     } = &checked.prepared;
     let (latents, memory_options) = (*latent_size, folder.memory_options(packing, false));
-    // Jobs are many, sizes few, and each reads the headers of all weights.
+    // Computing a footprint reads the headers of all weights, and many jobs have the same size.
     let footprint = match known.entry((latents, packing)) {
         hash_map::Entry::Occupied(known) => *known.get(),
         hash_map::Entry::Vacant(place) => {
@@ -247,7 +273,7 @@ fn fitting(
         }
     };
     let rows = controller.rows.len();
-    // Not what is free at this moment: the batch may run for hours.
+    // The total memory counts, not what is free at this moment: a batch may run for hours.
     let total = compute.memory().map(|memory| Memory {
         available: memory.total,
         ..memory
@@ -265,17 +291,17 @@ fn fitting(
     }
 }
 
-type Ordered<'a> = (&'a Entry, std::result::Result<Order, Problem>);
+type Requested<'a> = (&'a Entry, std::result::Result<JobRequest, Problem>);
 
-/// Gives each order a name of its own.
+/// Gives each job a unique name.
 fn named<'a>(
-    orders: Vec<Ordered<'a>>,
+    requests: Vec<Requested<'a>>,
     failures: &mut Vec<(&'a Entry, Failure)>,
-) -> Vec<(&'a Entry, Order, String)> {
+) -> Vec<(&'a Entry, JobRequest, String)> {
     let mut good = vec![];
-    for (i, (entry, order)) in orders.into_iter().enumerate() {
-        match order {
-            Ok(order) => good.push((entry, order)),
+    for (i, (entry, request)) in requests.into_iter().enumerate() {
+        match request {
+            Ok(request) => good.push((entry, request)),
             Err(problem) => {
                 let name = entry.name.as_ref().map(|name| name.text.clone());
                 let name = name.unwrap_or_else(|| format!("job {}", i + 1));
@@ -284,62 +310,65 @@ fn named<'a>(
         }
     }
     let mut met: HashMap<String, usize> = HashMap::new();
-    for (_, order) in &good {
-        *met.entry(order.folder.to_lowercase()).or_default() += 1;
+    for (_, request) in &good {
+        *met.entry(request.folder.to_lowercase()).or_default() += 1;
     }
     let (mut taken, mut named) = (Taken::default(), vec![]);
-    for (entry, order) in good {
-        let mut name = order.folder.clone();
+    for (entry, request) in good {
+        let mut name = request.folder.clone();
         if met[&name.to_lowercase()] > 1 {
             let varied = entry.point.0.iter();
             let varied = varied.map(|(key, value)| format!("-{key}-{}", plain(value)));
             name += &varied.collect::<String>();
         }
         if let Err(cause) = taken.take(&name) {
-            let called = entry.folder.as_ref().or(entry.name.as_ref());
-            if let Some(called) = called {
-                let cure = "give each a name of its own, such as \"{name}-{seed}\" for `folder`";
-                let problem = Problem::new(called.place.clone(), cause, cure);
+            let template = entry.folder.as_ref().or(entry.name.as_ref());
+            if let Some(template) = template {
+                let cure = "make the names unique, for example folder = \"{name}-{seed}\"";
+                let problem = Problem::new(template.place.clone(), cause, cure);
                 failures.push((entry, Failure { name, problem }));
                 continue;
             }
             name = numbered(&name, &mut taken);
         }
-        named.push((entry, order, name));
+        named.push((entry, request, name));
     }
     named
 }
 
-/// The first of the name with a number behind it.
+/// The first free name with a number behind it.
 fn numbered(name: &str, taken: &mut Taken) -> String {
     let mut names = (2..).map(|n| format!("{name}-{n}"));
     let free = names.find(|name| taken.take(name).is_ok());
     free.expect("there are more numbers than jobs")
 }
 
-/// Folders that are taken, in lower case: not every file system tells `A` from `a`.
+/// Folders that are taken, in lower case, because some file systems do not distinguish case.
 #[derive(Default)]
 struct Taken {
+    /// The folders of jobs.
     jobs: HashSet<String>,
-    /// Folders that jobs lie in.
+    /// The folders that contain folders of jobs.
     around: HashSet<String>,
 }
 
 impl Taken {
-    /// Errors: why no job can be called so as well.
+    /// Takes a name, or says why it is not available.
     fn take(&mut self, name: &str) -> std::result::Result<(), String> {
         let lower = name.to_lowercase();
         let slashes = lower.match_indices('/');
         let around: Vec<String> = slashes.map(|(at, _)| lower[..at].to_owned()).collect();
         if self.jobs.contains(&lower) {
-            return Err(format!("two jobs are called {name:?}"));
+            return Err(format!("two jobs have the folder {name:?}"));
         }
-        // A job's folder is made and replaced as a whole.
+        // The folder of a job is created and replaced as a whole, so it cannot contain that of another job.
         if let Some(outer) = around.iter().find(|outer| self.jobs.contains(*outer)) {
-            return Err(format!("{name:?} lies in the folder of the job {outer:?}"));
+            return Err(format!(
+                "{name:?} is inside the folder of the job {outer:?}"
+            ));
         }
         if self.around.contains(&lower) {
-            return Err(format!("another job lies in the folder of {name:?}"));
+            return Err(format!("{name:?} contains the folder of another job"));
         }
         self.jobs.insert(lower);
         self.around.extend(around);
@@ -347,7 +376,7 @@ impl Taken {
     }
 }
 
-/// A hash of everything that determines a job's files. Any difference gives another hash.
+/// A hash of everything that determines a job's files.
 fn fingerprint(
     checked: &Checked,
     (weights, configs): &(String, String),
@@ -368,7 +397,7 @@ fn fingerprint(
         "{} {} {compute} {weights} {configs} {settings} {}{}",
         env!("CARGO_PKG_VERSION"),
         family(compute),
-        checked.request.kept(),
+        checked.request.output_settings(),
         loras
             .iter()
             .map(|l| format!(" {} {}", l.sha256, l.scale))
@@ -377,14 +406,15 @@ fn fingerprint(
     hex(Sha256::digest(all.as_bytes()))
 }
 
-/// A job's latents stand in its own folder: a place apart would be written once by each of many jobs.
+/// The name of a job's latents. They belong in the job's own folder, because several jobs of a grid would overwrite
+/// a shared file.
 fn name_of_latents(file: &Path) -> Result<&OsStr> {
     let name = file.file_name().unwrap_or_default();
     if Path::new(name) != file {
         return Err(Error::usage(
             message![
                 Setting::SaveLatents.to(file.display()),
-                " leads out of the job's folder",
+                " is outside of the job's folder",
             ],
             "give a name without folders, such as latents.safetensors",
         )

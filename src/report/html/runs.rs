@@ -101,14 +101,16 @@ fn natural(a: &[u8], b: &[u8]) -> Ordering {
     let is_digit = |c: &u8| c.is_ascii_digit();
     let runs = |name: &[u8]| -> Vec<Vec<u8>> {
         let same = |a: &u8, b: &u8| is_digit(a) == is_digit(b);
-        let run = |run: &[u8]| match is_digit(&run[0]) {
-            // Of two numbers the longer is larger, once zeros in front are gone.
-            true => {
+        let run = |run: &[u8]| {
+            if is_digit(&run[0]) {
+                // Of two numbers the longer is larger, once zeros in front are gone.
+
                 let zeros = run.iter().take_while(|c| **c == b'0').count();
                 let number = &run[zeros..];
                 [&(number.len() as u32).to_be_bytes(), number].concat()
+            } else {
+                run.to_vec()
             }
-            false => run.to_vec(),
         };
         name.chunk_by(same).map(run).collect()
     };

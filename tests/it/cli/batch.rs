@@ -250,7 +250,7 @@ weight.fluffy = "-2:2:2"
     std::fs::write(place.path("sub/jobs.toml"), jobs).unwrap();
     let dry = place.succeed(&["batch", "sub/jobs.toml", "--dry-run"]);
     assert!(
-        stdout(&dry).contains("7 jobs in 3 runs, 0 there already"),
+        stdout(&dry).contains("7 jobs in 3 runs, 0 already finished"),
         "{}",
         stdout(&dry)
     );
@@ -289,7 +289,7 @@ fn the_example_is_valid_and_the_schema_lists_the_keys() {
     assert_eq!(stdout(&place.succeed(&["job", "init"])), "jobs.toml\n");
     let checked = place.succeed(&["job", "check", "jobs.toml"]);
     assert!(
-        stderr(&checked).contains("jobs.toml is sound: 8 jobs, 10 edits"),
+        stderr(&checked).contains("jobs.toml has no errors: 8 jobs, 10 edits"),
         "{}",
         stderr(&checked)
     );

@@ -72,7 +72,7 @@ fn a_truncated_picture_is_drawn_again() {
         std::fs::write(place.path("out/dog/edited-1.png"), &whole[..kept]).unwrap();
         let said = stderr(&place.succeed(&batch));
         assert!(
-            said.contains("1 drawn, 2 were there already"),
+            said.contains("1 drawn, 2 already finished"),
             "{kept}: {said}"
         );
         assert_eq!(place.bytes("out/dog/edited-1.png"), whole);
@@ -96,7 +96,7 @@ fn jsonl_of_a_sweep_names_the_sheet_and_completion() {
     assert_eq!(done.unwrap()["whole"], true);
     // The same command skips finished jobs even without --seed.
     let again = stderr(&place.succeed(&sweep.split('|').collect::<Vec<_>>()));
-    assert!(again.contains("0 drawn, 6 were there already"), "{again}");
+    assert!(again.contains("0 drawn, 6 already finished"), "{again}");
 }
 
 /// If stdout cannot be written, the pictures are still drawn, and no job counts as failed.
@@ -134,8 +134,8 @@ fn a_sweep_reports_a_shared_error_once_and_names_older_folders() {
 
     assert!(sweep("--vary|seed=0..1").status.success());
     let said = stderr(&sweep("--vary|seed=1..2"));
-    let told = "from before, on no sheet of this sweep: 1 folder in out: seed-0";
-    assert!(said.contains("1 drawn, 1 was there already"), "{said}");
+    let told = "1 folder in out of earlier sweeps, not on this sheet: seed-0";
+    assert!(said.contains("1 drawn, 1 already finished"), "{said}");
     assert!(said.contains(told), "{said}");
 }
 

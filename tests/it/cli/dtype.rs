@@ -80,9 +80,9 @@ fn each_job_has_its_own_dtype() {
     assert_eq!(manifest(&place, "out/narrow")["dtype"], "bf16");
     assert_eq!(manifest(&place, "out/narrow")["vae_tiling"], true);
     let again = stderr(&place.succeed(&["batch", "jobs.toml", "-o", "out"]));
-    assert!(again.contains("2 were there already"), "{again}");
+    assert!(again.contains("2 already finished"), "{again}");
     let other = place.succeed(&["batch", "jobs.toml", "-o", "out", "--dtype", "f16"]);
-    assert!(!stderr(&other).contains("were there already"));
+    assert!(!stderr(&other).contains("already finished"));
 }
 
 #[test]

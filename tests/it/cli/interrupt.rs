@@ -37,7 +37,7 @@ fn an_interrupted_run_leaves_no_file() {
         said.ends_with("error: interrupted\n  the unfinished part was not written\n"),
         "{said}"
     );
-    let heard = "interrupted: ending after this step; once more ends it at once\n";
+    let heard = "interrupted: ending after this step; press Ctrl-C again to end at once\n";
     assert!(said.contains(heard), "{said}");
     assert!(ended.stdout.is_empty());
     assert_eq!(place.listing(), [""; 0]);
@@ -67,7 +67,7 @@ fn an_interrupted_batch_keeps_finished_jobs() {
     assert_eq!(ended.status.code(), Some(130));
     let said = String::from_utf8(ended.stderr).unwrap();
     assert!(
-        said.contains("2 jobs: 1 drawn\nthe same command goes on with the rest\n"),
+        said.contains("2 jobs: 1 drawn\nrun the same command again to draw the rest\n"),
         "{said}"
     );
     let there = place.listing();

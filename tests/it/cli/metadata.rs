@@ -213,7 +213,7 @@ fn files_without_metadata_are_refused() {
     std::fs::write(place.path("text.png"), "hello").unwrap();
     for command in ["info", "rerun", "verify"] {
         for (file, cause) in [
-            ("out/edited-1.png", "says nothing of how it was drawn"),
+            ("out/edited-1.png", "has no metadata of how it was drawn"),
             (
                 "told/strip.png",
                 "trainedAlgorithmicMedia, but not how it was drawn",

@@ -237,7 +237,7 @@ fn a_check_fetches_no_weights() {
     let dry = place.succeed(&batch);
     assert!(stderr(&dry).contains(&missing), "{}", stderr(&dry));
     assert!(
-        stdout(&dry).contains("memory not known yet"),
+        stdout(&dry).contains("memory not known before the download"),
         "{}",
         stdout(&dry)
     );
@@ -248,7 +248,7 @@ fn a_check_fetches_no_weights() {
     assert!(!stderr(&dry).contains(&missing));
     let said = stdout(&dry);
     assert!(
-        said.contains("2 there already") && !said.contains("not known"),
+        said.contains("2 already finished") && !said.contains("not known"),
         "{said}"
     );
 }
