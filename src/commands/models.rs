@@ -101,12 +101,12 @@ fn remove(
     let removal = cache.removal(&stored, only);
     let (id, bytes) = (&stored.id, format::bytes(removal.bytes));
     match (only, &*stored.snapshots) {
-        (Some(only), [_]) => console.note(&format!(
+        (Some(only), [_]) => console.note(format!(
             "{} is the only snapshot of {id}: removing the whole model",
             revisions(only)
         )),
         (Some(only), _) if only.revisions.len() > 1 => {
-            console.note(&format!(
+            console.note(format!(
                 "{} are the same commit",
                 only.revisions.join(" and ")
             ));

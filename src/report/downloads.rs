@@ -116,9 +116,9 @@ impl ProgressReporter for Downloads<'_> {
 
     fn start(&self, files: usize, bytes: u64, repo: &str, into: &Path) {
         if bytes >= REPORT_FROM {
-            let s = if files == 1 { "" } else { "s" };
-            self.console.note(&format!(
-                "downloading {files} file{s} of {repo}, {}, into {}",
+            self.console.note(format!(
+                "downloading {} of {repo}, {}, into {}",
+                format::count(files, "file"),
                 format::bytes(bytes),
                 into.display()
             ));
@@ -169,7 +169,7 @@ impl ProgressReporter for Downloads<'_> {
         let now = (self.now)();
         if !self.is_silent && now - transfer.last_line >= PIPE_INTERVAL {
             transfer.last_line = now;
-            self.console.note(&transfer.line(now));
+            self.console.note(transfer.line(now));
         }
     }
 
