@@ -33,7 +33,7 @@ fn jobs_of_one_run_are_spoken_of_by_name() {
     let said = stderr(&place.succeed(&["batch", "jobs.toml", "-o", "out"]));
     for wanted in [
         "dog: edit 1: ",
-        "warning: stuck: edit 1: nothing to see has changed",
+        "warning: stuck: edit 1: the edit changed nothing visible",
         "warning: zebra: ",
     ] {
         assert!(said.contains(wanted), "{wanted}: {said}");
