@@ -85,7 +85,10 @@ fn run(command: Command, console: &Console) -> Result<()> {
 }
 
 /// Limits the worker threads of rayon, and so of candle.
-#[allow(unsafe_code, reason = "the thread pools read their size from the environment")]
+#[allow(
+    unsafe_code,
+    reason = "the thread pools read their size from the environment"
+)]
 fn limit_threads(threads: Option<usize>) {
     if let Some(threads) = threads {
         // SAFETY: no thread has been started yet. candle and rayon both read this variable.

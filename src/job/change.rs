@@ -1,5 +1,5 @@
-//! What an edit did to the picture, as numbers, and whether that looks like a mistake.
-//! Owns the measure and the thresholds of its warnings; knows no tensor.
+//! Measures how much an edit changed the picture, and warns if the result looks like a mistake. Owns the measures and
+//! the thresholds of the warnings. It must never know tensors.
 
 use image::{GrayImage, RgbImage};
 use serde::{Deserialize, Serialize};
@@ -9,35 +9,37 @@ use crate::message;
 use crate::message::Message;
 use crate::setting::Setting;
 
-/// Below this mean difference nobody sees an edit.
+/// Below this mean difference (of 255) a change is invisible.
 const NOTHING: f64 = 0.5;
-/// Below this PSNR two pictures have no more in common than their palette.
+/// Below this PSNR (in dB) two pictures have little more in common than their palette.
 const EVERYTHING: f64 = 14.0;
 
-/// How far an edited picture is from the picture it is an edit of.
+/// The difference between an edited picture and the picture that it edits.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Change {
+    /// The difference of the whole pictures.
     pub whole: Difference,
-    /// Where the edit acts: inside the blend mask, else where the words of the edit are.
+    /// The difference where the edit acts: inside the blend mask, else at the words of the edit.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub inside: Option<Difference>,
+    /// The difference outside of that area.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub outside: Option<Difference>,
 }
 
-/// Between two pictures, or parts of them.
+/// The difference between two pictures, or between parts of them.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Difference {
-    /// Share of the picture that is compared.
+    /// Share of the picture that is compared, from 0 to 1.
     pub share: f64,
-    /// Mean absolute difference of a channel, 0 to 255.
+    /// Mean absolute difference of a channel, from 0 to 255.
     pub mean_abs: f64,
-    /// In dB; `None` where nothing differs.
+    /// Peak signal-to-noise ratio in dB. `None` if nothing differs.
     pub psnr: Option<f64>,
 }
 
 impl Change {
-    /// `mask` is white where the edit acts.
+    /// Compares two pictures of one size. `mask` is white where the edit acts.
     pub(super) fn measure(base: &RgbImage, edited: &RgbImage, mask: Option<&GrayImage>) -> Self {
         let pairs = || base.pixels().zip(edited.pixels());
         let part = |mask: &GrayImage, white: bool| {
@@ -53,7 +55,7 @@ impl Change {
         }
     }
 
-    /// One line for people.
+    /// The change as a line of text.
     pub fn describe(&self) -> String {
         match (&self.inside, &self.outside) {
             (Some(inside), Some(outside)) => format!(
@@ -69,15 +71,15 @@ impl Change {
         }
     }
 
-    /// What looks like a mistake, with the setting to try.
+    /// A warning with the setting to try, if the change looks like a mistake.
     pub fn warning(&self, edit: &PreparedEdit) -> Option<Message> {
         let acting = self.inside.unwrap_or(self.whole);
         if acting.mean_abs.max(self.whole.mean_abs) < NOTHING {
             let shut = self.inside.is_none() && self.outside.is_some();
             let cure = why_nothing(edit, shut)?;
-            return Some(cure.after("nothing to see has changed; "));
+            return Some(cure.after("the edit changed nothing visible; "));
         }
-        // Words that are everywhere, such as a season's, may change everything.
+        // A blend whose words are everywhere, such as a season, confines nothing.
         if edit.settings.blend_from.is_some() && self.outside.is_none() {
             let cure = match edit.mask_sha256 {
                 Some(_) => message!["paint black in ", Setting::Mask, " what must stay"],
@@ -89,17 +91,17 @@ impl Change {
         let everything = outside.psnr.is_some_and(|psnr| psnr < EVERYTHING);
         everything.then(|| {
             message![
-                "nearly everything has changed; if that is not wanted, keep more with ",
+                "nearly everything has changed; to keep more of the source, use ",
                 Setting::SelfSteps.to(0.8),
-                " or confine it with ",
+                " or confine the edit with ",
                 Setting::Blend.to("auto"),
             ]
         })
     }
 }
 
-/// What to do where nothing has changed; `shut` says that the region leaves no place. `None` where that was
-/// asked for.
+/// The cure for an edit that changed nothing. `shut` says whether the edit's region is empty. `None` if the strength is
+/// 0, so that nothing should change.
 fn why_nothing(edit: &PreparedEdit, shut: bool) -> Option<Message> {
     let settings = &edit.settings;
     let factors = edit.factors.iter().any(|f| *f != 1.0);
@@ -151,7 +153,7 @@ impl Difference {
     }
 }
 
-/// A share for people; a part is never all of it, nor nothing.
+/// A share as text. A part that is not the whole is never shown as 100 % or 0 %.
 fn percent(share: f64) -> String {
     match 100.0 * share {
         part if share < 1.0 && part >= 99.5 => "over 99 %".to_owned(),
@@ -160,7 +162,7 @@ fn percent(share: f64) -> String {
     }
 }
 
-/// `None` where there is nothing to compare.
+/// The difference of pairs of pixels. `None` without pairs.
 fn difference<'a>(
     pairs: impl Iterator<Item = (&'a image::Rgb<u8>, &'a image::Rgb<u8>)>,
     whole: &RgbImage,

@@ -1,5 +1,5 @@
-//! The user's own mask: a PNG whose white may change, brought to the latents' size. It lies in a file
-//! or stands inline as a `data:` URI, as a picture's metadata carries it.
+//! The user's own mask: a PNG picture whose white areas may change, resized to the size of the latents. It is a file, or
+//! an inline `data:` URI as in a picture's metadata. It must never know how a mask is applied.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -21,18 +21,22 @@ use crate::setting::Setting;
 
 const INLINE: &str = "data:image/png;base64,";
 
-/// A mask as it is given.
+/// Where a mask comes from.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum MaskSource {
+    /// The path of a picture.
     File(PathBuf),
-    /// A PNG file's bytes.
+    /// The bytes of a PNG file.
     Inline(Vec<u8>),
 }
 
 impl FromStr for MaskSource {
     type Err = Error;
 
-    /// A `data:` URI of a PNG, else a path.
+    /// Parses a `data:` URI of a PNG, else a path.
+    ///
+    /// # Errors
+    /// A usage error if the URI is not valid base64.
     fn from_str(text: &str) -> Result<Self> {
         let Some(inline) = text.strip_prefix(INLINE) else {
             return Ok(Self::File(text.into()));
@@ -45,7 +49,7 @@ impl FromStr for MaskSource {
 }
 
 impl fmt::Display for MaskSource {
-    /// As it is typed.
+    /// Writes the source as users type it.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::File(path) => write!(f, "{}", path.display()),
@@ -55,7 +59,7 @@ impl fmt::Display for MaskSource {
 }
 
 impl MaskSource {
-    /// What needs no file: loaded for latents of this size, it is this grid again.
+    /// An inline mask from a grid. Loading it for latents of this size gives the same grid again.
     pub(super) fn inline(grid: &Grid) -> Self {
         let (height, width) = grid.size;
         let bytes = grid.values.iter().map(|v| (v * 255.0).round() as u8);
@@ -94,20 +98,21 @@ fn refused(name: Message, cause: &dyn fmt::Display) -> Error {
     .about(Setting::Mask)
 }
 
-/// A mask as the sampler wants it.
+/// A mask for the sampler.
 pub(super) struct Mask {
-    /// 1 where the picture may change, of the latents' size.
+    /// A value for each latent: 1 where the picture may change, 0 where it must not.
     pub grid: Grid,
-    /// Over the pixels as used: where the file lies doesn't matter.
+    /// The hash of the values, so that equal masks have equal hashes wherever their files are.
     pub sha256: String,
+    /// A warning if the mask has another shape than the picture.
     pub warning: Option<Message>,
 }
 
-/// Reads a mask. Each latent is the brightness around it, smoothly averaged, cut in the middle unless
-/// edges are to be soft; what is transparent counts as black.
+/// Reads a mask for latents of `(height, width)`. The value of a latent is the average brightness of its area, rounded
+/// to 0 or 1 unless `soft` is set. Transparent pixels count as black.
 ///
 /// # Errors
-/// Usage, where it can't be read.
+/// A usage error if the mask cannot be read.
 pub(super) fn load(
     source: &MaskSource,
     (height, width): (usize, usize),
@@ -123,7 +128,7 @@ pub(super) fn load(
     let small = imageops::resize(&full, width as u32, height as u32, FilterType::Triangle);
     let cut = |v: f32| {
         if soft {
-            // In steps of 1/255, so that metadata can carry the mask as a picture.
+            // Steps of 1/255, so that metadata can store the mask as an 8-bit picture.
             (v.clamp(0.0, 1.0) * 255.0).round() / 255.0
         } else {
             f32::from(u8::from(v > 0.5))

@@ -1,5 +1,5 @@
-//! Named settings: what the reference's demos used for kinds of edits.
-//! Owns the table; explicit settings win over a preset's, a preset's over the model's.
+//! Presets: named settings for kinds of edits, from the notebooks of the reference. Owns the table. It must never know
+//! how settings are resolved: explicit settings win over those of a preset, and a preset's over the model's.
 
 use std::fmt;
 use std::str::FromStr;
@@ -8,30 +8,40 @@ use crate::edit::{EditKind, Window};
 use crate::message::Piece;
 use crate::setting::Setting;
 
-/// Settings for a kind of edit.
+/// The name of settings for a kind of edit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Preset {
+    /// Replaces one object by another in the same place.
     Swap,
+    /// Draws the whole picture in another style.
     Style,
+    /// Changes season, weather or time of day.
     Season,
+    /// Turns a word up or down.
     Attribute,
+    /// Changes an object and keeps the rest of the picture.
     Local,
+    /// Replaces an object by one of another shape and keeps the rest of the picture.
     FreeShape,
 }
 
-/// What a preset sets.
+/// The settings of a preset.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct PresetSettings {
+    /// The kind of edit. `None` lets the prompts decide.
     pub kind: Option<EditKind>,
+    /// The fraction of the run in which cross-attention is edited.
     pub cross_steps: f64,
-    /// The window of words that the source doesn't have, where it is another.
+    /// The fraction for words that the source prompt does not contain, if it is a different one.
     pub cross_steps_changed: Option<f64>,
+    /// The fraction of the run in which self-attention is injected.
     pub self_steps: f64,
-    /// Blend in the words in which the prompts differ.
+    /// Whether to blend at the words in which the prompts differ.
     pub blend: bool,
 }
 
 impl Preset {
+    /// All presets, in the order of their table.
     pub const ALL: [Self; 6] = [
         Self::Swap,
         Self::Style,
@@ -41,7 +51,7 @@ impl Preset {
         Self::FreeShape,
     ];
 
-    /// The name that is typed.
+    /// The name as users type it.
     pub fn name(self) -> &'static str {
         match self {
             Self::Swap => "swap",
@@ -53,7 +63,7 @@ impl Preset {
         }
     }
 
-    /// What it is for, on one line.
+    /// The purpose of the preset in one line.
     pub fn purpose(self) -> &'static str {
         match self {
             Self::Swap => "one thing for another in the same place: squirrel -> lion",
@@ -65,7 +75,7 @@ impl Preset {
         }
     }
 
-    /// The reference's notebooks: cross- and self-attention windows, kind of edit, local blend.
+    /// The settings, from the examples in the notebooks of the reference.
     pub fn settings(self) -> PresetSettings {
         let plain = PresetSettings {
             kind: None,
@@ -99,7 +109,7 @@ impl Preset {
         }
     }
 
-    /// The settings that the preset stands for, as a user would type them.
+    /// The settings as a user would type them.
     pub fn assignments(self) -> Vec<Piece> {
         let set = self.settings();
         let kind = set.kind.map(|kind| Setting::Edit.to(kind.name()));
@@ -131,10 +141,12 @@ impl FromStr for Preset {
 }
 
 impl PresetSettings {
+    /// The window of cross-attention.
     pub fn cross(&self) -> Window {
         Window::until(self.cross_steps)
     }
 
+    /// The window of self-attention.
     pub fn self_window(&self) -> Window {
         Window::until(self.self_steps)
     }

@@ -1,5 +1,5 @@
-//! Carries out a prepared job: text states, noise, the lockstep run, pictures.
-//! Owns the order of the work and its timings; writes no file.
+//! Runs prepared jobs: text encoding, noise, denoising of all rows in lockstep, decoding. Owns the order of the work and
+//! its timings. It must never write a file.
 
 use std::collections::HashMap;
 use std::time::Instant;
@@ -19,37 +19,41 @@ use crate::prompt::Tokens;
 use crate::sample::noise::TorchRng;
 use crate::sample::{AttentionObserver, Controller, RowsOf, Sampler, Start, lockstep};
 
-/// One row of a run, drawn.
+/// The picture of one row.
 #[derive(Debug, Clone)]
 pub struct Picture {
+    /// The row in the job: 0 is the source, then the edits, then the baselines.
     pub row: usize,
     /// File name without its extension: `source`, `edited-1`, `baseline-1`.
     pub name: String,
-    /// What it is, for people.
+    /// A short label for people, such as `edit 2`.
     pub label: String,
-    /// Its prompt, and its weights where it has some.
+    /// The prompt, with the weights and the strength of the edit if they are set.
     pub caption: String,
+    /// The pixels.
     pub image: RgbImage,
+    /// The kind of picture.
     pub role: PictureRole,
-    /// What determines it, and nothing else.
+    /// All settings that determine the pixels, and no others.
     pub settings: PictureSettings,
 }
 
-/// What a run made.
+/// The results of a job.
 #[derive(Debug, Clone)]
 pub struct Outcome {
-    /// Source, edits in order, baselines in order. The source is left out where it has stopped before.
+    /// The source, the edits in order, and the baselines in order. The source is missing if it stopped before the end.
     pub pictures: Vec<Picture>,
-    /// Final latents of source and edits, `[1 + N, channels, h, w]` f32; of the edits alone if the job
-    /// doesn't draw the source.
+    /// Final latents of source and edits, `[1 + N, channels, h, w]` in f32. `[N, channels, h, w]` if the job does not
+    /// draw the source.
     pub latents: Tensor,
-    /// Per edit, where it was made: white may have changed. `None` where nothing says so.
+    /// For each edit its mask, in pixels of the picture: white may have changed. `None` if the edit is not confined.
     pub masks: Vec<Option<GrayImage>>,
+    /// The record of the run.
     pub manifest: Manifest,
 }
 
 impl Outcome {
-    /// A row's picture, if it was drawn.
+    /// The picture of a row, if it was drawn.
     pub fn picture(&self, row: usize) -> Option<&RgbImage> {
         picture(&self.pictures, row)
     }
@@ -60,8 +64,11 @@ fn picture(pictures: &[Picture], row: usize) -> Option<&RgbImage> {
     found.map(|picture| &picture.image)
 }
 
-/// Runs a job. `observers` see the rows' attention, the source's as long as it runs. `after_step` is
-/// told each finished step, counted from 1, and may end the run by an error.
+/// Runs a job. `observers` receive the attention of all rows, and that of the source until it stops. `after_step` is
+/// called with the number of each finished step, from 1. An error from it ends the run.
+///
+/// # Errors
+/// Errors of reading the model's components, of tensor operations, and of `after_step`.
 pub fn run(
     prepared: &Prepared,
     model: &dyn Components,
@@ -76,11 +83,14 @@ pub fn run(
     Ok(outcomes.into_iter().next().expect("one job, one outcome"))
 }
 
-/// Runs jobs of one model that may share a run ([`may_share`](super::may_share)), in which their source
-/// is drawn once. An outcome is, but for its timings, what the job alone would have had.
+/// Runs jobs of one model together, so that their common source is drawn once. The jobs must be able to share a run, see
+/// [`may_share`](super::may_share). Except for the timings, each outcome is the same as if the job ran alone.
+///
+/// # Errors
+/// Errors of reading the model's components, of tensor operations, and of `after_step`.
 ///
 /// # Panics
-/// Without a member.
+/// If `members` is empty.
 pub fn run_together(
     mut members: Vec<Member>,
     model: &dyn Components,
@@ -143,7 +153,7 @@ pub fn run_together(
     members.iter().zip(&rows).map(outcome).collect()
 }
 
-/// The pictures as the manifest lists them.
+/// The entries of the manifest for the pictures.
 fn entries(prepared: &Prepared, pictures: &[Picture]) -> Vec<PictureEntry> {
     let edits = prepared.edits.len();
     let entry = |picture: &Picture| PictureEntry {
@@ -152,19 +162,19 @@ fn entries(prepared: &Prepared, pictures: &[Picture]) -> Vec<PictureEntry> {
         edit: picture.row.checked_sub(1).map(|i| i % edits + 1),
         settings: picture.settings.clone(),
     };
-    // The source may have been drawn for maps or for other jobs.
+    // The source may have been drawn only for heatmaps or for other jobs of the run.
     let wanted = |picture: &&Picture| prepared.draw_source || picture.row != Controller::SOURCE;
     pictures.iter().filter(wanted).map(entry).collect()
 }
 
-/// Per edit, where it was made.
+/// The mask of each edit.
 fn masks(prepared: &Prepared, rows: &[usize], regions: &[Option<Grid>]) -> Vec<Option<GrayImage>> {
     let size = (prepared.run.width as u32, prepared.run.height as u32);
     let mask = |row: &usize| Some(mask_picture(regions[*row].as_ref()?, size));
     rows[1..=prepared.edits.len()].iter().map(mask).collect()
 }
 
-/// Per edit, what it did to the picture that it is an edit of.
+/// The change of each edit, compared with the picture that it edits.
 fn changes(
     prepared: &Prepared,
     pictures: &[Picture],
@@ -178,7 +188,7 @@ fn changes(
     edits.map(change).collect()
 }
 
-/// White where the mask is 1, of the picture's size.
+/// A mask as a picture of `(width, height)` pixels: white where the mask is 1.
 fn mask_picture(mask: &Grid, (width, height): (u32, u32)) -> GrayImage {
     let full = mask.nearest((height as usize, width as usize));
     let bytes = full
@@ -189,12 +199,15 @@ fn mask_picture(mask: &Grid, (width, height): (u32, u32)) -> GrayImage {
     GrayImage::from_raw(width, height, bytes).expect("a value per pixel")
 }
 
-/// The one noise that all rows start from, `[1, 4, h, w]`.
+/// The noise that all rows start from, `[1, 4, h, w]`.
+///
+/// # Errors
+/// An error if the tensor cannot be created.
 pub fn starting_noise(prepared: &Prepared) -> Result<Tensor> {
     Ok(draw_noise(prepared)?.0)
 }
 
-/// The start noise, and the generator where it left off: a solver that needs noise draws on.
+/// The start noise, and the random number generator after it. Stochastic solvers take their noise from it.
 fn draw_noise(prepared: &Prepared) -> Result<(Tensor, TorchRng)> {
     let (h, w) = prepared.latent_size;
     let mut rng = TorchRng::new(prepared.run.seed);
@@ -210,8 +223,8 @@ pub fn conditioning(prepared: &Prepared, model: &dyn Components) -> Result<Condi
     text_states(&prepared.row_prompts(), prepared, model)
 }
 
-/// Text states of rows' prompts and negative prompts. Each text is encoded alone, so that its states
-/// don't depend on its neighbours, and once.
+/// Text states of the prompts and negative prompts of rows. Each text is encoded once, and alone: in a batch its states
+/// could depend on the other texts.
 fn text_states(
     prompts: &[(&Tokens, &Tokens)],
     prepared: &Prepared,
@@ -250,7 +263,7 @@ fn text_states(
     })
 }
 
-/// Pictures of the rows from `first` on.
+/// The decoded pictures of the rows from `first` on.
 fn images(
     rules: Rules,
     model: &dyn Components,
@@ -272,7 +285,7 @@ fn images(
     (0..latents.dim(0)?).map(image).collect()
 }
 
-/// A job's pictures under their names; `rows` are the job's among those that were drawn.
+/// The pictures of a job. `rows` maps the rows of the job to those of the run.
 fn pictures(prepared: &Prepared, rows: &[usize], images: &[Option<RgbImage>]) -> Vec<Picture> {
     let edits = prepared.edits.len();
     let prompts = prepared.row_prompts();

@@ -1,5 +1,5 @@
-//! Words that a job names, looked up in its prompts: weights, windows, blends.
-//! Owns who must contain a word and what is said where nobody does. Knows no tensor.
+//! Looks up the words of weights, windows and blends in the prompts of a job. Owns which prompts must contain a word, and
+//! the messages if none does. It must never know tensors.
 
 use indexmap::IndexMap;
 
@@ -18,11 +18,12 @@ use crate::setting::Setting;
 pub(super) struct Prompts {
     pub source: Tokens,
     pub edits: Vec<Tokens>,
-    /// Per edit the row it is an edit of.
+    /// For each edit the row that it edits; 0 is the source.
     pub bases: Vec<usize>,
 }
 
 impl Prompts {
+    /// The prompt of a row; 0 is the source.
     pub fn row(&self, row: usize) -> &Tokens {
         match row {
             0 => &self.source,
@@ -30,7 +31,7 @@ impl Prompts {
         }
     }
 
-    /// The prompt that edit `i` is an edit of.
+    /// The prompt that edit `i` edits.
     pub fn base(&self, i: usize) -> &Tokens {
         self.row(self.bases[i])
     }
@@ -44,11 +45,11 @@ impl Prompts {
     }
 }
 
-/// Checks the words of weights, windows and blends. A word counts for the edits that contain it; a word that
-/// none contains is an error. The reference passes over such a word in silence: its mode goes on with a notice.
+/// Checks the words of weights, windows and blends. A word applies to the edits whose prompts contain it. A word that no
+/// prompt contains is an error. The reference ignores such a word silently, so its rules only add a warning.
 ///
 /// # Errors
-/// Usage, with the setting and the word.
+/// A usage error with the setting and the word.
 pub(super) fn check(job: &Job, prompts: &Prompts, warnings: &mut Vec<Message>) -> Result<()> {
     let (bases, edits) = (prompts.all_bases(), prompts.all_edits());
     let both = [&bases[..], &edits].concat();
@@ -116,7 +117,7 @@ fn named<'a>(
     words.into_iter().map(move |word| Named { setting, word })
 }
 
-/// The error for a word of weights or windows. The commonest slip is to name the word that was swapped away.
+/// The error for a word of weights or windows. A common mistake is to name the word that the edit replaces.
 fn not_edited(word: &str, edited: &[&Tokens], source: &Tokens) -> Error {
     if source.find(&WordRef::new(word)).is_empty() {
         return unknown_word(word, edited, "edited prompt");
@@ -135,8 +136,8 @@ pub(super) struct BlendRegion {
     pub blends: bool,
 }
 
-/// The words of edit `i`'s blend, as far as its prompts have them; without any, the words in which
-/// the prompts differ, else those with a weight: there something should happen.
+/// The region of edit `i`: the words of its blend that its prompts contain. Without a blend, the region is measured and
+/// not blended: the words in which the prompts differ, else those with a weight.
 pub(super) fn region(
     job: &Job,
     i: usize,
@@ -174,8 +175,8 @@ pub(super) fn region(
             BlendWords::Either(words) => {
                 (0..2).for_each(|side| add(&mut region.words, side, words))
             }
-            // A pair counts for the edits that have both of its halves. The reference takes what it is
-            // given; with several edits, what is meant for them.
+            // A pair applies to the edits whose prompts contain both halves. Under the rules of the reference a pair is
+            // left out only if another entry applies.
             pair if !counts(pair) && (rules == Rules::Ours || any_counts) => {}
             BlendWords::Pair(base, edited) => {
                 add(&mut region.words, 0, base);
@@ -188,7 +189,7 @@ pub(super) fn region(
     if !blends {
         region.words = acting;
     }
-    // A token that two words name is summed once.
+    // A token that two words contain must be summed only once.
     for tokens in region.words.iter_mut().chain(&mut region.keep) {
         tokens.sort_unstable();
         tokens.dedup();
@@ -196,7 +197,7 @@ pub(super) fn region(
     Ok(BlendRegion { region, blends })
 }
 
-/// Tokens in which the prompts differ, function words left out; else those with a weight.
+/// The tokens in which the prompts differ, without function words. If the prompts do not differ, the tokens with a weight.
 fn acting(
     edit: &EditSettings,
     rules: Rules,
@@ -222,7 +223,7 @@ fn tokens(rules: Rules, prompt: &Tokens, words: &[String]) -> Vec<usize> {
         .collect()
 }
 
-/// Words that are everywhere in a picture say nothing of where a change is.
+/// Function words. Their attention is spread over the whole picture, so it does not locate a change.
 const EVERYWHERE: [&str; 14] = [
     "a", "an", "the", "of", "in", "on", "at", "with", "and", "or", "by", "to", "is", "next",
 ];
@@ -239,8 +240,8 @@ fn telling(prompt: &Tokens, tokens: &[usize]) -> Vec<usize> {
         .collect()
 }
 
-/// Adds a notice for each word that a small model was never taught, and for each sign that its tokenizer
-/// cannot read. Such a model draws something for them, and the user would not know why.
+/// Adds a warning for each word that a small model was not trained on, and for each character that its tokenizer does not
+/// know. The model draws something for them all the same, which would surprise users.
 pub(super) fn check_vocabulary(prompt: &Tokens, model: &ModelFolder, warnings: &mut Vec<Message>) {
     for i in (1..prompt.eos()).filter(|&i| prompt.ids[i] == prompt.ids[prompt.eos()]) {
         let sign = &prompt.text[prompt.spans[i - 1].clone()];
@@ -262,7 +263,7 @@ pub(super) fn check_vocabulary(prompt: &Tokens, model: &ModelFolder, warnings: &
     }
 }
 
-/// Adds a notice unless it is there already.
+/// Adds a warning unless it was added before.
 pub(super) fn push_once(warnings: &mut Vec<Message>, warning: impl Into<Message>) {
     let warning = warning.into();
     if !warnings.contains(&warning) {
@@ -284,8 +285,8 @@ pub(super) fn first_equalizer_for_all(edits: &mut [PreparedEdit]) {
     }
 }
 
-/// Which of a run's words are about one edit. The others are about the other edits of the run. The reference
-/// passes over words that it does not find, so under its rules they stay.
+/// Selects the words that apply to one edit of a run; the other words apply to other edits. The reference ignores words
+/// that it does not find, so under its rules all words are kept.
 pub(super) struct EditWords<'a> {
     pub rules: Rules,
     /// The prompt that is edited, and the edited prompt.
@@ -293,12 +294,12 @@ pub(super) struct EditWords<'a> {
 }
 
 impl EditWords<'_> {
-    /// Whether a word stands in the prompt that is edited (side 0) or in the edited prompt (side 1).
+    /// Whether the prompt before the edit (side 0) or after it (side 1) contains a word.
     pub fn stand(&self, side: usize, word: &str) -> bool {
         self.rules == Rules::Reference || !self.rules.find(self.sides[side], word).is_empty()
     }
 
-    /// The part of the blend's words that is about this edit.
+    /// The words of a blend that apply to this edit.
     pub fn blend(&self, words: &BlendWords) -> Option<BlendWords> {
         let of = |side: usize, words: &[String]| -> Vec<String> {
             let standing = words.iter().filter(|word| self.stand(side, word));

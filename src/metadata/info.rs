@@ -1,4 +1,4 @@
-//! What a picture's metadata says, for people and, as JSON, for programs.
+//! The output of `p2p info`: a picture's metadata as text and as JSON. Owns both formats. It must never read a file.
 
 use std::fmt;
 
@@ -8,18 +8,21 @@ use super::{Metadata, PictureMetadata};
 use crate::report::png::Contents;
 use crate::report::xmp::source_type;
 
-/// A picture's metadata beside what its PNG says of itself.
+/// The metadata of a picture, with the properties of its PNG file.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Info {
-    /// Pixels.
+    /// Width in pixels.
     pub width: u32,
+    /// Height in pixels.
     pub height: u32,
+    /// The metadata.
     pub found: PictureMetadata,
     /// IPTC's digital source type, such as `trainedAlgorithmicMedia`.
     pub source_type: Option<String>,
 }
 
 impl Info {
+    /// Combines the contents of a PNG with its metadata.
     pub fn new(png: &Contents, found: PictureMetadata) -> Self {
         Self {
             width: png.width,
@@ -41,7 +44,7 @@ impl Info {
             "digital_source_type": self.source_type,
         });
         let (key, rest) = match &self.found {
-            // Through text, where a number is as short as it is written.
+            // Through text, which keeps the shortest form of each number.
             PictureMetadata::Ours(metadata) => {
                 let metadata = serde_json::from_str(&metadata.to_json());
                 ("metadata", metadata.expect("our own JSON"))
@@ -63,7 +66,7 @@ impl fmt::Display for Info {
             negative => lines.add("negative prompt", negative),
         }
         match &self.found {
-            PictureMetadata::Ours(metadata) => tell(metadata, &mut lines),
+            PictureMetadata::Ours(metadata) => add_settings(metadata, &mut lines),
             PictureMetadata::Foreign(foreign) => lines.add_all(&foreign.settings, &[]),
         }
         lines.add("size", &format!("{}x{}", self.width, self.height));
@@ -83,7 +86,8 @@ impl fmt::Display for Info {
     }
 }
 
-fn tell(metadata: &Metadata, lines: &mut Lines) {
+/// Adds the settings, the model and its components.
+fn add_settings(metadata: &Metadata, lines: &mut Lines) {
     let settings = metadata.settings.to_map();
     let source = metadata.settings.edit.is_empty();
     if !source {
@@ -97,14 +101,14 @@ fn tell(metadata: &Metadata, lines: &mut Lines) {
             _ => format!("edit {}: {key}", i + 1),
         };
         let pairs = edit.as_object().into_iter().flatten();
-        // The last one's prompt is the picture's.
+        // The prompt of the last edit is the prompt of the picture, which has a line already.
         let pairs = pairs.filter(|(key, _)| !(last && ["dst", "then"].contains(&key.as_str())));
         let pairs = pairs.map(|(key, value)| (name(key), value.clone()));
         lines.add_all(&pairs.collect(), &[]);
     }
-    // Told above, or by the file itself.
-    let told = ["src", "negative_prompt", "edit", "width", "height"];
-    lines.add_all(&settings, &told);
+    // These have lines of their own.
+    let shown = ["src", "negative_prompt", "edit", "width", "height"];
+    lines.add_all(&settings, &shown);
     lines.add("model", &metadata.model.id);
     if let Some(origin) = &metadata.model.origin {
         lines.add("revision", &origin.revision);
@@ -152,7 +156,7 @@ impl fmt::Display for Lines {
     }
 }
 
-/// As one would type it.
+/// A value as text.
 fn plain(value: &Value) -> String {
     let joined = |parts: Vec<String>| parts.join(", ");
     match value {
@@ -167,7 +171,7 @@ fn plain(value: &Value) -> String {
     }
 }
 
-/// A stranger's text must not steer the terminal.
+/// Text without control characters, so that metadata from elsewhere cannot control the terminal.
 fn printable(text: &str) -> String {
     let shown = |c: char| {
         if c.is_control() && c != '\n' {

@@ -1,8 +1,8 @@
-//! The metadata a picture carries in its PNG: what it was drawn from, for us to repeat and for other tools
-//! to read; and the stories that other tools write.
+//! The metadata of pictures, in text chunks of PNG files. Writes how a picture was drawn, for p2p and for other tools,
+//! and reads the metadata of p2p, A1111, ComfyUI and InvokeAI.
 //!
-//! Owns what the text chunks say. How they are kept in a file is `report::png`'s, what determines a
-//! picture [`PictureSettings`]'.
+//! Owns the contents of the chunks. `report::png` owns their format in the file, and [`PictureSettings`] the settings
+//! that determine a picture.
 
 mod a1111;
 mod comfyui;
@@ -21,27 +21,35 @@ use crate::job::{ModelId, PictureRole, PictureSettings};
 use crate::report::png::{Contents, TextChunk};
 use crate::report::xmp::ai_mark;
 
-/// The chunk that holds our own JSON.
+/// The keyword of the text chunk with the metadata of p2p as JSON.
 pub const KEYWORD: &str = "p2p";
 const SCHEMA: &str = "p2p.edit/v1";
 
 /// Everything that determines a picture's pixels.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Metadata {
+    /// Version of the JSON format: `p2p.edit/v1`.
     pub schema: String,
+    /// The program that drew the picture.
     pub generator: Generator,
-    /// The family of kernels, within which bits agree: `x86-fma`, `portable`, `plain`, `cuda` or `metal`.
+    /// The family of kernels: `x86-fma`, `portable`, `plain`, `cuda` or `metal`. Kernels of one family give the same bits.
     pub kernels: String,
+    /// The model.
     pub model: ModelId,
+    /// The kind of picture.
     pub role: PictureRole,
-    /// The generator that turns the seed into noise.
+    /// The random number generator that makes noise from the seed.
     pub rng: String,
+    /// The settings.
     pub settings: PictureSettings,
 }
 
+/// A program and its version.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Generator {
+    /// Name of the program.
     pub name: String,
+    /// Version of the program.
     pub version: String,
 }
 
@@ -56,7 +64,7 @@ impl Generator {
 }
 
 impl Metadata {
-    /// Of a picture drawn here and now by this [`family`](crate::kernels::family) of kernels.
+    /// The metadata of a picture that this program draws with this [`family`](crate::kernels::family) of kernels.
     pub fn new(
         model: &ModelId,
         kernels: &str,
@@ -74,7 +82,8 @@ impl Metadata {
         }
     }
 
-    /// What its PNG carries: A1111's block, our JSON, the mark of what a model made.
+    /// The text chunks of the PNG: the parameters in the format of A1111, the metadata as JSON, and the mark of AI
+    /// pictures.
     pub fn texts(&self) -> Vec<TextChunk> {
         vec![
             TextChunk::new(a1111::KEYWORD, a1111::write(self)),
@@ -97,8 +106,8 @@ impl Metadata {
             unusable(cause, cure)
         };
         let value: Value = serde_json::from_str(json).map_err(|e| {
-            let cure = "it was cut or changed on its way: take the picture as it was written";
-            unusable(format!("it is no JSON ({e})"), cure)
+            let cure = "it was cut or changed after it was written: use the original picture";
+            unusable(format!("it is not valid JSON ({e})"), cure)
         })?;
         let schema = value.get("schema").and_then(Value::as_str);
         if schema != Some(SCHEMA) {
@@ -108,7 +117,7 @@ impl Metadata {
         serde_json::from_value(value).map_err(|e| refused(e.to_string()))
     }
 
-    /// Why the same settings may give other bits here, by these kernels, if they may.
+    /// The reason if this program with these kernels may draw other bits from the same settings.
     pub fn drawn_otherwise(&self, kernels: &str) -> Option<String> {
         let (there, here) = (&self.generator, &Generator::here());
         if there != here {
@@ -126,27 +135,33 @@ impl Metadata {
     }
 }
 
-/// What another tool tells.
+/// The metadata of another tool.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ForeignMetadata {
+    /// Name of the tool.
     pub tool: &'static str,
+    /// The prompt.
     pub prompt: String,
+    /// The negative prompt; empty if there is none.
     pub negative_prompt: String,
-    /// Under the tool's own names.
+    /// The other settings, under the tool's own names.
     pub settings: Map<String, Value>,
 }
 
-/// The metadata in a PNG.
+/// The metadata of a PNG picture.
 #[derive(Debug, Clone, PartialEq)]
 pub enum PictureMetadata {
+    /// Metadata of p2p.
     Ours(Box<Metadata>),
+    /// Metadata of another tool.
     Foreign(ForeignMetadata),
 }
 
 impl PictureMetadata {
-    /// Ours before another's, `None` where nobody tells anything.
+    /// The metadata of a PNG. Metadata of p2p is preferred to that of other tools. `None` if there is none.
     ///
-    /// Errors: a metadata of ours that cannot be read.
+    /// # Errors
+    /// A usage error if the metadata of p2p cannot be read.
     pub fn in_png(png: &Contents) -> Result<Option<Self>> {
         if let Some(json) = png.text(KEYWORD) {
             return Ok(Some(Self::Ours(Box::new(Metadata::parse(json)?))));
@@ -159,6 +174,7 @@ impl PictureMetadata {
         Ok(foreign.map(Self::Foreign))
     }
 
+    /// Name of the tool that drew the picture.
     pub fn tool(&self) -> &str {
         match self {
             Self::Ours(metadata) => &metadata.generator.name,
@@ -166,7 +182,7 @@ impl PictureMetadata {
         }
     }
 
-    /// What the picture shows.
+    /// The prompt of the picture.
     pub fn prompt(&self) -> &str {
         match self {
             Self::Ours(metadata) => metadata.settings.prompt(),
@@ -174,6 +190,7 @@ impl PictureMetadata {
         }
     }
 
+    /// The negative prompt; empty if there is none.
     pub fn negative_prompt(&self) -> &str {
         match self {
             Self::Ours(metadata) => metadata.settings.negative_prompt(),

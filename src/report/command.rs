@@ -1,23 +1,23 @@
-//! From a picture's settings to the command line that repeats it.
-//! Owns how keys become flags and how a shell quotes them; it must never know what a setting does.
+//! Makes the command line that draws a picture again from the picture's settings. Owns how keys become flags and how
+//! they are quoted for a shell. It must never know what a setting does.
 
 use serde_json::{Map, Number, Value};
 
-/// Keys of prompts and of what holds them: they come first, in their own order.
+use crate::message::ON_BY_DEFAULT;
+
+/// The keys of prompts, and of the list of edits. They come first, in their own order.
 const PROMPTS: [&str; 4] = ["src", "dst", "then", "edit"];
-/// Switches that are on, and have a flag to be off.
-const ON: [&str; 3] = ["edit_control", "metadata", "source"];
-/// The model that draws where none is named.
+/// The default model.
 const EMBEDDED: &str = "storybook";
 
 type Table = Map<String, Value>;
 
-/// `p2p edit --src .. --dst ..` for settings in the flags' vocabulary with underscores:
-/// `{"src": .., "seed": 4, "edit": [{"dst": .., "weight": {"red": 2}}]}`, where the entries of a chain
-/// say `then` for `dst` from the second on. Without edits it is `p2p heatmap`, which draws a prompt alone.
+/// The command line for settings, whose keys are the names of flags with underscores:
+/// `{"src": .., "seed": 4, "edit": [{"dst": .., "weight": {"red": 2}}]}`. In a chain of edits the second and later
+/// edits have the key `then` instead of `dst`. The command is `p2p edit`, or `p2p heatmap` if there is no edit.
 ///
-/// `None` where no single line says it: the edits of a chain differ in their settings, or a text holds
-/// what no command line can.
+/// `None` if no single command line draws the picture: the edits of a chain have different settings, or a text contains
+/// a NUL character.
 pub fn command_line(settings: &Value) -> Option<String> {
     let picture = settings.as_object()?;
     let edits: Vec<&Table> = match picture.get("edit") {
@@ -58,7 +58,7 @@ pub fn command_line(settings: &Value) -> Option<String> {
     shlex::try_join(line.iter().map(String::as_str)).ok()
 }
 
-/// What all edits of a chain are set to; `None` where they differ.
+/// The settings that all edits of a chain have in common. `None` if the edits differ.
 fn shared(edits: &[&Table]) -> Option<Table> {
     let mut settings = edits.iter().map(|edit| {
         let mut own = without_prompts(edit);
@@ -72,17 +72,20 @@ fn shared(edits: &[&Table]) -> Option<Table> {
     settings.all(|other| other == first).then_some(first)
 }
 
+/// The settings that are not prompts.
 fn without_prompts(table: &Table) -> Table {
     let setting = |(key, _): &(&String, &Value)| !PROMPTS.contains(&key.as_str());
     let owned = |(key, value): (&String, &Value)| (key.clone(), value.clone());
     table.iter().filter(setting).map(owned).collect()
 }
 
-/// A setting as one flag or several.
+/// Adds the flag or flags of a setting.
 fn flag(line: &mut Vec<String>, key: &str, value: &Value) {
     let name = key.replace('_', "-");
     match value {
-        Value::Bool(on) if ON.contains(&key) => line.extend((!on).then(|| format!("--no-{name}"))),
+        Value::Bool(on) if is_on_by_default(key) => {
+            line.extend((!on).then(|| format!("--no-{name}")));
+        }
         Value::Bool(on) => line.extend(on.then(|| format!("--{name}"))),
         Value::Null => {}
         Value::Array(values) if key == "blend_threshold" => {
@@ -103,7 +106,12 @@ fn flag(line: &mut Vec<String>, key: &str, value: &Value) {
     }
 }
 
-/// A value that looks like a flag is tied to its own.
+/// Whether a key is a switch that is on by default, so that its flag turns it off.
+fn is_on_by_default(key: &str) -> bool {
+    ON_BY_DEFAULT.iter().any(|setting| setting.name() == key)
+}
+
+/// A flag with its value. A value that begins with a hyphen is written behind `=`.
 fn valued(name: &str, value: String) -> Vec<String> {
     if value.starts_with('-') {
         vec![format!("--{name}={value}")]
@@ -112,7 +120,7 @@ fn valued(name: &str, value: String) -> Vec<String> {
     }
 }
 
-/// A value as it is typed.
+/// A value as users type it.
 pub(super) fn text(value: &Value) -> String {
     match value {
         Value::String(text) => text.clone(),
@@ -121,7 +129,7 @@ pub(super) fn text(value: &Value) -> String {
     }
 }
 
-/// `2` for 2.0: JSON tells whole numbers from others, people don't.
+/// A number without a needless decimal point: `2` for 2.0.
 fn plain(number: &Number) -> String {
     match number.as_f64() {
         Some(x) if !number.is_u64() && !number.is_i64() => x.to_string(),

@@ -1,5 +1,5 @@
-//! What one card of the report shows, as plain data: an edit, or a picture that nothing is an edit of.
-//! Owns what stands on a card and in which words; knows neither markup nor where pictures come from.
+//! A card of the report as plain data: an edit, or a picture without edits. Owns the contents of a card and their
+//! wording. It must never know HTML, or where pictures are stored.
 
 use std::ops::Range;
 use std::path::PathBuf;
@@ -13,49 +13,56 @@ use crate::hub::Name;
 use crate::job::{Change, PictureRole};
 use crate::report::command::{command_line, text};
 
-/// Settings that are shown elsewhere on the card, in other words, or that no one reads.
+/// Settings that the card shows elsewhere, or that are not readable.
 const NOT_LISTED: [&str; 6] = ["src", "dst", "then", "edit", "seed", "mask"];
 
 /// One edit, or one picture.
 pub(super) struct Card {
-    /// The run's folder, and which edit of it where it has several.
+    /// The folder of the run, and the number of the edit if the run has several.
     pub name: String,
+    /// The seed.
     pub seed: u64,
-    /// What it is an edit of.
+    /// The picture before the edit.
     pub before: Option<Row>,
+    /// The edited picture, or the picture of a run without edits.
     pub after: Row,
-    /// What may stand in the edited picture's place: its name and its file.
+    /// Pictures that can be shown instead of the edited one: name and file.
     pub others: Vec<(&'static str, PathBuf)>,
+    /// How much the edit changed.
     pub change: Option<Change>,
-    /// Names and values.
+    /// Names and values of the settings.
     pub settings: Vec<(String, String)>,
+    /// The command that draws the picture again.
     pub command: String,
 }
 
-/// A prompt and its picture. Paths are below the folder that is shown.
+/// A prompt and its picture. Paths are relative to the report's folder.
 pub(super) struct Row {
     /// `source`, `edit 2`
     pub label: String,
+    /// The prompt.
     pub prompt: String,
-    /// A piece's `map` counts in `maps`.
+    /// The prompt in pieces. The `map` of a piece is an index into `maps`.
     pub pieces: Vec<PromptPiece>,
+    /// The heatmaps of words.
     pub maps: Vec<WordMap>,
-    /// Words that weigh more or less, and how much: all that tells some edits from their source.
+    /// The factors of words. Some edits differ from their source only in these.
     pub weights: Vec<String>,
-    /// Absent where it was not drawn.
+    /// The picture. `None` if it was not drawn.
     pub file: Option<PathBuf>,
     /// `[width, height]`
     pub size: [u32; 2],
 }
 
-/// A word's heatmap.
+/// The heatmap of a word.
 pub(super) struct WordMap {
+    /// The file.
     pub file: PathBuf,
     /// `[height, width]` in cells.
     pub grid: [u32; 2],
 }
 
-/// The cards of a run: one an edit, else one of its picture.
+/// The cards of a run: one for each edit, or one for the picture of a run without edits.
 pub(super) fn cards(run: &Run) -> Vec<Card> {
     match run.manifest.edits.len() {
         0 => picture(run).into_iter().collect(),
@@ -72,7 +79,7 @@ fn picture(run: &Run) -> Option<Card> {
         after: row(run, 0, &[]),
         others: vec![],
         change: None,
-        settings: listed(&run.manifest, picture),
+        settings: setting_rows(&run.manifest, picture),
         command: command(run, picture),
     })
 }
@@ -106,12 +113,12 @@ fn edit(run: &Run, number: usize) -> Option<Card> {
             .filter_map(|(name, file)| Some((name, run.folder.join(file?))))
             .collect(),
         change: edit.change,
-        settings: listed(manifest, picture),
+        settings: setting_rows(manifest, picture),
         command: command(run, picture),
     })
 }
 
-/// Row 0 is the source, row `i` the `i`-th edit.
+/// A row of a run: 0 is the source, `i` the `i`-th edit. `changed` are the ranges of the prompt that the edit changed.
 fn row(run: &Run, row: usize, changed: &[Range<usize>]) -> Row {
     let manifest = &run.manifest;
     let picture = manifest.pictures(row).next();
@@ -121,7 +128,7 @@ fn row(run: &Run, row: usize, changed: &[Range<usize>]) -> Row {
         _ if manifest.edits.len() == 1 => "edited".to_owned(),
         (row, _) => format!("edit {row}"),
     };
-    // A heatmap lies over its picture.
+    // A heatmap is shown on top of its picture, so a row without a picture has none.
     let maps = picture.map_or(vec![], |_| row_maps(run, row));
     let stretches: Vec<(usize, Range<usize>)> = maps
         .iter()
@@ -144,7 +151,7 @@ fn row(run: &Run, row: usize, changed: &[Range<usize>]) -> Row {
     }
 }
 
-/// `fluffy × 2`, of the picture's own edit.
+/// The factors of the picture's last edit, such as `fluffy × 2`.
 fn weights(picture: &Picture) -> Vec<String> {
     let edits = picture.settings.get("edit").and_then(Value::as_array);
     let weights = edits.and_then(|edits| edits.last()?.get("weight")?.as_object());
@@ -154,7 +161,7 @@ fn weights(picture: &Picture) -> Vec<String> {
         .collect()
 }
 
-/// A row's heatmaps, one a word: of several steps, heads and layers the last of the finest.
+/// The heatmaps of a row, one for each word. Of several maps of a word, the last one with the finest grid is taken.
 fn row_maps(run: &Run, row: usize) -> Vec<&Heatmap> {
     let name = match row {
         0 => "source".to_owned(),
@@ -174,7 +181,7 @@ fn row_maps(run: &Run, row: usize) -> Vec<&Heatmap> {
 fn command(run: &Run, picture: &Picture) -> String {
     let mut settings = picture.settings.clone();
     let model = &run.manifest.model;
-    // What is called so here is not meant.
+    // The full address of a hub model, so that a local folder of the same name is not used.
     let page = |revision: &String| Some(Name::parse(&model.id)?.page(revision));
     let page = model.revision.as_ref().and_then(page);
     settings.insert(
@@ -197,12 +204,12 @@ fn command(run: &Run, picture: &Picture) -> String {
     command_line(&Value::Object(settings)).unwrap_or_else(|| {
         let file = run.folder.join(&picture.file);
         let rerun = ["p2p", "rerun", &file.to_string_lossy()];
-        // Names of files hold no NUL, the one thing that can't be quoted.
+        // File names contain no NUL, the only character that cannot be quoted.
         shlex::try_join(rerun).unwrap_or_default()
     })
 }
 
-/// Kinds that the prompts choose: without them a chain of several kinds is one line.
+/// Removes the kinds of edits that follow from the prompts, so that a chain of different kinds fits into one command.
 fn leave_out_kinds(links: &mut [Value], chain: &[&Edit]) {
     for (link, edit) in links.iter_mut().zip(chain) {
         if let Some(link) = link.as_object_mut().filter(|_| edit.is_auto()) {
@@ -211,8 +218,8 @@ fn leave_out_kinds(links: &mut [Value], chain: &[&Edit]) {
     }
 }
 
-/// Settings for people: those of the edit before those of the picture.
-fn listed(manifest: &Manifest, picture: &Picture) -> Vec<(String, String)> {
+/// The names and values of settings as text: those of the edit, then those of the picture.
+fn setting_rows(manifest: &Manifest, picture: &Picture) -> Vec<(String, String)> {
     let edits = picture.settings.get("edit").and_then(Value::as_array);
     let own = edits.and_then(|edits| edits.last()?.as_object());
     let edit = picture.edit.map(|number| &manifest.edits[number - 1]);
@@ -256,7 +263,7 @@ fn listed(manifest: &Manifest, picture: &Picture) -> Vec<(String, String)> {
         .collect()
 }
 
-/// A value for people.
+/// A value as text.
 fn shown(value: &Value) -> String {
     let joined = |parts: Vec<String>| parts.join(", ");
     match value {

@@ -1,5 +1,5 @@
-//! `manifest.json` as the report reads it: what it shows and no more.
-//! Owns which fields must be there; whatever else a manifest holds is nobody's business here.
+//! The part of `manifest.json` that the report shows. Owns which fields are required. It must never know the other fields
+//! of a manifest.
 
 use std::fs;
 use std::path::Path;
@@ -13,7 +13,7 @@ use crate::report::output::{MANIFEST, is_inside};
 
 const SCHEMA: &str = "p2p.edit/v1";
 
-/// What a run's manifest says, as far as it is shown.
+/// The manifest of a run, as far as the report shows it.
 #[derive(Debug, Clone, Deserialize)]
 pub(super) struct Manifest {
     pub version: String,
@@ -30,7 +30,7 @@ pub(super) struct Manifest {
 #[derive(Debug, Clone, Deserialize)]
 pub(super) struct Model {
     pub id: String,
-    /// Of a model of the hub.
+    /// The commit of a hub model.
     pub revision: Option<String>,
     pub variant: Option<String>,
     pub weights_sha256: String,
@@ -48,36 +48,39 @@ pub(super) struct Prompt {
 #[derive(Debug, Clone, Deserialize)]
 pub(super) struct Edit {
     pub prompt: String,
-    /// The edit it is an edit of, from 1.
+    /// The number of the edit that it edits, from 1. `None` if it edits the source.
     pub of_edit: Option<usize>,
     /// The kind of edit. Manifests of earlier versions call it `kind`.
     #[serde(rename = "edit", alias = "kind")]
     pub kind: String,
     pub kind_chosen_because: String,
-    /// Absent where the picture that it is an edit of was not drawn.
+    /// How much the edit changed. `None` if the picture before the edit was not drawn.
     pub change: Option<Change>,
 }
 
 impl Edit {
-    /// Whether its kind is the one that the prompts choose.
+    /// Whether the kind of edit follows from the prompts.
     pub fn is_auto(&self) -> bool {
         !["as asked", "the preset's"].contains(&self.kind_chosen_because.as_str())
     }
 }
 
-/// A picture of the run, under its name in the run's folder.
+/// A picture of the run. `file` is relative to the run's folder.
 #[derive(Debug, Clone, Deserialize)]
 pub(super) struct Picture {
     pub file: String,
     pub role: PictureRole,
-    /// The edit that it shows, from 1.
+    /// The number of the edit that it shows, from 1. `None` for the source.
     pub edit: Option<usize>,
-    /// In the vocabulary of the flags, see [`command_line`](crate::report::command::command_line).
+    /// Settings by the names of flags, see [`command_line`](crate::report::command::command_line).
     pub settings: Map<String, Value>,
 }
 
 impl Manifest {
-    /// The manifest of a run's folder; why not, for people, where it can't be read.
+    /// Reads the manifest of a run's folder.
+    ///
+    /// # Errors
+    /// The cause, as text for a warning.
     pub fn read(folder: &Path) -> Result<Self, String> {
         let bytes = fs::read(folder.join(MANIFEST)).map_err(|e| e.to_string())?;
         let value: Value = serde_json::from_slice(&bytes).map_err(|e| e.to_string())?;
@@ -90,9 +93,9 @@ impl Manifest {
         let edits = manifest.edits.iter().enumerate();
         let mut bases = edits.map(|(i, edit)| (i, edit.of_edit));
         if bases.any(|(i, of)| of.is_some_and(|of| of < 1 || of > i)) {
-            return Err("an edit in it is an edit of a later one".to_owned());
+            return Err("one of its edits edits a later one".to_owned());
         }
-        // A source may be listed that was drawn for its heatmaps alone.
+        // A source that was drawn only for its heatmaps is listed, but has no file.
         let files = &manifest.files;
         let kept = |picture: &Picture| is_inside(&picture.file) && files.contains(&picture.file);
         manifest.pictures.retain(kept);
@@ -107,7 +110,7 @@ impl Manifest {
         }
     }
 
-    /// The edits from the source to edit `number`, from 1, that one included.
+    /// The chain of edits from the source to edit `number` (from 1), which is included.
     pub fn chain(&self, number: usize) -> Vec<&Edit> {
         let edit = |number: usize| self.edits.get(number - 1);
         let before = |last: &&Edit| last.of_edit.and_then(edit);
@@ -116,7 +119,7 @@ impl Manifest {
         chain
     }
 
-    /// The pictures of a row: of an edit first as it was asked for, then without control.
+    /// The pictures of a row: the edit, then its baseline without attention control.
     pub fn pictures(&self, row: usize) -> impl Iterator<Item = &Picture> {
         let of = move |picture: &&Picture| picture.edit.unwrap_or(0) == row;
         self.pictures.iter().filter(of)

@@ -1,6 +1,5 @@
-//! What there is to show below a folder: every run with a manifest, and its heatmaps.
-//! Owns which folders are looked into and that a foreign or torn file is passed over with a warning;
-//! it must never know how anything is shown.
+//! Finds the runs below a folder: every folder with a manifest, and its heatmaps. Owns which folders are searched. A file
+//! that is damaged or of another program is left out with a warning. It must never know how runs are shown.
 
 use std::cmp::Ordering;
 use std::ffi::OsString;
@@ -13,25 +12,27 @@ use serde::Deserialize;
 use super::manifest::Manifest;
 use crate::report::output::{MANIFEST, is_inside};
 
-/// Folder of a run's heatmaps; holds no runs.
+/// Folder of a run's heatmaps. It is not searched for runs.
 const MAPS: &str = "attn";
 
-/// One run's folder.
+/// A folder with the results of a run.
 pub(super) struct Run {
-    /// Below the folder that is shown; empty where it is that one.
+    /// The path relative to the searched folder; empty if it is that folder.
     pub folder: PathBuf,
+    /// The manifest.
     pub manifest: Manifest,
+    /// The heatmaps of words.
     pub maps: Vec<Heatmap>,
 }
 
-/// What one word of a row's prompt looks at.
+/// The heatmap of a word in the prompt of a row.
 #[derive(Debug, Clone, Deserialize)]
 pub(super) struct Heatmap {
-    /// Below the run's folder.
+    /// The path relative to the run's folder.
     pub file: String,
     /// `source`, `edited-1`
     pub row: String,
-    /// Where it stands in the prompt, first and last but one, in characters.
+    /// The ranges `[start, end)` of the word in the prompt, in characters.
     #[serde(default)]
     pub places: Vec<[usize; 2]>,
     /// `[height, width]` in cells.
@@ -39,6 +40,7 @@ pub(super) struct Heatmap {
 }
 
 impl Heatmap {
+    /// The number of cells.
     pub fn cells(&self) -> u32 {
         self.grid[0].saturating_mul(self.grid[1])
     }
@@ -50,16 +52,16 @@ struct Index {
     maps: Vec<Heatmap>,
 }
 
-/// Every run below `root`, by path. What can't be read is left out, with a warning that says why.
+/// All runs below `root`, sorted by path. Folders and files that cannot be read are left out with a warning.
 ///
 /// # Errors
-/// Where `root` itself can't be read.
+/// If `root` itself cannot be read.
 pub(super) fn find(root: &Path, warnings: &mut Vec<String>) -> io::Result<Vec<Run>> {
     let (mut runs, mut folders) = (vec![], vec![PathBuf::new()]);
     while let Some(folder) = folders.pop() {
         let here = root.join(&folder);
         match inner_folders(&here) {
-            // The first of them lies on top.
+            // Reversed, because folders are taken from the end.
             Ok(names) => folders.extend(names.iter().rev().map(|name| folder.join(name))),
             Err(e) if folder.as_os_str().is_empty() => return Err(e),
             Err(e) => warnings.push(format!("{} is left out: {e}", here.display())),
@@ -80,8 +82,8 @@ pub(super) fn find(root: &Path, warnings: &mut Vec<String>) -> io::Result<Vec<Ru
     Ok(runs)
 }
 
-/// Names of folders in a folder, in order; not through links, which may lead in circles, nor hidden ones,
-/// which are outputs in the making.
+/// The sorted names of the folders in a folder. Links are left out, because they may form a cycle. Hidden folders are left
+/// out, because they contain unfinished results.
 fn inner_folders(folder: &Path) -> io::Result<Vec<OsString>> {
     let mut names = vec![];
     for entry in fs::read_dir(folder)? {
@@ -96,14 +98,14 @@ fn inner_folders(folder: &Path) -> io::Result<Vec<OsString>> {
     Ok(names)
 }
 
-/// `edit-2` before `edit-10`.
+/// Compares names so that numbers are in order: `edit-2` before `edit-10`.
 fn natural(a: &[u8], b: &[u8]) -> Ordering {
     let is_digit = |c: &u8| c.is_ascii_digit();
     let runs = |name: &[u8]| -> Vec<Vec<u8>> {
         let same = |a: &u8, b: &u8| is_digit(a) == is_digit(b);
         let run = |run: &[u8]| {
             if is_digit(&run[0]) {
-                // Of two numbers the longer is larger, once zeros in front are gone.
+                // Without leading zeros, the longer of two numbers is larger.
 
                 let zeros = run.iter().take_while(|c| **c == b'0').count();
                 let number = &run[zeros..];
@@ -117,7 +119,7 @@ fn natural(a: &[u8], b: &[u8]) -> Ordering {
     runs(a).cmp(&runs(b)).then_with(|| a.cmp(b))
 }
 
-/// The heatmaps of words; none where none were drawn.
+/// The heatmaps of words in a run's folder, if there are any.
 fn heatmaps(folder: &Path, warnings: &mut Vec<String>) -> Vec<Heatmap> {
     let path = folder.join(MAPS).join("index.json");
     let Ok(bytes) = fs::read(&path) else {

@@ -12,12 +12,18 @@ use crate::model::{copy_of_mini_sd, edit, rewrite};
 const FAILED: i32 = 1;
 const MODEL: i32 = 4;
 
-#[test]
-fn unwritable_outputs_are_refused() {
+/// A file and a folder of an earlier run, where nothing may be overwritten.
+fn taken() -> Place {
     let place = Place::new();
     std::fs::write(place.path("file"), "mine").unwrap();
     std::fs::create_dir(place.path("old")).unwrap();
     std::fs::write(place.path("old/manifest.json"), "mine").unwrap();
+    place
+}
+
+#[test]
+fn unwritable_outputs_are_refused() {
+    let place = taken();
     let output = |flags: &[&str], code, cause: &str, cure: &str| {
         refused_in(&place, &[&EDIT, flags].concat(), code, cause, cure);
     };
@@ -58,13 +64,16 @@ fn unwritable_outputs_are_refused() {
         "a value is required for '--output",
         "--help",
     );
+    assert_eq!(place.bytes("file"), b"mine");
+    assert_eq!(place.bytes("old/manifest.json"), b"mine");
+}
+
+#[test]
+fn unwritable_latents_are_refused() {
+    let place = taken();
     let latents = |path: &str, code, cause: &str, cure: &str| {
-        output(
-            &["-o", "new/out", "--save-latents", path],
-            code,
-            cause,
-            cure,
-        );
+        let flags = ["-o", "new/out", "--save-latents", path];
+        refused_in(&place, &[&EDIT, &flags[..]].concat(), code, cause, cure);
     };
     latents("old", WRONG_USAGE, "old is a folder", "name a file inside");
     latents(

@@ -34,7 +34,7 @@ fn reports_of_a_shared_run_name_the_job() {
     let said = stderr(&place.succeed(&["batch", "jobs.toml", "-o", "out"]));
     for wanted in [
         "dog: edit 1: ",
-        "warning: stuck: edit 1: nothing to see has changed",
+        "warning: stuck: edit 1: the edit changed nothing visible",
         "warning: zebra: ",
     ] {
         assert!(said.contains(wanted), "{wanted}: {said}");

@@ -90,7 +90,13 @@ fn pictures_contain_their_settings() {
     );
     let free = json!({ "edit_control": false, "edit": [{ "dst": "a big red car" }] });
     assert_eq!(settings(&place, "out/baseline-1.png"), with(free));
+}
 
+#[test]
+fn the_manifest_lists_pictures_with_their_settings() {
+    let place = Place::new();
+    place.edit(&["--seed", "4", "-o", "out", "--baseline"]);
+    let story = &info(&place, "out/edited-1.png")["metadata"];
     let manifest: Value = serde_json::from_slice(&place.bytes("out/manifest.json")).unwrap();
     let listed = manifest["pictures"].as_array().unwrap();
     let of = |i: usize, key: &str| listed[i][key].clone();

@@ -59,7 +59,7 @@ fn every_edit_reports_its_change() {
         ),
     ] {
         let said = said(flags);
-        let warning = "warning: edit 1: nothing to see has changed; ";
+        let warning = "warning: edit 1: the edit changed nothing visible; ";
         assert!(said.contains(warning) && said.contains(cure), "{said}");
     }
     let same = "edit --src cat --dst cat --steps 2 --width 64 --height 64 --seed 1 -o same";

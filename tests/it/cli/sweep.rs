@@ -3,26 +3,28 @@
 use super::batch::{events, of};
 use super::{Place, stderr, stdout};
 
+/// A small sweep without what varies.
+const BASE: [&str; 13] = [
+    "sweep",
+    "--src",
+    "a cat on the beach",
+    "--dst",
+    "a dog on the beach",
+    "--steps",
+    "2",
+    "--width",
+    "64",
+    "--height",
+    "64",
+    "-o",
+    "out",
+];
+
 #[test]
 fn a_sweep_writes_a_sheet_and_scores() {
     let place = Place::new();
-    let base = [
-        "sweep",
-        "--src",
-        "a cat on the beach",
-        "--dst",
-        "a dog on the beach",
-        "--steps",
-        "2",
-        "--width",
-        "64",
-        "--height",
-        "64",
-        "-o",
-        "out",
-    ];
     let args = [
-        &base[..],
+        &BASE[..],
         &["--vary", "cross-steps=0:1:0.5", "--vary", "seed=0..1"],
     ]
     .concat();
@@ -50,7 +52,11 @@ fn a_sweep_writes_a_sheet_and_scores() {
     // The same command again draws nothing.
     let again = place.succeed(&[&args[..], &["--jsonl"]].concat());
     assert_eq!(of(&events(&again), "skipped").len(), 6);
+}
 
+#[test]
+fn a_sweep_varies_a_word_and_refuses_other_keys() {
+    let place = Place::new();
     let fader = [
         "sweep",
         "--src",
@@ -71,7 +77,7 @@ fn a_sweep_writes_a_sheet_and_scores() {
         ("steps=0,5", "`steps` cannot be \"0\""),
         ("seed", "it has no values"),
     ] {
-        let refused = place.p2p(&[&base[..], &["--vary", vary]].concat());
+        let refused = place.p2p(&[&BASE[..], &["--vary", vary]].concat());
         assert_eq!(refused.status.code(), Some(2));
         assert!(stderr(&refused).contains(said), "{}", stderr(&refused));
     }

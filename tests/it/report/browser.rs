@@ -223,11 +223,11 @@ fn a_word_shows_its_heatmap_to_pointer_focus_and_finger() {
     assert_quiet(&mut browser, &gallery);
 }
 
-#[test]
-fn filters_and_orders_work() {
-    let Some(mut browser) = Browser::start() else {
-        return;
-    };
+/// The largest seed.
+const LARGEST: u64 = u64::MAX;
+
+/// Four edits of different seeds, prompts and changes.
+fn four_edits() -> Gallery {
     let gallery = Gallery::new();
     let made = |seed, dst, change| Made {
         seed,
@@ -235,11 +235,19 @@ fn filters_and_orders_work() {
         change,
         ..Made::default()
     };
-    let largest = u64::MAX;
     gallery.run("1", &made(3, "a dog on the beach", (30.0, 9.0)));
     gallery.run("2", &made(10, "a lion on the beach", (10.0, 1.0)));
-    gallery.run("3", &made(largest, "an owl on the beach", (20.0, 5.0)));
+    gallery.run("3", &made(LARGEST, "an owl on the beach", (20.0, 5.0)));
     gallery.run("4", &made(0, "a bear on the beach", (0.5, 0.1)));
+    gallery
+}
+
+#[test]
+fn filters_and_orders_work() {
+    let Some(mut browser) = Browser::start() else {
+        return;
+    };
+    let (gallery, largest) = (four_edits(), LARGEST);
     browser.open(&report(&gallery), 1200, 900);
     let all = format!("3 10 {largest} 0");
     assert_eq!(seeds(&mut browser), all);
