@@ -307,3 +307,11 @@ fn words_that_are_swapped_and_added_make_a_mixed_edit() {
     assert_eq!(kind(moved.0, moved.1, Rules::Ours), EditKind::Refine);
     assert_eq!(kind(moved.0, moved.1, Rules::Reference), EditKind::Replace);
 }
+
+#[test]
+fn a_removed_word_is_a_span_without_edited_words() {
+    let (s, e) = (toy_tokens("a big cat", N), toy_tokens("a cat", N));
+    let (source, edited) = (1..2, 1..1);
+    assert_eq!(changed_spans(&s, &e), [Span { source, edited }]);
+    assert_eq!(changed_tokens(&s, &e), (vec![2], vec![]));
+}
