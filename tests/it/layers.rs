@@ -120,18 +120,6 @@ fn a_file_imports_only_from_layers_below_it() {
         }
     }
 }
-
-/// Files that are longer than the limit today. The list only ever gets shorter.
-const LONG: [&str; 7] = [
-    "src/cli/job_file/read.rs",
-    "src/commands/draw.rs",
-    "tests/it/cli/bad_input.rs",
-    "tests/it/cli/batch.rs",
-    "tests/it/cli/metadata.rs",
-    "tests/it/cli/runs.rs",
-    "tests/it/cli/setup.rs",
-];
-
 #[test]
 fn a_file_opens_with_what_it_owns_and_stays_small() {
     for folder in ["src", "tests", "examples"] {
@@ -142,7 +130,7 @@ fn a_file_opens_with_what_it_owns_and_stays_small() {
             );
             let lines = text.lines().count();
             assert!(
-                lines <= 400 || LONG.contains(&&*format!("{folder}/{file}")),
+                lines <= 400,
                 "{folder}/{file} has {lines} lines, the limit is 400: split it by meaning"
             );
         }

@@ -1,10 +1,11 @@
 //! Draws many jobs: `p2p batch`, and what it shares with `p2p job check` and `p2p sweep`.
 //!
-//! `task` checks the jobs, `groups` decides which are drawn together, `run` draws one group after the other and
+//! `task` checks the jobs, `names` gives each a folder, `groups` decides which are drawn together, `run` draws one group after the other and
 //! writes its files before the next one starts, `output_lock` guards the output folder, `plan` prints a dry run.
 
 mod events;
 mod groups;
+mod names;
 mod output_lock;
 mod plan;
 mod run;
