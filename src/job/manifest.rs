@@ -5,7 +5,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::{
-    Change, EditSettings, PictureRole, PictureSettings, Prepared, PreparedEdit, RunSettings,
+    Change, ChosenBy, EditSettings, PictureRole, PictureSettings, Prepared, PreparedEdit,
+    RunSettings,
 };
 use crate::kernels::family;
 use crate::model::{ComponentOverrides, Components, LoraId, Origin, SchedulerConfig};
@@ -111,6 +112,8 @@ pub struct Edit {
     /// The edit's settings.
     #[serde(flatten)]
     pub settings: EditSettings,
+    /// Who chose the kind.
+    pub kind_chosen_by: ChosenBy,
     /// Why the edit is of its kind, for people.
     pub kind_chosen_because: String,
     /// SHA-256 of the user's mask at the latents' size.
@@ -232,6 +235,7 @@ fn edit(edit: &PreparedEdit, prepared: &Prepared, change: Option<Change>) -> Edi
         prompt: prompt(&edit.tokens),
         of_edit: (edit.base > 0).then_some(edit.base),
         settings: edit.settings.clone(),
+        kind_chosen_by: edit.chosen_by,
         kind_chosen_because: edit.reason.clone(),
         mask_sha256: edit.mask_sha256.clone(),
         alignment: tokens.map(|j| aligned_token(edit, base, j)).collect(),

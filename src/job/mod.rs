@@ -21,7 +21,7 @@ pub use explain::Explanation;
 pub use manifest::{Manifest, ModelId, PictureEntry, Timings};
 pub use mask::MaskSource;
 pub use prepare::Prepared;
-pub use prepare_edit::PreparedEdit;
+pub use prepare_edit::{ChosenBy, PreparedEdit};
 pub use preset::Preset;
 pub use run::{Outcome, Picture, conditioning, run, run_together, starting_noise};
 pub use settings::{

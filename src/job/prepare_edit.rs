@@ -1,6 +1,7 @@
 //! Checks one edit of a job and resolves its settings.
 
 use indexmap::IndexMap;
+use serde::{Deserialize, Serialize};
 
 use super::prepare::{Request, negative};
 use super::words::{self, EditWords};
@@ -33,6 +34,8 @@ pub struct PreparedEdit {
     pub negative: Tokens,
     /// Which token reads which token's attention.
     pub alignment: Alignment,
+    /// Who chose the kind.
+    pub chosen_by: ChosenBy,
     /// Why the edit is of its kind, for people.
     pub reason: String,
     /// A factor per token, 1 where no weight names it.
@@ -43,6 +46,18 @@ pub struct PreparedEdit {
     pub region: Region,
     /// SHA-256 of the mask's pixels.
     pub mask_sha256: Option<String>,
+}
+
+/// Who chose the kind of an edit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ChosenBy {
+    /// The user.
+    User,
+    /// The edit's preset.
+    Preset,
+    /// The two prompts.
+    Prompts,
 }
 
 impl PreparedEdit {
@@ -57,7 +72,7 @@ impl Request<'_> {
         let asked = &self.job.edits[i];
         let rules = self.job.rules;
         let (base, tokens) = (self.prompts.base(i), &self.prompts.edits[i]);
-        let (kind, reason) = self.kind(asked, base, tokens);
+        let (kind, chosen_by, reason) = self.kind(asked, base, tokens);
         let changed = changed_tokens(base, tokens);
         let blend = words::region(self.job, i, self.prompts, &changed)?;
         let negative_prompt = asked.negative_prompt.as_ref();
@@ -70,6 +85,7 @@ impl Request<'_> {
             base: self.prompts.bases[i],
             negative: negative(&self.model.tokenizer, negative_prompt)?,
             alignment: align(kind, base, tokens, rules)?,
+            chosen_by,
             reason,
             factors: equalizer(&words::pairs(&asked.weight), tokens, rules),
             changed,
@@ -89,14 +105,20 @@ impl Request<'_> {
         Ok(edit)
     }
 
-    /// The kind of an edit, and why.
-    fn kind(&self, asked: &EditSettings, base: &Tokens, edited: &Tokens) -> (EditKind, String) {
+    /// The kind of an edit, who chose it, and why.
+    fn kind(
+        &self,
+        asked: &EditSettings,
+        base: &Tokens,
+        edited: &Tokens,
+    ) -> (EditKind, ChosenBy, String) {
         let by_preset = asked.preset.and_then(|preset| preset.settings().kind);
         match (asked.edit, by_preset) {
-            (Some(KindChoice::Kind(kind)), _) => (kind, "as asked".to_owned()),
-            (None, Some(kind)) => (kind, "the preset's".to_owned()),
+            (Some(KindChoice::Kind(kind)), _) => (kind, ChosenBy::User, "as asked".to_owned()),
+            (None, Some(kind)) => (kind, ChosenBy::Preset, "the preset's".to_owned()),
             (Some(KindChoice::Auto), _) | (None, None) => {
-                EditKind::choose(base, edited, self.job.rules)
+                let (kind, reason) = EditKind::choose(base, edited, self.job.rules);
+                (kind, ChosenBy::Prompts, reason)
             }
         }
     }

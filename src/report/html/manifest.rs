@@ -7,7 +7,7 @@ use std::path::Path;
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
-use crate::job::{Change, PictureRole};
+use crate::job::{Change, ChosenBy, PictureRole};
 use crate::model::{ComponentOverrides, LoraId};
 use crate::report::output::{MANIFEST, is_inside};
 
@@ -53,6 +53,8 @@ pub(super) struct Edit {
     /// The kind of edit. Manifests of earlier versions call it `kind`.
     #[serde(rename = "edit", alias = "kind")]
     pub kind: String,
+    /// Who chose the kind. Manifests of earlier versions do not say.
+    pub kind_chosen_by: Option<ChosenBy>,
     pub kind_chosen_because: String,
     /// How much the edit changed. `None` if the picture before the edit was not drawn.
     pub change: Option<Change>,
@@ -61,7 +63,7 @@ pub(super) struct Edit {
 impl Edit {
     /// Whether the kind of edit follows from the prompts.
     pub fn is_auto(&self) -> bool {
-        !["as asked", "the preset's"].contains(&self.kind_chosen_because.as_str())
+        self.kind_chosen_by == Some(ChosenBy::Prompts)
     }
 }
 

@@ -202,7 +202,7 @@ dst = "a bear"
     );
     assert_eq!(of(&said, "finished").len(), 1);
     assert!(stderr(&output).contains("\"bird\" is not a word of the edited prompt"));
-    assert!(stderr(&output).ends_with("what is done is not done again\n"));
+    assert!(stderr(&output).ends_with("finished jobs are skipped\n"));
 
     let stopped = batch(&place, &["--fail-fast"]);
     assert_eq!(stopped.status.code(), Some(3));

@@ -222,7 +222,7 @@ fn files_without_metadata_are_refused() {
             ("out/edited-1.png", "has no metadata of how it was drawn"),
             (
                 "told/strip.png",
-                "trainedAlgorithmicMedia, but not how it was drawn",
+                "trainedAlgorithmicMedia, but has no metadata of how it was drawn",
             ),
             ("torn.png", "torn.png is damaged: it ends too early"),
             ("text.png", "text.png is not a PNG picture"),

@@ -125,11 +125,11 @@ pub fn manifest(made: &Made, files: &[&str]) -> Value {
         "edits": [{
             "prompt": made.dst,
             "negative_prompt": "",
-            "kind": "replace",
+            "edit": "replace",
+            "kind_chosen_by": "prompts",
             "kind_chosen_because": "words are swapped one for one",
-            "cross_steps": { "default": "0..0.8", "words": [] },
+            "cross_steps": { "default": "0..0.8" },
             "self_steps": "0..0.6",
-            "weights": [],
             "strength": 1.0,
             "alignment": [],
             "change": {

@@ -276,7 +276,7 @@ fn what_no_line_says_is_rerun_from_its_picture() {
     };
     let line = "p2p edit --src 'a cat on the beach' --dst 'a dog on the beach' --then 'a wet dog' ";
     assert!(command(&gallery).starts_with(line), "{}", command(&gallery));
-    value["edits"][1]["kind_chosen_because"] = "as asked".into();
+    value["edits"][1]["kind_chosen_by"] = "user".into();
     gallery.write("it's a/manifest.json", value.to_string());
     assert_eq!(
         command(&gallery),
