@@ -76,7 +76,7 @@ fn print(text: &str) -> Result<()> {
     print_bytes(text.as_bytes())
 }
 
-/// Prints bytes to stdout, as [`print`] does.
+/// Prints bytes to stdout, as [`print()`] does.
 fn print_bytes(bytes: &[u8]) -> Result<()> {
     match std::io::stdout().write_all(bytes) {
         Err(e) if e.kind() != std::io::ErrorKind::BrokenPipe => Err(Error::run(
