@@ -18,6 +18,8 @@ impl fmt::Display for BlendWords {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Changed => f.write_str("auto"),
+            // The comma tells the word of a prompt from the setting `auto`.
+            Self::Either(words) if *words == ["auto"] => f.write_str("auto,"),
             Self::Either(words) => f.write_str(&words.join(",")),
             Self::Pair(base, edited) => write!(f, "{}:{}", base.join(","), edited.join(",")),
         }
@@ -48,3 +50,18 @@ impl FromStr for BlendWords {
 
 const FORM: &str =
     "write the words of both prompts, such as bicycle:car, one word for either, or auto";
+
+#[cfg(test)]
+mod tests {
+    use super::BlendWords;
+
+    #[test]
+    fn words_read_back_as_they_were_written() {
+        for text in [
+            "auto", "auto,", "auto,cat", "cat", "cat,dog", "cat:dog", "auto:", ":dog",
+        ] {
+            let words: BlendWords = text.parse().unwrap();
+            assert_eq!(words.to_string().parse(), Ok(words), "{text}");
+        }
+    }
+}
