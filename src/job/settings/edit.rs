@@ -18,8 +18,8 @@ use crate::job::{MaskSource, Preset};
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub struct EditSettings {
-    /// The edited prompt. `None` re-weights the prompt that is edited. Where settings are written,
-    /// [`PictureSettings`](super::PictureSettings) and the manifest write it beside these.
+    /// The edited prompt. `None` re-weights the prompt that is edited. Not serialized here:
+    /// [`PictureSettings`](super::PictureSettings) and the manifest write it under `dst` or `then`.
     #[serde(skip)]
     pub dst: Option<String>,
     /// The edit that this one edits, by its index in the job, in a chain. `None` is the source.

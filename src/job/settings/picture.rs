@@ -87,23 +87,20 @@ fn chain(prepared: &Prepared, i: usize) -> Vec<EditSettings> {
     while let Some(before) = prepared.edits[links[0]].base.checked_sub(1) {
         links.insert(0, before);
     }
-    let entry = |(place, &i): (usize, &usize)| EditSettings {
-        of: place.checked_sub(1),
-        ..prepared.edits[i].settings.clone()
-    };
-    let mut entries: Vec<EditSettings> = links.iter().enumerate().map(entry).collect();
     // Odd in the reference: it looks factors up in the first edit of the run, whichever edit has them.
     let weighs = |i: &usize| !prepared.edits[*i].settings.weight.is_empty();
-    if prepared.run.rules == Rules::Reference && links[0] > 0 && links.iter().any(weighs) {
-        entries.insert(
-            0,
-            EditSettings {
-                of: None,
-                ..prepared.edits[0].settings.clone()
-            },
-        );
+    let needs_first =
+        prepared.run.rules == Rules::Reference && links[0] > 0 && links.iter().any(weighs);
+    if needs_first {
+        links.insert(0, 0);
     }
-    entries
+    // The first edit stands in front for its factors alone: the chain begins behind it.
+    let root = usize::from(needs_first);
+    let entry = |(place, &i): (usize, &usize)| EditSettings {
+        of: (place > root).then(|| place - 1),
+        ..prepared.edits[i].settings.clone()
+    };
+    links.iter().enumerate().map(entry).collect()
 }
 
 /// An edit without control: only its prompts have an effect.
@@ -141,7 +138,7 @@ fn links<S: Serializer>(edits: &[EditSettings], to: S) -> Result<S::Ok, S::Error
     }))
 }
 
-/// Settings as they are read, with what no setting is called.
+/// Settings as read from a file, and the keys that name no setting.
 #[derive(Deserialize)]
 struct Recorded {
     #[serde(flatten)]

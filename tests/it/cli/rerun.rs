@@ -21,6 +21,7 @@ fn pictures_are_repeated_to_the_byte() {
         "--mask half.png --blend auto --blend-from 0 --then huge@red@boat",
         "--preset free-shape --blend-from 0",
         "--compat reference --dst a@huge@red@boat --weight red=2 --weight huge=3 --self-steps 1",
+        "--compat reference --dst a@red@boat --then huge@red@boat --weight red=2",
         "--no-edit-control --scheduler euler-a --seed 18446744073709551615",
         "--no-source --strength 0.5,1",
     ];
